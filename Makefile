@@ -1,0 +1,56 @@
+# GNU make 4.3. `make help` lists the commands. ARGS is handed on: make test ARGS="-k ledger -x"
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: \
+	--generate-hashes --no-emit-index-url --no-header
+
+# Installs what is missing, and takes a tenth of a second when nothing is.
+install = @command -v "$(PYTHON)" >/dev/null \
+	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
+	"$(PYTHON)" requirements/install.py
+
+.PHONY: help setup demo test check bench peers lock clean
+.NOTPARALLEL:
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+setup: ## build .venv with everything that tests and checks need
+	$(install) dev
+
+demo: ## run a simulated exchange, NATS, the monitor and the dashboard; Ctrl-C stops all
+	$(install) run
+	@exec $(BIN)/account-monitor demo $(ARGS)
+
+test: ## run every test that this machine allows
+	$(install) dev
+	@exec $(BIN)/pytest $(ARGS)
+
+check: ## formatting, lint, types and the direction of imports
+	$(install) dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: ## run the benchmarks
+	$(install) dev
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+peers: ## add what the benchmarks compare with, in .venv-peers
+	$(install) uv
+	@test -x .venv-peers/bin/python || "$(PYTHON)" -m venv --without-pip .venv-peers
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-peers/bin/python requirements/peers.txt
+
+lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
+	$(install) uv
+	$(UV_COMPILE) $(ARGS) --output-file requirements/bootstrap.txt requirements/bootstrap.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/run.txt --extra embedded pyproject.toml requirements/build.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
+	$(UV_COMPILE) $(ARGS) --python-version 3.11 --output-file requirements/peers.txt requirements/peers.in
+
+clean: ## remove everything that make made
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

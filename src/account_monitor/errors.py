@@ -1,0 +1,62 @@
+"""Every deliberate error, and whose fault it is.
+
+AccountMonitorError
+├── ConfigurationError        the operator's: one line, exit code 2
+├── MalformedEvent            the publisher's: parked in the dead letters, the feed goes on
+├── JournalError              the journal cannot be used
+│   ├── JournalInUse          another process writes it
+│   ├── JournalTooNew         written by a younger version of this program
+│   ├── JournalCorrupt        the hash chain or the file is broken
+│   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
+├── FeedUnavailable           the source cannot be reached; the feed tries again
+└── CommandFailed             a command could not do what it was asked; exit code 1
+"""
+
+from __future__ import annotations
+
+
+class AccountMonitorError(Exception):
+    """Base of every error that this program raises on purpose."""
+
+
+class ConfigurationError(AccountMonitorError):
+    """The configuration names something that is not allowed. The text names file, key, value and what is allowed."""
+
+
+class MalformedEvent(AccountMonitorError):
+    """A message from outside that cannot be an event.
+
+    `reason` names the key, the value and what was expected; it is kept with the dead letter.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class JournalError(AccountMonitorError):
+    """The journal cannot be used as asked."""
+
+
+class JournalInUse(JournalError):
+    """Another process writes this journal."""
+
+
+class JournalTooNew(JournalError):
+    """The file was written by a younger version, whose schema this one does not know."""
+
+
+class JournalCorrupt(JournalError):
+    """The file or its hash chain is broken; the text names the first entry that does not fit."""
+
+
+class RecordingStopped(JournalError):
+    """A write or flush failed. After that nothing may be trusted to this handle: restart and verify."""
+
+
+class FeedUnavailable(AccountMonitorError):
+    """The source of events cannot be reached now."""
+
+
+class CommandFailed(AccountMonitorError):
+    """A command could not do what it was asked; the text says why."""

@@ -1,0 +1,372 @@
+"""Account: what is true after the events so far, as positions, wallets and balanced entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
+
+from account_monitor.ledger.events import (
+    Adjustment,
+    Anchor,
+    Event,
+    Fill,
+    FundingPayment,
+    LegEvent,
+    MarkPrice,
+    Marks,
+    Opening,
+    OtherIncome,
+    PositionSide,
+    Transfer,
+)
+from account_monitor.ledger.instruments import Instrument, linear_instrument
+from account_monitor.ledger.money import ONE, ZERO
+from account_monitor.ledger.position import Leg, Movement, Tally
+from account_monitor.ledger.timeline import Timeline
+
+USD_ASSETS = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "USD"})
+"""Assets that count as one dollar, unless configured otherwise."""
+
+Book: TypeAlias = Literal[
+    "position", "financing", "wallet", "realized", "rounding", "fees", "funding", "other", "transfers", "opening",
+    "adjustment",
+]  # fmt: skip
+Posting: TypeAlias = tuple[Book, str, str, Decimal]
+"""(book, position key or asset, asset, amount). Assets and costs are positive, income and obligations negative."""
+
+# A named tuple made by its own constructor costs twice as much, and one is made for every fill.
+_new = tuple.__new__
+
+Outcome: TypeAlias = Literal["booked", "restated", "contained"]
+
+
+class Entry(NamedTuple):
+    """What one event did: postings that sum to zero per asset.
+
+    `restated`: the event arrived late, and its postings include what it changed in events after it. Late events of one
+    batch are restated together, in the entry of the last one. `contained`: an opening or adjustment includes it.
+    """
+
+    seq: int
+    event: Event
+    outcome: Outcome
+    postings: tuple[Posting, ...]
+
+
+class Batch(NamedTuple):
+    """Entries of which some wait to be restated: by position, the indexes of its late ones."""
+
+    entries: list[Entry]
+    late: dict[str, list[int]]
+
+
+class History(Protocol):
+    """Where an account finds the events of a position again, to restate it."""
+
+    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
+        """Return the fills and funding of a position with after < seq <= until."""
+
+
+@dataclass(slots=True)
+class AccountState:
+    """Everything that the events so far have made of an account; a checkpoint is this, written down."""
+
+    seq: int = 0
+    timelines: dict[str, Timeline] = field(default_factory=dict)
+    wallets: dict[str, Decimal] = field(default_factory=dict)
+    wallets_known: bool = False
+    """Whether somebody said what the wallets held at first; if not, `wallets` holds changes since then."""
+    wallet_moved_ms: dict[str, int] = field(default_factory=dict)
+    """By asset, the venue time of the last event that moved the wallet."""
+    funding: Tally = field(default_factory=Tally)
+    """Funding that names no position."""
+    other: Tally = field(default_factory=Tally)
+    transfers: Tally = field(default_factory=Tally)
+    marks: dict[str, MarkPrice] = field(default_factory=dict)
+    opening: Opening | None = None
+
+
+class Account:
+    """The ledger of one account: `apply` is total, and the state does not depend on the order of arrival."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        usd_assets: frozenset[str] = USD_ASSETS,
+        instrument_of: Callable[[str], Instrument] = linear_instrument,
+        state: AccountState | None = None,
+    ) -> None:
+        self._history = history
+        self._usd_assets = usd_assets
+        self._instrument_of = instrument_of
+        self.state = state if state is not None else AccountState()
+        for key, timeline in self.state.timelines.items():
+            timeline.instrument = instrument_of(key.partition(":")[0])
+
+    @property
+    def usd_assets(self) -> frozenset[str]:
+        """Assets that count as one dollar."""
+        return self._usd_assets
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the contract that a symbol names."""
+        return self._instrument_of(symbol)
+
+    def leg(self, key: str) -> Leg:
+        """Return the position of a key. Raises: KeyError where nothing was ever held."""
+        return self.state.timelines[key].leg
+
+    def apply(self, seq: int, event: Event) -> Entry:
+        """Apply one journaled event and return what it did. Never raises for an event that the decoders let in."""
+        if type(event) is Fill:
+            key = event.symbol if event.position_side == "BOTH" else event.key
+            entry = self._apply_in_order(seq, event, key)
+            if entry is not None:
+                return entry
+        return self.apply_all(((seq, event),))[0]
+
+    def apply_all(self, events: Sequence[tuple[int, Event]]) -> list[Entry]:
+        """Apply journaled events (seq, event), restating each position with late ones once."""
+        return self.restate(self.apply_in_order(events))
+
+    def apply_in_order(self, events: Sequence[tuple[int, Event]]) -> Batch:
+        """Apply every event that is not late; `restate` must follow before anything else."""
+        entries: list[Entry] = []
+        late: dict[str, list[int]] = {}
+        for seq, event in events:
+            key = event.key if isinstance(event, Fill | FundingPayment) else None
+            entry: Entry | None = None
+            if key is None:
+                if isinstance(event, Opening | Adjustment):
+                    self.restate(Batch(entries, late))
+                entry = self._apply_to_account(seq, event)
+            elif key not in late:
+                in_order = self._apply_in_order if isinstance(event, Fill) else self._fund_in_order
+                entry = in_order(seq, event, key)  # type: ignore[arg-type]  # each takes its own kind
+            if entry is None:
+                late.setdefault(key or "", []).append(len(entries))
+                entry = Entry(seq, event, "restated", ())
+            entries.append(entry)
+            self.state.seq = seq
+        return Batch(entries, late)
+
+    def restatement_size(self, batch: Batch) -> int:
+        """Return how many fills `restate` will fold again."""
+        timelines = self.state.timelines
+        return sum(
+            timelines[key].reach(batch.entries[index].event for index in indexes)  # type: ignore[misc]  # leg events
+            for key, indexes in batch.late.items()
+        )
+
+    def restate(self, batch: Batch) -> list[Entry]:
+        """Apply the late events of a batch and return all its entries."""
+        entries, late = batch
+        for key, indexes in late.items():
+            timeline = self.state.timelines[key]
+            before = timeline.leg.copy()
+            last = entries[indexes[-1]]
+            base = timeline.rewind(entries[index].event for index in indexes)  # type: ignore[misc]  # leg events
+            known = self._history.history(key, after=base.seq, until=last.seq)
+            timeline.replay(known, base, self._usd_assets)
+            postings = restatement(key, timeline.instrument.settlement_asset, before, timeline.leg)
+            self._move_wallets(postings, last.event.at_ms)
+            entries[indexes[-1]] = last._replace(postings=postings)
+        late.clear()
+        return entries
+
+    # -- events of a position, in order ------------------------------------------------------------------------------
+
+    def _apply_in_order(self, seq: int, event: Fill, key: str) -> Entry | None:
+        """Apply a fill that comes after all of its position; None when it is late."""
+        timeline = self.state.timelines.get(key) or self._timeline(key, event.symbol)
+        if timeline.floor is not None and timeline.floor.contains(event):
+            self.state.seq = seq
+            return Entry(seq, event, "contained", ())
+        if not timeline.admits(event):
+            return None
+        leg = timeline.leg
+        asset = timeline.instrument.settlement_asset
+        moved = leg.book(event, timeline.instrument, self._usd_assets)
+        if leg.fill_count >= timeline.next_checkpoint:
+            timeline.checkpoint(seq)
+        self.state.seq = seq
+        _, realized, _, fee, fee_asset = moved
+        if fee_asset == asset:
+            self._move_wallet(asset, realized - fee, event.at_ms)
+        else:
+            self._move_wallet(asset, realized, event.at_ms)
+            self._move_wallet(fee_asset, -fee, event.at_ms)
+        return _new(Entry, (seq, event, "booked", fill_postings(key, asset, moved)))
+
+    def _fund_in_order(self, seq: int, event: FundingPayment, key: str) -> Entry | None:
+        """Apply a payment that comes after all of its position; None when it is late."""
+        timeline = self._timeline(key, key.partition(":")[0])
+        if not timeline.admits_funding(event):
+            return None
+        timeline.leg.fund(event, self._usd_assets)
+        return self._fund_wallet(seq, event, key)
+
+    def _set_positions(self, seq: int, anchors: Iterable[Anchor], book: Book) -> list[Posting]:
+        postings: list[Posting] = []
+        for anchor in anchors:
+            timeline = self._timeline(anchor.key, anchor.symbol)
+            before = timeline.leg.copy()
+            base = timeline.rewind([anchor])
+            known = self._history.history(anchor.key, after=base.seq, until=seq)
+            timeline.drop_anchor(anchor, base, known, self._usd_assets)
+            postings += restatement(anchor.key, timeline.instrument.settlement_asset, before, timeline.leg, book)
+        return postings
+
+    # -- events of the whole account ---------------------------------------------------------------------------------
+
+    def _apply_to_account(self, seq: int, event: Event) -> Entry:
+        state = self.state
+        postings: tuple[Posting, ...]
+        match event:
+            case FundingPayment():
+                state.funding.add(event.asset, event.amount, self._rate(event.asset, event.rate))
+                return self._fund_wallet(seq, event, "")
+            case Transfer():
+                state.transfers.add(event.asset, event.amount, self._rate(event.asset, None))
+                postings = _income("transfers", event.asset, event.amount)
+            case OtherIncome():
+                state.other.add(event.asset, event.amount, self._rate(event.asset, event.rate))
+                postings = _income("other", event.asset, event.amount)
+            case Opening():
+                state.opening = event
+                state.wallets_known = event.wallets is not None
+                postings = (
+                    *(p for asset, amount in event.wallets or () for p in _income("opening", asset, amount)),
+                    *self._set_positions(seq, event.positions, "opening"),
+                )
+            case Adjustment():
+                postings = (
+                    *(p for asset, amount in event.wallets for p in _income("adjustment", asset, amount)),
+                    *self._set_positions(seq, event.positions, "adjustment"),
+                )
+            case Marks():
+                for mark in event.prices:
+                    state.marks[mark.symbol] = mark
+                postings = ()
+            case Fill():
+                raise AssertionError("a fill always names its position")
+            case _:
+                assert_never(event)
+        self._move_wallets(postings, event.at_ms)
+        return Entry(seq, event, "booked", postings)
+
+    def _fund_wallet(self, seq: int, event: FundingPayment, key: str) -> Entry:
+        postings: tuple[Posting, ...] = (
+            ("wallet", event.asset, event.asset, event.amount),
+            ("funding", key, event.asset, -event.amount),
+        )
+        self._move_wallets(postings, event.at_ms)
+        return Entry(seq, event, "booked", postings)
+
+    def _move_wallets(self, postings: Iterable[Posting], at_ms: int) -> None:
+        for book, _, asset, amount in postings:
+            if book == "wallet":
+                self._move_wallet(asset, amount, at_ms)
+
+    def _move_wallet(self, asset: str, amount: Decimal, at_ms: int) -> None:
+        if amount:
+            state = self.state
+            state.wallets[asset] = state.wallets.get(asset, ZERO) + amount
+            state.wallet_moved_ms[asset] = at_ms
+
+    def _rate(self, asset: str, rate: Decimal | None) -> Decimal | None:
+        return ONE if asset in self._usd_assets else rate
+
+    def _timeline(self, key: str, symbol: str) -> Timeline:
+        timeline = self.state.timelines.get(key)
+        if timeline is None:
+            timeline = self.state.timelines[key] = Timeline(key, self._instrument_of(symbol))
+            if (opening := self.state.opening) is not None:  # says of every other position that it was flat then
+                side: PositionSide = "LONG" if key.endswith(":LONG") else "SHORT" if key.endswith(":SHORT") else "BOTH"
+                timeline.floor = Anchor(symbol, side, ZERO, ZERO, None, opening.at_ms)
+        return timeline
+
+
+def fill_postings(key: str, asset: str, moved: Movement) -> tuple[Posting, ...]:
+    """Return what a fill moves between the books.
+
+    The position takes its change of cost from `financing`, which with the realized part of the wallet is the cash
+    flow of the trades; what the venue rounded away has a book of its own.
+    """
+    cost, realized, rounding, fee, fee_asset = moved
+    position: Posting = ("position", key, asset, cost)
+    if fee_asset != asset or rounding:
+        return (
+            position,
+            ("financing", key, asset, rounding - cost),
+            ("realized", key, asset, -realized),
+            ("rounding", key, asset, -rounding),
+            ("wallet", asset, asset, realized),
+            ("fees", key, fee_asset, fee),
+            ("wallet", fee_asset, fee_asset, -fee),
+        )
+    if realized:
+        return (
+            position,
+            ("financing", key, asset, -cost),
+            ("realized", key, asset, -realized),
+            ("fees", key, asset, fee),
+            ("wallet", asset, asset, realized - fee),
+        )
+    return (position, ("financing", key, asset, -cost), ("fees", key, asset, fee), ("wallet", asset, asset, -fee))
+
+
+def restatement(key: str, asset: str, before: Leg, after: Leg, book: Book = "financing") -> tuple[Posting, ...]:
+    """Return the postings that lead from one state of a position to another; zero amounts are left out.
+
+    The change of cost that is not the trades' own is taken from `book`.
+    """
+    realized = after.realized - before.realized
+    rounding = after.rounding - before.rounding
+    cost = after.cost - before.cost
+    postings: list[Posting] = [
+        ("position", key, asset, cost),
+        (book, key, asset, rounding - cost),
+        ("realized", key, asset, -realized),
+        ("rounding", key, asset, -rounding),
+        ("wallet", asset, asset, realized),
+    ]
+    for name, old, new, sign in (("fees", before.fees, after.fees, 1), ("funding", before.funding, after.funding, -1)):
+        for paid_in, amount in new.by_asset.items():
+            change = amount - old.by_asset.get(paid_in, ZERO)
+            postings.append((name, key, paid_in, sign * change))  # type: ignore[arg-type]  # both are books
+            postings.append(("wallet", paid_in, paid_in, -sign * change))
+    return tuple(posting for posting in postings if posting[3])
+
+
+def _income(book: Book, asset: str, amount: Decimal) -> tuple[Posting, ...]:
+    return (("wallet", asset, asset, amount), (book, asset, asset, -amount))
+
+
+class EventList:
+    """A history in memory: the events of a fold, by position."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, list[tuple[int, LegEvent]]] = {}
+
+    def add(self, seq: int, event: Event) -> None:
+        """Remember an event, in journal order."""
+        if isinstance(event, Fill | FundingPayment) and event.key is not None:
+            self._events.setdefault(event.key, []).append((seq, event))
+
+    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
+        """Return the fills and funding of a position with after < seq <= until."""
+        return [event for seq, event in self._events.get(key, ()) if after < seq <= until]
+
+
+def fold(events: Iterable[Event], *, usd_assets: frozenset[str] = USD_ASSETS) -> Account:
+    """Return the account that the events make, each applied on its own."""
+    known = EventList()
+    account = Account(known, usd_assets=usd_assets)
+    for seq, event in enumerate(events, start=1):
+        known.add(seq, event)
+        account.apply(seq, event)
+    return account

@@ -1,0 +1,213 @@
+"""Events: the immutable facts that move an account, and the order in which the venue made them.
+
+Times are milliseconds since 1970-01-01 UTC on the venue's clock. Quantities are contracts.
+Amounts are signed: positive is money in; a fee is the exception everywhere, positive is paid.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeAlias
+
+Side: TypeAlias = Literal["BUY", "SELL"]
+PositionSide: TypeAlias = Literal["BOTH", "LONG", "SHORT"]
+
+# Tuples rather than dataclasses: one is made for every message, and a frozen dataclass costs five times as much.
+
+
+def position_key(symbol: str, position_side: PositionSide) -> str:
+    """Return the name of a position: the symbol, or `BTCUSDT:LONG` for a leg of hedge mode."""
+    return symbol if position_side == "BOTH" else f"{symbol}:{position_side}"
+
+
+class Fill(NamedTuple):
+    """An execution.
+
+    `fee` is positive when paid, negative for a rebate, None when the source did not say; it is in `fee_asset`.
+    `realized_pnl` is what the venue says it moved the wallet by, None where it does not say.
+    `fee_rate` and `settlement_rate` are USD per unit of the fee and settlement asset at the fill's own time, None for
+    an asset that counts as one dollar, or where no price was known.
+    """
+
+    symbol: str
+    trade_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    at_ms: int
+    position_side: PositionSide = "BOTH"
+    fee: Decimal | None = None
+    fee_asset: str | None = None
+    realized_pnl: Decimal | None = None
+    order_id: str | None = None
+    maker: bool | None = None
+    fee_rate: Decimal | None = None
+    settlement_rate: Decimal | None = None
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a fill within its account: symbol and venue trade id."""
+        return f"fill:{self.symbol}:{self.trade_id}"
+
+    @property
+    def key(self) -> str:
+        """The position that it moves."""
+        return self.symbol if self.position_side == "BOTH" else f"{self.symbol}:{self.position_side}"
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        """Contracts, positive when bought."""
+        return self.quantity if self.side == "BUY" else -self.quantity
+
+    def contradicts(self, other: Fill) -> tuple[str, ...]:
+        """Return the names of the fields in which both state something and the statements differ."""
+        return tuple(
+            name
+            for name in ("side", "quantity", "price", "at_ms", "position_side", "fee", "fee_asset", "realized_pnl",
+                         "order_id", "maker")
+            if (mine := getattr(self, name)) != (theirs := getattr(other, name))
+            and mine is not None and theirs is not None
+        )  # fmt: skip
+
+
+class FundingPayment(NamedTuple):
+    """Funding received (positive) or paid, for one position where the venue names it."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+    symbol: str | None = None
+    position_side: PositionSide = "BOTH"
+    rate: Decimal | None = None
+    """USD per unit of the asset at its own time; None for dollars, or where no price was known."""
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a payment within its account."""
+        return f"funding:{self.id}"
+
+    @property
+    def key(self) -> str | None:
+        """The position that was charged, None where the venue does not say."""
+        return None if self.symbol is None else position_key(self.symbol, self.position_side)
+
+
+class Transfer(NamedTuple):
+    """A deposit (positive) or withdrawal: changes what there is, and is no profit."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a transfer within its account."""
+        return f"transfer:{self.id}"
+
+
+class OtherIncome(NamedTuple):
+    """Income that is neither trading nor funding: insurance, rebates, conversions. `reason` is the venue's word."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+    reason: str
+    rate: Decimal | None = None
+    """USD per unit of the asset at its own time; None for dollars, or where no price was known."""
+
+    @property
+    def event_id(self) -> str:
+        """The identity of an income within its account."""
+        return f"income:{self.id}"
+
+
+class Anchor(NamedTuple):
+    """What a position is, said from outside: replaces quantity and cost, and contains every fill up to its moment.
+
+    The moment is the last trade id where ids are numbers, else the time; neither: before everything.
+    """
+
+    symbol: str
+    position_side: PositionSide
+    quantity: Decimal
+    cost: Decimal
+    last_trade_id: int | None = None
+    at_ms: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The position that it states."""
+        return position_key(self.symbol, self.position_side)
+
+    def contains(self, fill: Fill) -> bool:
+        """Whether the stated quantity already includes this fill."""
+        if self.last_trade_id is not None and (number := trade_number(fill.trade_id)) is not None:
+            return number <= self.last_trade_id
+        return self.at_ms is not None and fill.at_ms <= self.at_ms
+
+
+class Opening(NamedTuple):
+    """What the account held at a moment: wallets, and positions that count as adopted. Fills up to then are contained.
+
+    `at_ms` 0 is before everything. `wallets` None means that nobody said what the wallets held.
+    """
+
+    id: str
+    at_ms: int
+    wallets: tuple[tuple[str, Decimal], ...] | None
+    positions: tuple[Anchor, ...] = ()
+
+    @property
+    def event_id(self) -> str:
+        """The identity of an opening within its account."""
+        return f"opening:{self.id}"
+
+
+class Adjustment(NamedTuple):
+    """A correction, with its cause: wallets move by the amounts, positions become what is stated."""
+
+    id: str
+    at_ms: int
+    cause: str
+    wallets: tuple[tuple[str, Decimal], ...] = ()
+    positions: tuple[Anchor, ...] = ()
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a correction within its account."""
+        return f"adjustment:{self.id}"
+
+
+class MarkPrice(NamedTuple):
+    """The price at which the venue values a symbol."""
+
+    symbol: str
+    price: Decimal
+    at_ms: int
+
+
+class Marks(NamedTuple):
+    """The mark prices that were known at a moment, journaled so that valuations can be told again."""
+
+    at_ms: int
+    prices: tuple[MarkPrice, ...]
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a set of marks within its account."""
+        return f"marks:{self.at_ms}"
+
+
+Event: TypeAlias = Fill | FundingPayment | Transfer | OtherIncome | Opening | Adjustment | Marks
+LegEvent: TypeAlias = Fill | FundingPayment
+
+
+def trade_number(trade_id: str) -> int | None:
+    """Return a numeric trade id as a number (`"999" < "1000"`), None for any other id.
+
+    Digits beyond 63 bits are no venue's counter: such an id counts as text.
+    """
+    return int(trade_id) if len(trade_id) <= 18 and trade_id.isdecimal() and trade_id.isascii() else None

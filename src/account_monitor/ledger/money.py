@@ -1,0 +1,93 @@
+"""Money: exact decimals. Every rounding in the system has its name and its reason here."""
+
+from __future__ import annotations
+
+import decimal
+import re
+from decimal import Decimal
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+MAX_INTEGER_DIGITS = 20
+MAX_FRACTION_DIGITS = 20
+
+# Products and sums of inputs stay far below this, and libmpdec charges for digits used, not for digits allowed.
+_PRECISION = 400
+_TRAPS = (
+    decimal.Inexact,
+    decimal.FloatOperation,
+    decimal.InvalidOperation,
+    decimal.DivisionByZero,
+    decimal.Overflow,
+)
+
+_DIVISION_PLACES = 30
+_QUANTUM = Decimal(1).scaleb(-_DIVISION_PLACES)
+
+
+def _sticky_context(precision: int) -> decimal.Context:
+    # ROUND_05UP keeps a sticky last digit, so rounding its result once more is as good as rounding the exact quotient.
+    traps = [decimal.InvalidOperation, decimal.DivisionByZero]
+    return decimal.Context(prec=precision, rounding=decimal.ROUND_05UP, traps=traps)
+
+
+# Long division costs by the digit, so the usual quotient gets a short context.
+_SHORT_INTEGER_DIGITS = 30
+_SHORT = _sticky_context(_SHORT_INTEGER_DIGITS + _DIVISION_PLACES + 2)
+_LONG = _sticky_context(_PRECISION)
+_HALF_EVEN = decimal.Context(prec=_PRECISION, rounding=decimal.ROUND_HALF_EVEN, traps=[decimal.InvalidOperation])
+
+_is_plain = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?").fullmatch
+_is_scientific = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,3}").fullmatch
+
+
+def use_exact_arithmetic() -> None:
+    """Make decimal arithmetic exact or loud, in this thread and in every thread that starts later.
+
+    Called first thing in the process and in the tests: an operation that would round raises `decimal.Inexact`.
+    """
+    # Rebinding decimal.DefaultContext has no effect; new threads copy the original object.
+    for context in (decimal.DefaultContext, decimal.getcontext()):
+        context.prec = _PRECISION
+        context.rounding = decimal.ROUND_HALF_EVEN
+        context.Emin = decimal.MIN_EMIN
+        context.Emax = decimal.MAX_EMAX
+        for signal in context.traps:
+            context.traps[signal] = signal in _TRAPS
+
+
+def divide(dividend: Decimal, divisor: Decimal) -> Decimal:
+    """Return the quotient, rounded half-even to 30 decimal places: the one rounding of released cost.
+
+    Raises: decimal.DivisionByZero.
+    """
+    quotient = _SHORT.divide(dividend, divisor)
+    if quotient.adjusted() >= _SHORT_INTEGER_DIGITS:
+        quotient = _LONG.divide(dividend, divisor)
+    return _HALF_EVEN.quantize(quotient, _QUANTUM)
+
+
+def decimal_from_text(text: str) -> Decimal:
+    """Return the number that `text` writes in ASCII digits: at most 20 before and 20 after the point.
+
+    Refuses what Python's constructor would take: NaN, infinities, underscores, spaces, other scripts' digits.
+    Raises: ValueError, naming what was expected.
+    """
+    if _is_plain(text):
+        return Decimal(text) or ZERO  # "-0" is zero
+    if not _is_scientific(text):
+        raise ValueError("expected a decimal number")
+    number = Decimal(text) or ZERO
+    exponent = number.as_tuple().exponent
+    if number.adjusted() >= MAX_INTEGER_DIGITS or exponent < -MAX_FRACTION_DIGITS:  # type: ignore[operator]  # finite
+        raise ValueError(f"expected at most {MAX_INTEGER_DIGITS} integer and {MAX_FRACTION_DIGITS} fractional digits")
+    return number
+
+
+def to_text(number: Decimal) -> str:
+    """Return plain fixed-point text without trailing zeros: equal numbers have equal text, never `1E-8` or `-0`."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

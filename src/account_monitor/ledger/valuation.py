@@ -1,0 +1,376 @@
+"""Valuation: what an account is worth at the prices of now, and which of it nobody can price.
+
+Totals are kept by adding and subtracting what changed. Arithmetic is exact, so they equal the sum over all positions,
+always, at a cost that does not grow with the number of positions or of fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeAlias
+
+from account_monitor.ledger.account import Account
+from account_monitor.ledger.events import MarkPrice, PositionSide
+from account_monitor.ledger.money import ONE, ZERO, divide
+from account_monitor.ledger.performance import TradeStatistics
+from account_monitor.ledger.position import Leg, Tally
+from account_monitor.ledger.timeline import Timeline
+
+PriceSource: TypeAlias = Literal["mark", "last_fill"]
+PositionState: TypeAlias = Literal["LONG", "SHORT", "FLAT"]
+
+
+class Price(NamedTuple):
+    """A price of now, where it comes from, and the venue time at which it was one."""
+
+    price: Decimal
+    source: PriceSource
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionValue:
+    """One position at the price of now.
+
+    `entry_price`, `realized_pnl`, `unrealized_pnl` are in the settlement asset; `total_fees`, `funding`, `value_usd` in
+    USD. Fees are positive when paid. None: not known.
+    """
+
+    key: str
+    symbol: str
+    position_side: PositionSide
+    state: PositionState
+    settlement_asset: str
+    quantity: Decimal
+    cost: Decimal
+    entry_price: Decimal | None
+    price: Price | None
+    realized_pnl: Decimal
+    rounding: Decimal
+    unrealized_pnl: Decimal | None
+    total_fees: Decimal | None
+    fees: dict[str, Decimal]
+    funding: Decimal | None
+    value_usd: Decimal | None
+    fill_count: int
+    last_update_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a wallet holds; None where nobody said what it held at first."""
+
+    asset: str
+    total: Decimal | None
+    usd_value: Decimal | None
+    last_update_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PnL:
+    """Results since the first event, in USD. total = realized + unrealized; net = total − fees + funding + other."""
+
+    realized_pnl: Decimal | None
+    unrealized_pnl: Decimal | None
+    total_fees: Decimal | None
+    funding: Decimal | None
+    other: Decimal | None
+    statistics: TradeStatistics
+    equity: Decimal | None
+    """Wallets plus unrealized P&L."""
+
+    @property
+    def total_pnl(self) -> Decimal | None:
+        """Realized plus unrealized, before fees and funding."""
+        return _sum(self.realized_pnl, self.unrealized_pnl)
+
+    @property
+    def net_pnl(self) -> Decimal | None:
+        """What is left after fees, with funding and other income."""
+        fees = None if self.total_fees is None else -self.total_fees
+        return _sum(self.total_pnl, fees, self.funding, self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How much the account carries, in USD. `leverage` = Σ|notional| / margin balance, None unless that is positive."""
+
+    notional: Decimal | None
+    margin_balance: Decimal | None
+    leverage: Decimal | None
+
+
+@dataclass(slots=True)
+class _Totals:
+    """Sums over all positions. Amounts in assets that are not dollars stay in their asset until they are read."""
+
+    realized_usd: Decimal = ZERO
+    fees_usd: Decimal = ZERO
+    funding_usd: Decimal = ZERO
+    gross_win: Decimal = ZERO
+    gross_loss: Decimal = ZERO
+    trades: int = 0
+    winning: int = 0
+    losing: int = 0
+    unrealized: dict[str, Decimal] = field(default_factory=dict)
+    notional: dict[str, Decimal] = field(default_factory=dict)
+    unvalued_realized: dict[str, Decimal] = field(default_factory=dict)
+    unvalued_fees: dict[str, Decimal] = field(default_factory=dict)
+    unvalued_funding: dict[str, Decimal] = field(default_factory=dict)
+
+    def add(self, share: _Share, sign: int) -> None:
+        """Add a position's share, or take it away again with sign −1."""
+        self.realized_usd += sign * share.realized_usd
+        self.fees_usd += sign * share.fees_usd
+        self.funding_usd += sign * share.funding_usd
+        self.gross_win += sign * share.gross_win
+        self.gross_loss += sign * share.gross_loss
+        self.trades += sign * share.trades
+        self.winning += sign * share.winning
+        self.losing += sign * share.losing
+        _add(self.unrealized, share.asset, sign * share.unrealized)
+        _add(self.notional, share.asset, sign * share.notional)
+        if share.unvalued is not None:
+            realized, fees, funding = share.unvalued
+            _add(self.unvalued_realized, share.asset, sign * realized)
+            for asset, amount in fees.items():
+                _add(self.unvalued_fees, asset, sign * amount)
+            for asset, amount in funding.items():
+                _add(self.unvalued_funding, asset, sign * amount)
+
+
+class _Share(NamedTuple):
+    """What one position adds to the totals."""
+
+    asset: str
+    realized_usd: Decimal
+    fees_usd: Decimal
+    funding_usd: Decimal
+    gross_win: Decimal
+    gross_loss: Decimal
+    trades: int
+    winning: int
+    losing: int
+    unrealized: Decimal
+    notional: Decimal
+    unvalued: tuple[Decimal, dict[str, Decimal], dict[str, Decimal]] | None
+
+
+class Valuation:
+    """An account at the prices of now: `refresh` after events, `mark` after prices, then read."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self.positions: dict[str, PositionValue] = {}
+        self.unpriced_positions: set[str] = set()
+        self._marks = dict(account.state.marks)
+        self._keys_by_symbol: dict[str, list[str]] = {}
+        self._keys_by_base: dict[str, list[str]] = {}
+        """By asset that is not a dollar: the positions that settle in it."""
+        self._shares: dict[str, _Share] = {}
+        self._totals = _Totals()
+        self.refresh(account.state.timelines)
+
+    # -- what changes ------------------------------------------------------------------------------------------------
+
+    def refresh(self, keys: Iterable[str]) -> set[str]:
+        """Value the positions again that events have moved, and those that are priced by their fills; return all."""
+        timelines = self._account.state.timelines
+        moved = set(keys)
+        for key in moved - self.positions.keys():
+            self._know(timelines[key])
+        for symbol in {timelines[key].instrument.symbol for key in moved}:
+            if symbol not in self._marks:
+                moved.update(self._priced_by(symbol))
+        for key in moved:
+            self._value(timelines[key])
+        return moved
+
+    def mark(self, mark: MarkPrice) -> list[str]:
+        """Take a mark price; return the positions that it prices. A price older than the known one is ignored."""
+        known = self._marks.get(mark.symbol)
+        if known is not None and mark.at_ms < known.at_ms:
+            return []
+        self._marks[mark.symbol] = mark
+        keys = self._priced_by(mark.symbol)
+        for key in keys:
+            self._value(self._account.state.timelines[key])
+        return keys
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    def marks_of(self, keys: Iterable[str]) -> list[MarkPrice]:
+        """Return the mark prices of the positions' symbols, where there are any."""
+        symbols = {key.partition(":")[0] for key in keys}
+        return [self._marks[symbol] for symbol in sorted(symbols) if symbol in self._marks]
+
+    def price(self, symbol: str) -> Price | None:
+        """Return the mark, else the price of the last fill, else None."""
+        mark = self._marks.get(symbol)
+        if mark is not None:
+            return Price(mark.price, "mark", mark.at_ms)
+        legs = [self._account.leg(key) for key in self._keys_by_symbol.get(symbol, ())]
+        last = max(legs, key=lambda leg: leg.latest_fill_ms, default=None)
+        if last is None or last.last_price is None:
+            return None
+        return Price(last.last_price, "last_fill", last.latest_fill_ms)
+
+    def rate(self, asset: str) -> Decimal | None:
+        """Return USD per unit of an asset, None where nothing prices it."""
+        if asset in self._account.usd_assets:
+            return ONE
+        for dollar in ("USDT", "USDC", "FDUSD", "BUSD", "USD"):
+            price = self.price(asset + dollar) if dollar in self._account.usd_assets else None
+            if price is not None:
+                return price.price
+        return None
+
+    def balances(self) -> dict[str, Balance]:
+        """Return every wallet, valued."""
+        state = self._account.state
+        known = state.wallets_known
+        return {
+            asset: Balance(
+                asset,
+                amount if known else None,
+                _times(amount, self.rate(asset)) if known else None,
+                state.wallet_moved_ms.get(asset),
+            )
+            for asset, amount in state.wallets.items()
+        }
+
+    def pnl(self) -> PnL:
+        """Return the results of the whole account."""
+        totals, state = self._totals, self._account.state
+        return PnL(
+            realized_pnl=_sum(totals.realized_usd, self._usd(totals.unvalued_realized)),
+            unrealized_pnl=self._unrealized(),
+            total_fees=_sum(totals.fees_usd, self._usd(totals.unvalued_fees)),
+            funding=_sum(totals.funding_usd, self._usd(totals.unvalued_funding), self._tally(state.funding)),
+            other=self._tally(state.other),
+            statistics=TradeStatistics(
+                totals.trades, totals.winning, totals.losing, totals.gross_win, totals.gross_loss
+            ),
+            equity=_sum(self._wallets_usd(), self._unrealized()),
+        )
+
+    def exposure(self) -> Exposure:
+        """Return notional and leverage of the whole account."""
+        notional = None if self.unpriced_positions else self._usd(self._totals.notional)
+        margin_balance = _sum(self._wallets_usd(), self._unrealized())
+        is_positive = margin_balance is not None and margin_balance > 0
+        leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
+        return Exposure(notional, margin_balance, leverage)
+
+    def unpriced(self) -> tuple[str, ...]:
+        """Name the open positions and the assets held or paid that have no price, sorted."""
+        totals = self._totals
+        assets = {
+            asset
+            for amounts in (
+                self._account.state.wallets, totals.unrealized, totals.unvalued_realized, totals.unvalued_fees,
+                totals.unvalued_funding,
+            )
+            for asset, amount in amounts.items()
+            if amount and self.rate(asset) is None
+        }  # fmt: skip
+        return tuple(sorted(assets | self.unpriced_positions))
+
+    # -- one position ------------------------------------------------------------------------------------------------
+
+    def _know(self, timeline: Timeline) -> None:
+        instrument = timeline.instrument
+        self._keys_by_symbol.setdefault(instrument.symbol, []).append(timeline.key)
+        if instrument.settlement_asset not in self._account.usd_assets:
+            self._keys_by_base.setdefault(instrument.settlement_asset, []).append(timeline.key)
+
+    def _priced_by(self, symbol: str) -> list[str]:
+        keys = self._keys_by_symbol.get(symbol, [])
+        base = self._account.instrument(symbol).base_asset if self._keys_by_base else None
+        return [*keys, *self._keys_by_base.get(base, [])] if base else keys
+
+    def _value(self, timeline: Timeline) -> None:
+        key, leg, instrument = timeline.key, timeline.leg, timeline.instrument
+        quantity = leg.quantity
+        price = self.price(instrument.symbol)
+        value = ZERO if not quantity else None if price is None else instrument.value(quantity, price.price)
+        unrealized = None if value is None else value - leg.cost
+        rate = self.rate(instrument.settlement_asset)
+        side = key.partition(":")[2] or "BOTH"
+        self.positions[key] = PositionValue(
+            key=key,
+            symbol=instrument.symbol,
+            position_side=side,  # type: ignore[arg-type]  # keys are made from position sides
+            state="LONG" if quantity > 0 else "SHORT" if quantity else "FLAT",
+            settlement_asset=instrument.settlement_asset,
+            quantity=quantity,
+            cost=leg.cost,
+            entry_price=instrument.price_of(quantity, leg.cost) if quantity and leg.cost else None,
+            price=price,
+            realized_pnl=leg.realized,
+            rounding=leg.rounding,
+            unrealized_pnl=unrealized,
+            total_fees=self._tally(leg.fees),
+            fees=leg.fees.by_asset.copy(),
+            funding=self._tally(leg.funding),
+            value_usd=_times(value, rate),
+            fill_count=leg.fill_count,
+            last_update_ms=leg.last_at_ms,
+        )
+        (self.unpriced_positions.add if value is None else self.unpriced_positions.discard)(key)
+        self._count(key, _share(instrument.settlement_asset, leg, unrealized or ZERO, abs(value or ZERO)))
+
+    def _count(self, key: str, share: _Share) -> None:
+        before = self._shares.get(key)
+        if before is not None:
+            self._totals.add(before, -1)
+        self._shares[key] = share
+        self._totals.add(share, 1)
+
+    # -- USD ---------------------------------------------------------------------------------------------------------
+
+    def _unrealized(self) -> Decimal | None:
+        return None if self.unpriced_positions else self._usd(self._totals.unrealized)
+
+    def _wallets_usd(self) -> Decimal | None:
+        state = self._account.state
+        return self._usd(state.wallets) if state.wallets_known else None
+
+    def _usd(self, amounts: dict[str, Decimal]) -> Decimal | None:
+        total: Decimal | None = ZERO
+        for asset, amount in amounts.items():
+            if amount:
+                total = _sum(total, _times(amount, self.rate(asset)))
+        return total
+
+    def _tally(self, tally: Tally) -> Decimal | None:
+        return _sum(tally.usd, self._usd(tally.unvalued)) if tally.unvalued else tally.usd
+
+
+def _share(asset: str, leg: Leg, unrealized: Decimal, notional: Decimal) -> _Share:
+    trips, unvalued = leg.trips, None
+    if leg.realized_unvalued or leg.fees.unvalued or leg.funding.unvalued:
+        unvalued = (leg.realized_unvalued, leg.fees.unvalued.copy(), leg.funding.unvalued.copy())
+    return _Share(
+        asset, leg.realized_usd, leg.fees.usd, leg.funding.usd, trips.gross_win, trips.gross_loss, trips.trades,
+        trips.winning, trips.losing, unrealized, notional, unvalued,
+    )  # fmt: skip
+
+
+def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:
+    amounts[asset] = amounts.get(asset, ZERO) + amount
+
+
+def _sum(*amounts: Decimal | None) -> Decimal | None:
+    total = ZERO
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
+
+
+def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:
+    return None if amount is None or rate is None else amount if rate is ONE else amount * rate
