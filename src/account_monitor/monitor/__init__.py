@@ -1,0 +1,1 @@
+"""What happens next? The single writer of one account, and what it asks of the world."""

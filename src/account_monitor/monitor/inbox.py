@@ -1,0 +1,127 @@
+"""Inbox: the bounded place where feeds leave deliveries for the monitor of one account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from account_monitor.monitor.ports import UNROUTED, Delivery, StreamPosition
+
+CAPACITY = 8_192
+"""Deliveries that may wait: a fifth of a second of work at full speed, a few MB of memory."""
+
+
+class Inbox:
+    """Deliveries in order of arrival, and how far each source has been seen.
+
+    Feeds and the monitor share one event loop, so nothing here locks.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._deliveries: deque[Delivery] = deque()
+        self._seen: dict[str, StreamPosition] = {}
+        self._arrived = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_shut = False
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether feeds must stop pulling. What was already pulled may still be put."""
+        return len(self._deliveries) >= self._capacity
+
+    def put(self, delivery: Delivery) -> None:
+        """Add a delivery. Never refuses: a feed looks at `is_full` before it asks its source for more."""
+        if self._is_shut:
+            return
+        self._deliveries.append(delivery)
+        self._arrived.set()
+        if self.is_full:
+            self._has_room.clear()
+
+    def shut(self) -> None:
+        """Forget everything and take nothing more: nobody records any longer, and the source keeps what it has."""
+        self._is_shut = True
+        self._deliveries.clear()
+        self._seen.clear()
+        self._has_room.set()
+
+    def wake(self) -> None:
+        """End a `wait` although nothing was put."""
+        self._arrived.set()
+
+    def see(self, position: StreamPosition) -> None:
+        """Note that everything of a source up to this place was put here, or concerned others."""
+        if self._is_shut:
+            return
+        self._seen[position.source] = position
+
+    async def wait_for_room(self) -> None:
+        """Return once the inbox is not full."""
+        await self._has_room.wait()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when something is there, or after the timeout."""
+        if self._deliveries:
+            return
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return  # the caller looks at the clock
+
+    def take(self, limit: int) -> tuple[list[Delivery], list[StreamPosition]]:
+        """Remove and return up to `limit` deliveries, and the places up to which they complete each source.
+
+        While more deliveries wait, a source is complete only up to the last one taken from it.
+        """
+        waiting = self._deliveries
+        if len(waiting) <= limit:
+            taken = list(waiting)
+            waiting.clear()
+            self._arrived.clear()
+            seen = list(self._seen.values())
+        else:
+            taken = [waiting.popleft() for _ in range(limit)]
+            last = {delivery.source: delivery.sequence for delivery in taken}
+            seen = [
+                position._replace(sequence=last[source])
+                for source, position in self._seen.items()
+                if last.get(source, 0) and last[source] < position.sequence
+            ]
+        if not self.is_full:
+            self._has_room.set()
+        return taken, seen
+
+
+class Inboxes:
+    """The inboxes of one process by account, and the one for what names no configured account."""
+
+    def __init__(self) -> None:
+        self.unrouted = Inbox()
+        self._by_account: dict[str, Inbox] = {}
+
+    def add(self, account: str, inbox: Inbox) -> None:
+        """Route an account's deliveries to this inbox."""
+        self._by_account[account] = inbox
+
+    def remove(self, account: str) -> None:
+        """Route an account no longer; what still comes for it is unrouted from now on."""
+        del self._by_account[account]
+
+    def get(self, account: str) -> Inbox | None:
+        """Return the inbox of a configured account."""
+        return self._by_account.get(account)
+
+    @property
+    def only_account(self) -> str | None:
+        """The account that a message without one means: the only one that is configured."""
+        return next(iter(self._by_account)) if len(self._by_account) == 1 else None
+
+    def all(self) -> list[tuple[str, Inbox]]:
+        """Return every inbox with its account, the unrouted one under its reserved name."""
+        return [*self._by_account.items(), (UNROUTED, self.unrouted)]

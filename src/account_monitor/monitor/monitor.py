@@ -1,0 +1,303 @@
+"""Monitor: the single writer of one account. Records, applies, publishes, in this order and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Protocol, TypeAlias
+
+import structlog
+
+from account_monitor.errors import ConfigurationError, RecordingStopped
+from account_monitor.ledger.account import Account, AccountState, Entry
+from account_monitor.ledger.events import Adjustment, Event, Fill, FundingPayment, MarkPrice, Marks, Opening
+from account_monitor.ledger.money import to_text
+from account_monitor.ledger.valuation import Valuation
+from account_monitor.monitor.inbox import Inbox
+from account_monitor.monitor.ports import Clock, Delivery, Journal, Recorded, StreamPosition
+from account_monitor.monitor.schedule import Every, Monotonic
+from account_monitor.monitor.views import Change, View, ViewBuilder
+
+BATCH = 1_000
+"""Deliveries in one commit: large enough to pay for the flush, small enough to be applied within 20 ms."""
+
+CHECKPOINT_EVERY = 50_000
+"""Entries between checkpoints: folding that many takes half a second."""
+
+PRICES_EVERY_SECONDS = 0.05
+"""How long changed prices may wait for a view."""
+
+RESTATE_OFF_LOOP = 5_000
+"""Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
+
+Observer: TypeAlias = Callable[[View, Change], None]
+
+log = structlog.get_logger()
+
+
+class Checkpoints(Protocol):
+    """Where folded states are kept, so that a restart folds only what came after."""
+
+    def load(self) -> AccountState | None:
+        """Return the newest state that may be continued from."""
+
+    async def save(self, state: AccountState) -> None:
+        """Keep a state."""
+
+
+class Monitor:
+    """Owns the ledger of one account. Readers take `view`, which is never changed, only replaced."""
+
+    def __init__(
+        self,
+        name: str,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        inbox: Inbox,
+        *,
+        clock: Clock,
+        monotonic: Monotonic,
+        usd_assets: frozenset[str],
+        opening: Opening | None,
+        snapshot_seconds: float,
+    ) -> None:
+        self.name = name
+        self.journal = journal
+        self.inbox = inbox
+        self.observers: list[Observer] = []
+        self.failure: str | None = None
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._monotonic = monotonic
+        self._usd_assets = usd_assets
+        self._opening = opening
+        self._snapshots = Every(snapshot_seconds, monotonic)
+        self._positions_due = Every(1.0, monotonic)
+        self._prices_due = Every(PRICES_EVERY_SECONDS, monotonic)
+        self._prices: dict[str, MarkPrice] = {}
+        self._unjournaled_marks: set[str] = set()
+        self._settled_in_usd: set[str] = set()
+        """Symbols whose fills need no rate."""
+        self._recorded_positions: dict[str, StreamPosition] = {}
+        self._checkpoint_seq = 0
+        self._is_recording = False
+        self._stopping = False
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Fold the journal and publish the first view. Raises: ConfigurationError for a changed opening."""
+        self._account = await asyncio.to_thread(self._fold)
+        self._valuation = Valuation(self._account)
+        self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
+        self._recorded_positions = dict(self.journal.positions)
+        await self._open()
+        log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was heard is recorded and applied."""
+        return not len(self.inbox) and not self._is_recording
+
+    def check_opening(self, configured: Opening | None) -> None:
+        """Raise ConfigurationError unless the configured opening is the journaled one."""
+        _check_opening(self.name, self._account.state.opening, configured)
+
+    def _fold(self) -> Account:
+        state = self._checkpoints.load()
+        account = Account(self.journal, usd_assets=self._usd_assets, state=state)
+        self._checkpoint_seq = account.state.seq
+        batch: list[tuple[int, Event]] = []
+        for entry in self.journal.entries(after=account.state.seq):
+            batch.append((entry.seq, entry.event))
+            if len(batch) >= BATCH:
+                account.apply_all(batch)
+                batch.clear()
+        account.apply_all(batch)
+        return account
+
+    async def _open(self) -> None:
+        """Journal the configured opening once; later it must stay what it was."""
+        recorded = self._account.state.opening
+        if recorded is not None or self._opening is None:
+            self.check_opening(self._opening)
+        elif self.view.seq:
+            raise ConfigurationError(
+                f"accounts.{self.name}.opening: the journal already holds {self.view.seq} entries without an opening;"
+                " remove the key, or start the account under a new name"
+            )
+        else:
+            await self._record([Delivery("config", "", b"", self._opening)], [])
+
+    @property
+    def view(self) -> View:
+        """The newest view."""
+        return self._builder.view
+
+    # -- run ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Record and apply until `stop`, then drain the inbox. Ends when nothing can be recorded any more."""
+        try:
+            while not self._stopping or len(self.inbox):
+                await self.inbox.wait(self._patience())
+                await self.step()
+            await self._save_checkpoint()
+        except RecordingStopped as failure:
+            self.failure = str(failure)
+            self.inbox.shut()  # what comes now stays with its source, and is read again after a restart
+            log.critical("recording_stopped", account=self.name, reason=self.failure, seq=self.view.seq)
+
+    def stop(self) -> None:
+        """Let `run` end once the inbox is drained."""
+        self._stopping = True
+        self.inbox.wake()
+
+    def mark(self, mark: MarkPrice) -> None:
+        """Value a symbol at this price from now on."""
+        self._prices[mark.symbol] = mark
+        self.inbox.wake()
+
+    async def step(self) -> None:
+        """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
+        deliveries, seen = self.inbox.take(BATCH)
+        deliveries = [self._with_rates(delivery) for delivery in deliveries]
+        if self._unjournaled_marks and self._snapshots.is_due():
+            deliveries += self._marks()
+        moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
+        if deliveries or (moved and self._positions_due.is_due()):
+            await self._record(deliveries, moved)
+        if self._prices and self._prices_due.is_due():
+            self._take_prices()
+        if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
+            await self._save_checkpoint()
+
+    def _patience(self) -> float:
+        """Seconds until something is due without a delivery."""
+        if self._stopping:
+            return 0.0
+        return PRICES_EVERY_SECONDS if self._prices else 0.25
+
+    async def _record(self, deliveries: list[Delivery], positions: list[StreamPosition]) -> None:
+        self._is_recording = True
+        started = self._monotonic()
+        recorded = await self.journal.append(deliveries, positions)
+        append_seconds = self._monotonic() - started
+        for position in positions:
+            self._recorded_positions[position.source] = position
+        if deliveries:
+            await self._apply(recorded, append_seconds)
+        for delivery in deliveries:
+            if delivery.acknowledge is not None:
+                delivery.acknowledge()
+        self._is_recording = False
+
+    async def _apply(self, recorded: Recorded, append_seconds: float) -> None:
+        batch = self._account.apply_in_order([(entry.seq, entry.event) for entry in recorded.entries])
+        if self._account.restatement_size(batch) > RESTATE_OFF_LOOP:
+            entries = await asyncio.to_thread(self._account.restate, batch)
+        else:
+            entries = self._account.restate(batch)
+        self._publish(self._builder.after_events(recorded, append_seconds, *_moved(entries)))
+        if recorded.conflicts or recorded.parked:
+            self._say_parked(recorded)
+
+    async def _save_checkpoint(self) -> None:
+        if self._account.state.seq > self._checkpoint_seq:
+            await self._checkpoints.save(self._account.state)
+            self._checkpoint_seq = self._account.state.seq
+
+    # -- prices ------------------------------------------------------------------------------------------------------
+
+    def _take_prices(self) -> None:
+        keys: set[str] = set()
+        for mark in self._prices.values():
+            keys.update(self._valuation.mark(mark))
+        at_ms = max(mark.at_ms for mark in self._prices.values())
+        self._unjournaled_marks.update(self._prices)
+        self._prices.clear()
+        if keys:
+            self._publish(self._builder.after_prices(keys, at_ms))
+
+    def _marks(self) -> list[Delivery]:
+        """Return the marks of what is held that the journal does not know yet, as one event or none."""
+        held = [key for key, position in self.view.positions.items() if position.quantity]
+        prices = tuple(mark for mark in self._valuation.marks_of(held) if mark.symbol in self._unjournaled_marks)
+        self._unjournaled_marks.clear()
+        return [Delivery("monitor", "", b"", Marks(self._clock(), prices))] if prices else []
+
+    def _with_rates(self, delivery: Delivery) -> Delivery:
+        """State what a fee or result in an asset other than dollars is worth now, so that the journal knows it too."""
+        fill = delivery.event
+        if type(fill) is not Fill:
+            return delivery
+        asset = fill.fee_asset
+        if (asset is None or asset in self._usd_assets) and fill.symbol in self._settled_in_usd:
+            return delivery
+        settlement = self._account.instrument(fill.symbol).settlement_asset
+        if settlement in self._usd_assets:
+            self._settled_in_usd.add(fill.symbol)
+        else:
+            fill = fill._replace(settlement_rate=self._rate(settlement, fill))
+        if asset is not None and asset not in self._usd_assets:
+            fill = fill._replace(fee_rate=self._rate(asset, fill))
+        return delivery if fill is delivery.event else delivery._replace(event=fill)
+
+    def _rate(self, asset: str, fill: Fill) -> Decimal | None:
+        instrument = self._account.instrument(fill.symbol)
+        if asset == instrument.base_asset and instrument.settlement_asset in self._usd_assets:
+            return fill.price
+        return self._valuation.rate(asset)
+
+    # -- what others hear --------------------------------------------------------------------------------------------
+
+    def _publish(self, change: Change) -> None:
+        view = self.view
+        for observer in self.observers:
+            observer(view, change)
+
+    def _say_parked(self, recorded: Recorded) -> None:
+        first = recorded.conflicts[0].delivery if recorded.conflicts else recorded.parked[0]
+        log.warning(
+            "messages_parked",
+            account=self.name,
+            conflicting=len(recorded.conflicts),
+            malformed=len(recorded.parked),
+            first_reason=first.reason,
+        )
+
+
+def _moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:
+    """Return the positions and the wallets that entries moved."""
+    keys: set[str] = set()
+    assets: set[str] = set()
+    for _, event, outcome, postings in entries:
+        if isinstance(event, Fill | FundingPayment):
+            if outcome != "contained" and (key := event.key) is not None:
+                keys.add(key)
+        elif isinstance(event, Opening | Adjustment):
+            keys.update(anchor.key for anchor in event.positions)
+        for book, _, asset, _ in postings:
+            if book == "wallet":
+                assets.add(asset)
+    return keys, assets
+
+
+def _check_opening(account: str, recorded: Opening | None, configured: Opening | None) -> None:
+    """Raise ConfigurationError unless the opening is the one that was journaled, or no longer configured."""
+    if configured is None or recorded is None:
+        return
+    if configured[1:] != recorded[1:]:
+        raise ConfigurationError(
+            f"accounts.{account}.opening: the journal was opened with {_words(recorded)}, the configuration says"
+            f" {_words(configured)}; an opening is journaled once, later edits are refused: put the old one back"
+        )
+
+
+def _words(opening: Opening) -> str:
+    wallets = (
+        "unknown wallets" if opening.wallets is None else ", ".join(f"{to_text(n)} {a}" for a, n in opening.wallets)
+    )
+    positions = ", ".join(f"{anchor.key} {to_text(anchor.quantity)}" for anchor in opening.positions)
+    return f"[{wallets or 'no wallets'}; {positions or 'no positions'}]"

@@ -1,0 +1,161 @@
+"""Ports: what a monitor asks of the world, as types that feeds, stores and doors share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol, TypeAlias
+
+from account_monitor.ledger.events import Event, Fill, LegEvent
+
+Clock: TypeAlias = Callable[[], int]
+"""Returns milliseconds since 1970-01-01 UTC."""
+
+UNROUTED = "_unrouted"
+"""The journal of what names no configured account: it holds dead letters and stream positions, and no ledger."""
+
+MALFORMED_EVENT = "MALFORMED_EVENT"
+CONFLICTING_FILL = "CONFLICTING_FILL"
+UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
+
+
+class StreamPosition(NamedTuple):
+    """How far a source has been seen: everything up to `sequence` was taken, others' messages included.
+
+    `created` tells one incarnation of a stream from the next of the same name.
+    """
+
+    source: str
+    created: str
+    sequence: int
+
+
+class Delivery(NamedTuple):
+    """One message as a feed heard it: an event, or the reason why it is none.
+
+    `payload` and `subject` are what came, for the dead letters. `sequence` is the place in `source`, 0 where the
+    source has no places. `rejection` is one of the reasons above, such as MALFORMED_EVENT, and None for an event.
+    `retry_of` is the id of the dead letter that this delivery is another attempt at. `acknowledge` is called once the
+    delivery is durable, where the source wants to know.
+    """
+
+    source: str
+    subject: str
+    payload: bytes
+    event: Event | None
+    sequence: int = 0
+    rejection: str | None = None
+    reason: str = ""
+    retry_of: int | None = None
+    acknowledge: Callable[[], None] | None = None
+
+
+class Conflict(NamedTuple):
+    """A fill that contradicts the recorded one of the same id; it was parked."""
+
+    delivery: Delivery
+    recorded: Fill
+    fields: tuple[str, ...]
+
+
+class JournalEntry(NamedTuple):
+    """An event with its place in the journal."""
+
+    seq: int
+    event: Event
+    source: str
+    recorded_at_ms: int
+
+
+class Recorded(NamedTuple):
+    """What a commit did: entries that are new, and what was not booked. All of it is durable."""
+
+    entries: list[JournalEntry]
+    duplicates: list[Delivery]
+    conflicts: list[Conflict]
+    parked: list[Delivery]
+
+
+class DeadLetter(NamedTuple):
+    """A parked message. `payload` holds its first 4 KiB; `size` and `sha256` are those of the whole."""
+
+    id: int
+    rejection: str
+    reason: str
+    source: str
+    subject: str
+    payload: bytes
+    size: int
+    sha256: str
+    parked_at_ms: int
+    retried_at_ms: int | None
+
+
+class FillQuery(NamedTuple):
+    """Which fills: of a symbol (None: all), from_ms <= at < to_ms, after a cursor, at most `limit`."""
+
+    symbol: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    after: str | None = None
+    limit: int = 100
+
+
+class FillPage(NamedTuple):
+    """Fills in venue order, and the cursor of the next page, None at the end."""
+
+    entries: list[JournalEntry]
+    next: str | None
+
+
+class Journal(Protocol):
+    """The durable, append-only memory of one account. One writer; reads may come from any thread."""
+
+    account: str
+
+    @property
+    def epoch(self) -> int:
+        """Grows whenever the sequence may not continue what readers saw, such as after a restore."""
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence of the newest entry, 0 when there is none."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is recorded any more, None while all is well."""
+
+    @property
+    def positions(self) -> Mapping[str, StreamPosition]:
+        """By source, how far it was seen, as committed."""
+
+    async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
+        """Commit deliveries, dead letters and positions in one transaction; returns once it is durable.
+
+        Raises: RecordingStopped after a failed write; only a restart tells whether the batch was recorded.
+        """
+
+    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
+        """Return the fills and funding of a position with after < seq <= until, in journal order."""
+
+    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order."""
+
+    def fills(self, query: FillQuery) -> FillPage:
+        """Return a page of fills. Raises: ValueError for a cursor that this journal did not give."""
+
+    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
+        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
+
+    async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
+        """Keep a folded state, so that a restart folds only what came after it."""
+
+    async def close(self) -> None:
+        """Commit what waits, stop the writer and release the file."""
+
+
+class PriceSink(Protocol):
+    """Takes mark prices, which live in memory until the monitor journals them."""
+
+    def mark(self, symbol: str, price: Decimal, at_ms: int) -> None:
+        """Value the symbol at this price from now on; an older price than the known one is ignored."""

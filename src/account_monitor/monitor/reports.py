@@ -1,0 +1,272 @@
+"""Reports: views as the JSON that every door shows, so that all of them say the same, digit for digit.
+
+Decimals are plain fixed-point text; times are RFC 3339 in UTC with milliseconds. None: not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from account_monitor.ledger.events import Fill
+from account_monitor.ledger.money import to_text
+from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue
+from account_monitor.monitor.ports import JournalEntry
+from account_monitor.monitor.views import View
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_text(at_ms: int) -> str:
+    """Return a time as `2026-11-22T12:00:00.000Z`."""
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else to_text(number)
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if not at_ms else time_text(at_ms)
+
+
+class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A position. Prices and P&L are in the settlement asset; fees (positive when paid), funding and value in USD."""
+
+    symbol: str
+    position_side: str
+    state: str
+    quantity: str
+    entry_price: str | None
+    current_price: str | None
+    price_source: str | None
+    realized_pnl: str
+    unrealized_pnl: str | None
+    total_fees: str | None
+    fees: dict[str, str]
+    funding: str | None
+    value_usd: str | None
+    leverage: str | None
+    liquidation_price: str | None
+    settlement_asset: str
+    fill_count: int
+    last_update: str | None
+
+
+class PnLReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Results since the first event, in USD: total = realized + unrealized, net = total − fees + funding + other."""
+
+    timestamp: str | None
+    realized_pnl: str | None
+    unrealized_pnl: str | None
+    total_pnl: str | None
+    total_fees: str | None
+    funding: str | None
+    other: str | None
+    net_pnl: str | None
+    win_rate: str | None
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    average_win: str | None
+    average_loss: str | None
+    profit_factor: str | None
+    equity: str | None
+    max_drawdown_pct: str | None
+
+
+class BalanceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet. `locked` = total − free, not below 0; None where the venue does not state what is free."""
+
+    asset: str
+    free: str | None
+    locked: str | None
+    total: str | None
+    usd_value: str | None
+    last_update: str | None
+
+
+class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How near the account is to trouble, in USD. None: not known."""
+
+    equity: str | None
+    margin_balance: str | None
+    maintenance_margin: str | None
+    margin_ratio: str | None
+    leverage: str | None
+    drawdown_pct: str | None
+    peak_equity: str | None
+    daily_loss: str | None
+    liquidations: dict[str, str]
+
+
+class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole account as of (epoch, seq)."""
+
+    account: str
+    epoch: int
+    seq: int
+    as_of: str | None
+    pnl: PnLReport
+    balances: dict[str, BalanceReport]
+    positions: dict[str, PositionReport]
+    risk: RiskReport
+    reconciliation: None
+    unpriced: list[str]
+    timestamp: str
+
+
+class FillReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded fill: as on NATS, and where and when it was recorded."""
+
+    id: str
+    account: str
+    symbol: str
+    side: str
+    quantity: str
+    price: str
+    fee: str | None
+    fee_currency: str | None
+    position_side: str
+    order_id: str | None
+    maker: bool | None
+    realized_pnl: str | None
+    timestamp: str
+    source: str
+    seq: int
+    recorded_at: str
+
+
+def position_report(position: PositionValue) -> PositionReport:
+    """Report one position."""
+    price = position.price
+    return PositionReport(
+        symbol=position.symbol,
+        position_side=position.position_side,
+        state=position.state,
+        quantity=to_text(position.quantity),
+        entry_price=_text(position.entry_price),
+        current_price=None if price is None else to_text(price.price),
+        price_source=None if price is None else price.source,
+        realized_pnl=to_text(position.realized_pnl),
+        unrealized_pnl=_text(position.unrealized_pnl),
+        total_fees=_text(position.total_fees),
+        fees={asset: to_text(amount) for asset, amount in position.fees.items()},
+        funding=_text(position.funding),
+        value_usd=_text(position.value_usd),
+        leverage=None,
+        liquidation_price=None,
+        settlement_asset=position.settlement_asset,
+        fill_count=position.fill_count,
+        last_update=_time(position.last_update_ms),
+    )
+
+
+def positions_report(view: View, keys: Iterable[str] | None = None) -> dict[str, PositionReport]:
+    """Report positions by key: all, or those named."""
+    chosen = sorted(view.positions) if keys is None else keys
+    return {key: position_report(view.positions[key]) for key in chosen}
+
+
+def pnl_report(view: View) -> PnLReport:
+    """Report the results of the whole account; `timestamp` is the venue time of the youngest event in it."""
+    pnl: PnL = view.pnl
+    statistics = pnl.statistics
+    return PnLReport(
+        timestamp=_time(view.as_of_ms),
+        realized_pnl=_text(pnl.realized_pnl),
+        unrealized_pnl=_text(pnl.unrealized_pnl),
+        total_pnl=_text(pnl.total_pnl),
+        total_fees=_text(pnl.total_fees),
+        funding=_text(pnl.funding),
+        other=_text(pnl.other),
+        net_pnl=_text(pnl.net_pnl),
+        win_rate=_text(statistics.win_rate),
+        total_trades=statistics.total_trades,
+        winning_trades=statistics.winning_trades,
+        losing_trades=statistics.losing_trades,
+        average_win=_text(statistics.average_win),
+        average_loss=_text(statistics.average_loss),
+        profit_factor=_text(statistics.profit_factor),
+        equity=_text(pnl.equity),
+        max_drawdown_pct=None,
+    )
+
+
+def balance_report(balance: Balance) -> BalanceReport:
+    """Report one wallet."""
+    return BalanceReport(
+        asset=balance.asset,
+        free=None,
+        locked=None,
+        total=_text(balance.total),
+        usd_value=_text(balance.usd_value),
+        last_update=_time(balance.last_update_ms),
+    )
+
+
+def balances_report(view: View, assets: Iterable[str] | None = None) -> dict[str, BalanceReport]:
+    """Report wallets by asset: all, or those named."""
+    chosen = sorted(view.balances) if assets is None else assets
+    return {asset: balance_report(view.balances[asset]) for asset in chosen}
+
+
+def risk_report(view: View) -> RiskReport:
+    """Report the risk figures that are known without the exchange's rules."""
+    exposure: Exposure = view.exposure
+    return RiskReport(
+        equity=_text(view.pnl.equity),
+        margin_balance=_text(exposure.margin_balance),
+        maintenance_margin=None,
+        margin_ratio=None,
+        leverage=_text(exposure.leverage),
+        drawdown_pct=None,
+        peak_equity=None,
+        daily_loss=None,
+        liquidations={},
+    )
+
+
+def account_report(view: View, now_ms: int) -> AccountReport:
+    """Report the whole account; `timestamp` is when the report was made."""
+    return AccountReport(
+        account=view.account,
+        epoch=view.epoch,
+        seq=view.seq,
+        as_of=_time(view.as_of_ms),
+        pnl=pnl_report(view),
+        balances=balances_report(view),
+        positions=positions_report(view),
+        risk=risk_report(view),
+        reconciliation=None,
+        unpriced=list(view.unpriced),
+        timestamp=time_text(now_ms),
+    )
+
+
+def fill_report(account: str, entry: JournalEntry) -> FillReport:
+    """Report a recorded fill."""
+    fill = entry.event
+    assert isinstance(fill, Fill)  # callers ask for fills
+    return FillReport(
+        id=fill.trade_id,
+        account=account,
+        symbol=fill.symbol,
+        side=fill.side,
+        quantity=to_text(fill.quantity),
+        price=to_text(fill.price),
+        fee=_text(fill.fee),
+        fee_currency=fill.fee_asset,
+        position_side=fill.position_side,
+        order_id=fill.order_id,
+        maker=fill.maker,
+        realized_pnl=_text(fill.realized_pnl),
+        timestamp=time_text(fill.at_ms),
+        source=entry.source,
+        seq=entry.seq,
+        recorded_at=time_text(entry.recorded_at_ms),
+    )

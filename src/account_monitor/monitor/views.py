@@ -1,0 +1,92 @@
+"""Views: the immutable picture of an account that every reader gets, and what changed since the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from account_monitor.ledger.account import Account
+from account_monitor.ledger.events import Fill
+from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
+from account_monitor.monitor.ports import JournalEntry, Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An account as of a journal sequence and the prices of that moment.
+
+    Views share whatever did not change. `epoch` and `seq` say what the view includes: everything journaled up to seq.
+    """
+
+    account: str
+    epoch: int
+    seq: int
+    as_of_ms: int
+    """The venue time of the youngest event or price in it; 0 before the first."""
+    positions: Mapping[str, PositionValue]
+    balances: Mapping[str, Balance]
+    pnl: PnL
+    exposure: Exposure
+    unpriced: tuple[str, ...]
+
+
+class Change(NamedTuple):
+    """What made a view: the fills it adds, and the positions and wallets that are new in it."""
+
+    fills: list[JournalEntry]
+    positions: tuple[str, ...]
+    assets: tuple[str, ...]
+    recorded: Recorded | None
+    """The commit behind it, None for a change of prices only."""
+    append_seconds: float = 0.0
+    """How long the commit took."""
+
+
+class ViewBuilder:
+    """Makes views of one account, each from the one before."""
+
+    def __init__(self, name: str, epoch: int, account: Account, valuation: Valuation) -> None:
+        self._name = name
+        self._epoch = epoch
+        self._account = account
+        self._valuation = valuation
+        legs = account.state.timelines.values()
+        self._as_of_ms = max((timeline.leg.last_at_ms for timeline in legs), default=0)
+        self.view = self._build(dict(valuation.positions))
+
+    def after_events(self, recorded: Recorded, append_seconds: float, keys: set[str], assets: set[str]) -> Change:
+        """Build the view after a commit that moved these positions and wallets."""
+        priced = self._valuation.refresh(keys)
+        for entry in recorded.entries:
+            if entry.event.at_ms > self._as_of_ms:
+                self._as_of_ms = entry.event.at_ms
+        self._publish(priced)
+        fills = [entry for entry in recorded.entries if type(entry.event) is Fill]
+        return Change(fills, tuple(sorted(priced)), tuple(sorted(assets)), recorded, append_seconds)
+
+    def after_prices(self, keys: set[str], at_ms: int) -> Change:
+        """Build the view after prices that revalued these positions."""
+        self._as_of_ms = max(self._as_of_ms, at_ms)
+        self._publish(keys)
+        return Change([], tuple(sorted(keys)), (), None)
+
+    def _publish(self, changed: set[str]) -> None:
+        positions = self.view.positions
+        if changed:
+            positions = {**positions, **{key: self._valuation.positions[key] for key in changed}}
+        self.view = self._build(positions)
+
+    def _build(self, positions: Mapping[str, PositionValue]) -> View:
+        valuation = self._valuation
+        return View(
+            account=self._name,
+            epoch=self._epoch,
+            seq=self._account.state.seq,
+            as_of_ms=self._as_of_ms,
+            positions=positions,
+            balances=valuation.balances(),
+            pnl=valuation.pnl(),
+            exposure=valuation.exposure(),
+            unpriced=valuation.unpriced(),
+        )

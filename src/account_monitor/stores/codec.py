@@ -1,0 +1,305 @@
+"""Codec: how an event is written in the journal, and how it is read again.
+
+A body is a JSON object: decimals are plain fixed-point strings, times are milliseconds in fields named `at_ms`, a field
+without a value is left out, and so is `position_side` where it is BOTH. Equal events have equal bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias, assert_never
+
+import msgspec
+
+from account_monitor.errors import JournalCorrupt
+from account_monitor.ledger.events import (
+    Adjustment,
+    Anchor,
+    Event,
+    Fill,
+    FundingPayment,
+    MarkPrice,
+    Marks,
+    Opening,
+    OtherIncome,
+    PositionSide,
+    Side,
+    Transfer,
+)
+from account_monitor.ledger.money import to_text
+
+Kind: TypeAlias = Literal["fill", "funding", "transfer", "income", "opening", "adjustment", "marks"]
+
+
+class _Wire(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """A body. A field that this version does not know is damage: a new field comes with a new schema version."""
+
+
+class _Fill(_Wire):
+    symbol: str
+    trade_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    at_ms: int
+    position_side: PositionSide = "BOTH"
+    fee: Decimal | None = None
+    fee_asset: str | None = None
+    realized_pnl: Decimal | None = None
+    order_id: str | None = None
+    maker: bool | None = None
+    fee_rate: Decimal | None = None
+    settlement_rate: Decimal | None = None
+
+
+class _Funding(_Wire):
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+    symbol: str | None = None
+    position_side: PositionSide = "BOTH"
+    rate: Decimal | None = None
+
+
+class _Transfer(_Wire):
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+
+
+class _Income(_Wire):
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+    reason: str
+    rate: Decimal | None = None
+
+
+class _Wallet(_Wire):
+    asset: str
+    amount: Decimal
+
+
+class _Anchor(_Wire):
+    symbol: str
+    quantity: Decimal
+    cost: Decimal
+    position_side: PositionSide = "BOTH"
+    last_trade_id: int | None = None
+    at_ms: int | None = None
+
+
+class _Opening(_Wire):
+    id: str
+    at_ms: int
+    wallets: list[_Wallet] | None = None
+    positions: list[_Anchor] | None = None
+
+
+class _Adjustment(_Wire):
+    id: str
+    at_ms: int
+    cause: str
+    wallets: list[_Wallet] | None = None
+    positions: list[_Anchor] | None = None
+
+
+class _MarkPrice(_Wire):
+    symbol: str
+    price: Decimal
+    at_ms: int
+
+
+class _Marks(_Wire):
+    at_ms: int
+    prices: list[_MarkPrice]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_event(event: Event) -> tuple[Kind, bytes]:
+    """Return the kind of an event and its body."""
+    match event:
+        case Fill():
+            return "fill", _encode(_fill(event))
+        case FundingPayment():
+            return "funding", _encode(_funding(event))
+        case Transfer(id, asset, amount, at_ms):
+            return "transfer", _encode(_Transfer(id, asset, _text(amount), at_ms))
+        case OtherIncome(id, asset, amount, at_ms, reason, rate):
+            return "income", _encode(_Income(id, asset, _text(amount), at_ms, reason, _optional(rate)))
+        case Opening(id, at_ms, wallets, positions):
+            return "opening", _encode(_Opening(id, at_ms, _wallets(wallets), _anchors(positions)))
+        case Adjustment(id, at_ms, cause, wallets, positions):
+            return "adjustment", _encode(_Adjustment(id, at_ms, cause, _wallets(wallets) or None, _anchors(positions)))
+        case Marks(at_ms, prices):
+            return "marks", _encode(_Marks(at_ms, [_MarkPrice(p.symbol, _text(p.price), p.at_ms) for p in prices]))
+        case _:
+            assert_never(event)
+
+
+def _text(number: Decimal) -> Any:
+    # The same text as money.to_text, which is needed only where str() may differ from it. Typed Any, because the
+    # structs declare what is read (Decimal), and text is what is written.
+    text = str(number)
+    last = text[-1]
+    if "E" in text or text[0] == "-" or last > "9":
+        return _unusual(number)
+    return text.rstrip("0").rstrip(".") if last == "0" and "." in text else text
+
+
+def _unusual(number: Decimal) -> str:
+    if not number.is_finite():
+        raise ValueError(f"expected a finite number, got {number}")  # what cannot be read must not be written
+    return to_text(number)
+
+
+def _optional(number: Decimal | None) -> Any:
+    return None if number is None else _text(number)
+
+
+def _fill(fill: Fill) -> _Fill:
+    symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, fee_rate, rate = fill
+    return _Fill(
+        symbol,
+        trade_id,
+        side,
+        _text(quantity),
+        _text(price),
+        at_ms,
+        leg,
+        None if fee is None else _text(fee),
+        fee_asset,
+        None if pnl is None else _text(pnl),
+        order_id,
+        maker,
+        None if fee_rate is None else _text(fee_rate),
+        None if rate is None else _text(rate),
+    )
+
+
+def _funding(payment: FundingPayment) -> _Funding:
+    payment_id, asset, amount, at_ms, symbol, leg, rate = payment
+    return _Funding(payment_id, asset, _text(amount), at_ms, symbol, leg, _optional(rate))
+
+
+def _wallets(wallets: tuple[tuple[str, Decimal], ...] | None) -> list[_Wallet] | None:
+    # An opening tells "nobody said" (left out) from "nothing" (an empty list).
+    return None if wallets is None else [_Wallet(asset, _text(amount)) for asset, amount in wallets]
+
+
+def _anchors(positions: tuple[Anchor, ...]) -> list[_Anchor] | None:
+    return [
+        _Anchor(p.symbol, _text(p.quantity), _text(p.cost), p.position_side, p.last_trade_id, p.at_ms)
+        for p in positions
+    ] or None  # fmt: skip
+
+
+def decode_event(seq: int, kind: str, body: str | bytes) -> Event:
+    """Return the event that entry `seq` of a journal holds.
+
+    Raises: JournalCorrupt, naming the entry, for a body that is not one of this kind.
+    """
+    read = _READERS.get(kind)
+    if read is None:
+        raise JournalCorrupt(f"entry {seq}: kind was {kind!r}, expected one of {', '.join(_READERS)}")
+    try:
+        return read(body)
+    except (ValueError, ArithmeticError) as error:  # msgspec's errors are ValueErrors, decimal's ArithmeticErrors
+        raise JournalCorrupt(f"entry {seq}: this is no {kind}: {error}") from error
+
+
+def _finite(*numbers: Decimal | None) -> None:
+    for number in numbers:
+        if number is not None and not number.is_finite():
+            raise ValueError(f"expected a finite number, got {number}")
+
+
+_fill_decoder = msgspec.json.Decoder(_Fill)
+_funding_decoder = msgspec.json.Decoder(_Funding)
+_transfer_decoder = msgspec.json.Decoder(_Transfer)
+_income_decoder = msgspec.json.Decoder(_Income)
+_opening_decoder = msgspec.json.Decoder(_Opening)
+_adjustment_decoder = msgspec.json.Decoder(_Adjustment)
+_marks_decoder = msgspec.json.Decoder(_Marks)
+
+
+def _read_fill(body: str | bytes) -> Fill:
+    w = _fill_decoder.decode(body)
+    _finite(w.quantity, w.price, w.fee, w.realized_pnl, w.fee_rate, w.settlement_rate)
+    return Fill(
+        w.symbol,
+        w.trade_id,
+        w.side,
+        w.quantity,
+        w.price,
+        w.at_ms,
+        w.position_side,
+        w.fee,
+        w.fee_asset,
+        w.realized_pnl,
+        w.order_id,
+        w.maker,
+        w.fee_rate,
+        w.settlement_rate,
+    )
+
+
+def _read_funding(body: str | bytes) -> FundingPayment:
+    w = _funding_decoder.decode(body)
+    _finite(w.amount, w.rate)
+    return FundingPayment(w.id, w.asset, w.amount, w.at_ms, w.symbol, w.position_side, w.rate)
+
+
+def _read_transfer(body: str | bytes) -> Transfer:
+    w = _transfer_decoder.decode(body)
+    _finite(w.amount)
+    return Transfer(w.id, w.asset, w.amount, w.at_ms)
+
+
+def _read_income(body: str | bytes) -> OtherIncome:
+    w = _income_decoder.decode(body)
+    _finite(w.amount, w.rate)
+    return OtherIncome(w.id, w.asset, w.amount, w.at_ms, w.reason, w.rate)
+
+
+def _read_opening(body: str | bytes) -> Opening:
+    w = _opening_decoder.decode(body)
+    return Opening(w.id, w.at_ms, None if w.wallets is None else _read_wallets(w.wallets), _read_anchors(w.positions))
+
+
+def _read_adjustment(body: str | bytes) -> Adjustment:
+    w = _adjustment_decoder.decode(body)
+    return Adjustment(w.id, w.at_ms, w.cause, _read_wallets(w.wallets), _read_anchors(w.positions))
+
+
+def _read_marks(body: str | bytes) -> Marks:
+    w = _marks_decoder.decode(body)
+    _finite(*(p.price for p in w.prices))
+    return Marks(w.at_ms, tuple(MarkPrice(p.symbol, p.price, p.at_ms) for p in w.prices))
+
+
+def _read_wallets(wallets: list[_Wallet] | None) -> tuple[tuple[str, Decimal], ...]:
+    _finite(*(w.amount for w in wallets or ()))
+    return tuple((w.asset, w.amount) for w in wallets or ())
+
+
+def _read_anchors(anchors: list[_Anchor] | None) -> tuple[Anchor, ...]:
+    _finite(*(number for a in anchors or () for number in (a.quantity, a.cost)))
+    return tuple(Anchor(a.symbol, a.position_side, a.quantity, a.cost, a.last_trade_id, a.at_ms) for a in anchors or ())
+
+
+_READERS: dict[str, Callable[[str | bytes], Event]] = {
+    "fill": _read_fill,
+    "funding": _read_funding,
+    "transfer": _read_transfer,
+    "income": _read_income,
+    "opening": _read_opening,
+    "adjustment": _read_adjustment,
+    "marks": _read_marks,
+}

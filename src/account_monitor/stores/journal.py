@@ -1,0 +1,120 @@
+"""Journal: the durable, append-only memory of one account, in one SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from account_monitor.ledger.events import LegEvent
+from account_monitor.monitor.ports import (
+    Clock,
+    Delivery,
+    FillPage,
+    FillQuery,
+    JournalEntry,
+    Recorded,
+    StreamPosition,
+)
+from account_monitor.stores.journal_file import WriterLock, journal_path, open_for_writing, read_head
+from account_monitor.stores.journal_reader import JournalReader
+from account_monitor.stores.recorder import Recorder
+from account_monitor.stores.writer import Writer
+
+
+class Journal:
+    """Writes one journal; implements `monitor.ports.Journal`.
+
+    What `append` returned is in the file and flushed: it survives the end of the process, and of the machine if the
+    disk honours flushes. Reads see what is committed; they go on after a failed write.
+    """
+
+    def __init__(self, account: str, lock: WriterLock, writer: Writer, reader: JournalReader, clock: Clock) -> None:
+        self.account = account
+        self.reader = reader
+        self._epoch = reader.head().epoch
+        self._lock = lock
+        self._writer = writer
+        self._clock = clock
+
+    @classmethod
+    def open(cls, data_dir: Path, account: str, *, clock: Clock) -> Self:
+        """Open or create `<data_dir>/<account>.journal`. After a crash this reads the WAL back.
+
+        Raises: JournalInUse, JournalTooNew, JournalCorrupt, JournalError.
+        """
+        data_dir.mkdir(parents=True, exist_ok=True)
+        path = journal_path(data_dir, account)
+        with ExitStack() as undo:
+            lock = WriterLock(path)
+            undo.callback(lock.release)
+            connection = open_for_writing(path, account, clock())
+            undo.callback(connection.close)
+            reader = JournalReader(path)
+            undo.callback(reader.close)
+            recorder = Recorder(connection, read_head(connection)[1], reader.positions())
+            undo.pop_all()
+        return cls(account, lock, Writer(connection, recorder, account), reader, clock)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.reader.path
+
+    @property
+    def epoch(self) -> int:
+        """Grows whenever the sequence may not continue what readers saw, such as after a restore."""
+        return self._epoch
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence of the newest committed entry, 0 when there is none."""
+        return self._writer.committed.last_seq
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is recorded any more, None while all is well."""
+        return self._writer.failure
+
+    @property
+    def positions(self) -> Mapping[str, StreamPosition]:
+        """By source, how far it was seen, as committed."""
+        return self._writer.committed.positions
+
+    async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
+        """Commit deliveries, dead letters and positions in one transaction; returns once it is durable.
+
+        Raises: RecordingStopped after a failed write; the restart tells whether the batch was recorded.
+        """
+        if not deliveries and not positions:
+            return Recorded([], [], [], [])
+        now_ms = self._clock()
+        return await self._writer.submit(lambda recorder: recorder.append(deliveries, positions, now_ms))
+
+    async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
+        """Keep a folded state, so that a restart folds only what came after it. The newest two are kept."""
+        await self._writer.submit(lambda recorder: recorder.save_checkpoint(seq, fingerprint, state))
+
+    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
+        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
+        return self.reader.load_checkpoint(fingerprint)
+
+    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order."""
+        return self.reader.entries(after=after, until=until)
+
+    def history(self, key: str, *, after: int, until: int) -> Iterator[LegEvent]:
+        """Yield the fills and funding of a position with after < seq <= until, in journal order."""
+        return self.reader.history(key, after=after, until=until)
+
+    def fills(self, query: FillQuery) -> FillPage:
+        """Return a page of fills in venue order. Raises: ValueError for a cursor that this journal did not give."""
+        return self.reader.fills(query)
+
+    async def close(self) -> None:
+        """Commit what waits, stop the writer and release the file."""
+        await self._writer.close()
+        self.reader.close()
+        self._writer.release()
+        self._lock.release()

@@ -1,0 +1,234 @@
+"""Journal reader: what was recorded, read beside the writer and from any thread."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import apsw
+
+from account_monitor.errors import JournalCorrupt, JournalError
+from account_monitor.ledger.events import Fill, FundingPayment, LegEvent
+from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, StreamPosition
+from account_monitor.stores.chain import Chain, Head, Row
+from account_monitor.stores.codec import decode_event
+from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_head
+
+_CHUNK = 1_000
+"""Entries that are held at once: half a megabyte, and no reader keeps the WAL from being reset for long."""
+
+_DEAD_LETTER_CHUNK = 100
+_IDLE_CONNECTIONS = 4
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+
+class DeadLetterCounts(NamedTuple):
+    """Dead letters that are kept, were ever parked, were dropped to keep the bound; `retried` counts among the kept."""
+
+    kept: int
+    parked: int
+    dropped: int
+    retried: int
+
+
+class JournalReader:
+    """Read-only access to one journal. Nothing here keeps a transaction open between two chunks."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal. Raises: JournalError and its kinds."""
+        self.path = path
+        self._idle: list[apsw.Connection] = [open_for_reading(path)]
+        self._is_closed = False
+        self.account = self._account_and_head()[0]
+
+    def head(self) -> Head:
+        """Return where the journal ends now."""
+        return self._account_and_head()[1]
+
+    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order. Raises: JournalCorrupt."""
+        last = _LAST if until is None else until
+        while rows := self._rows("entries", after, last, _CHUNK):
+            for seq, kind, body, source, recorded_at_ms in rows:
+                yield JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
+            after = rows[-1][0]
+
+    def history(self, key: str, *, after: int, until: int) -> Iterator[LegEvent]:
+        """Yield the fills and funding of a position with after < seq <= until, in journal order."""
+        while rows := self._rows("history", key, after, until, _CHUNK):
+            for seq, kind, body in rows:
+                event = decode_event(seq, kind, body)
+                if not isinstance(event, Fill | FundingPayment):
+                    raise JournalCorrupt(f"entry {seq}: a {kind} moves no position, yet it is kept under {key!r}")
+                yield event
+            after = rows[-1][0]
+
+    def fills(self, query: FillQuery) -> FillPage:
+        """Return a page of fills by time, trade number and place in the journal.
+
+        Fills whose trade id is no number come before the numbered ones of the same millisecond.
+        Raises: ValueError for a cursor that this journal did not give, or a limit below 1.
+        """
+        if query.limit < 1:
+            raise ValueError(f"limit was {query.limit}, expected at least 1")
+        start = (_FIRST if query.from_ms is None else query.from_ms, _FIRST, _FIRST)
+        if query.after is not None:
+            start = max(start, self._place(query.after))
+        end = _LAST if query.to_ms is None else query.to_ms
+        if query.symbol is None:
+            rows = self._rows("fills", *start, end, query.limit + 1)
+        else:
+            rows = self._rows("fills_of_symbol", query.symbol, *start, end, query.limit + 1)
+        return _page(rows, query.limit)
+
+    def _place(self, cursor: str) -> tuple[int, int, int]:
+        place = _read_cursor(cursor)
+        at_ms, trade_number, seq = place
+        if not self._rows("fill_at", seq, at_ms, trade_number)[0][0]:
+            raise ValueError(f"cursor {cursor!r} is not from this journal")
+        return place
+
+    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
+        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
+        rows = self._rows("load_checkpoint", fingerprint)
+        return rows[0] if rows else None
+
+    def positions(self) -> dict[str, StreamPosition]:
+        """Return by source how far it was seen."""
+        return {row[0]: StreamPosition(*row) for row in self._rows("positions")}
+
+    def dead_letters(self, *, after: int = 0) -> Iterator[DeadLetter]:
+        """Yield the parked messages with id > after, oldest first."""
+        while rows := self._rows("dead_letters", after, _DEAD_LETTER_CHUNK):
+            yield from (DeadLetter(*row) for row in rows)
+            after = rows[-1][0]
+
+    def dead_letter(self, letter: int) -> DeadLetter | None:
+        """Return the parked message with this id, None where it never was or was dropped."""
+        rows = self._rows("dead_letter", letter)
+        return DeadLetter(*rows[0]) if rows else None
+
+    def dead_letter_counts(self) -> DeadLetterCounts:
+        """Return how many messages were parked, and what became of them."""
+        kept, parked, retried = self._rows("count_dead_letters")[0]
+        return DeadLetterCounts(kept, parked, parked - kept, retried)
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> tuple[int, bytes]:
+        """Recompute the chain up to the entry that is newest now; return how many entries it has and the last hash.
+
+        `progress` is called with the entries done so far. Raises: JournalCorrupt, naming the first that does not fit.
+        """
+        head = self.head()
+        chain = Chain(self._rows("epochs"))
+        while rows := self._rows_to_verify(chain.seq, head.seq):
+            for row in rows:
+                chain.check(Row(*row))
+            if progress is not None:
+                progress(chain.seq)
+        if (chain.seq, chain.hash) != (head.seq, head.hash):
+            raise JournalCorrupt(f"{self.path}: entry {chain.seq + 1} is missing; the newest was {head.seq}")
+        self._check_file()
+        return head.seq, head.hash
+
+    def _rows_to_verify(self, after: int, until: int) -> list[Any]:
+        try:
+            return self._rows("rows_to_verify", after, until, _CHUNK)
+        except JournalCorrupt:
+            pass  # some entry of this chunk cannot be read: go one by one, to name it
+        try:
+            return self._rows("rows_to_verify", after, until, 1)
+        except JournalCorrupt as error:
+            raise JournalCorrupt(f"entry {after + 1} cannot be read: {error}") from error
+
+    def _check_file(self) -> None:
+        # The chain reads the table; this looks at the indexes, on which identity depends.
+        with self._connection() as connection:
+            found = connection.pragma("integrity_check", 1)
+        if found != "ok":
+            raise JournalCorrupt(f"{self.path}: {found}")
+
+    def _account_and_head(self) -> tuple[str, Head]:
+        with self._connection() as connection:
+            return read_head(connection)
+
+    def _rows(self, name: str, *parameters: object) -> list[Any]:
+        with self._connection() as connection:
+            return connection.execute(SQL[name], parameters).fetchall()
+
+    @contextmanager
+    def _connection(self) -> Iterator[apsw.Connection]:
+        if self._is_closed:
+            raise JournalError(f"{self.path} is closed")
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = open_for_reading(self.path)
+        try:
+            with explained(self.path):
+                yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: apsw.Connection) -> None:
+        if self._is_closed or len(self._idle) >= _IDLE_CONNECTIONS:
+            _close(connection)
+        else:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._is_closed = True
+        while self._idle:
+            _close(self._idle.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_reader(path: Path) -> JournalReader:
+    """Open a journal to read it, whether or not a service is writing it. Raises: JournalError and its kinds."""
+    return JournalReader(path)
+
+
+def _close(connection: apsw.Connection) -> None:
+    try:
+        connection.close()
+    except apsw.Error:
+        pass  # it only read; SQLite tries to tidy up the WAL when the last one closes, and may not
+
+
+def _page(rows: list[Any], limit: int) -> FillPage:
+    # One more row than the page holds was asked for, to know whether there is a next page.
+    entries = [
+        JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
+        for seq, kind, body, source, recorded_at_ms, _, _ in rows[:limit]
+    ]
+    if len(rows) <= limit:
+        return FillPage(entries, None)
+    seq, _, _, _, _, at_ms, number = rows[limit - 1]
+    return FillPage(entries, _cursor(at_ms, number, seq))
+
+
+def _cursor(at_ms: int, trade_number: int, seq: int) -> str:
+    return base64.urlsafe_b64encode(f"{at_ms}.{trade_number}.{seq}".encode()).rstrip(b"=").decode()
+
+
+def _read_cursor(cursor: str) -> tuple[int, int, int]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        at_ms, trade_number, seq = (int(part) for part in text.split("."))
+        is_given = _cursor(at_ms, trade_number, seq) == cursor
+    except ValueError:  # not base64, not ASCII, not three numbers
+        is_given, at_ms, trade_number, seq = False, 0, 0, 0
+    if not is_given or max(abs(at_ms), abs(trade_number), abs(seq)) > _LAST:
+        raise ValueError(f"cursor {cursor!r} is not from this journal")
+    return at_ms, trade_number, seq

@@ -1,0 +1,97 @@
+-- name: append_entries
+INSERT INTO journal
+    (seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: find_recorded
+SELECT event_id, seq, kind, body FROM journal WHERE event_id IN (SELECT value FROM json_each(?));
+
+-- name: move_head
+UPDATE meta SET last_seq = ?, last_hash = ?;
+
+-- name: head
+SELECT account, (SELECT max(epoch) FROM epochs), last_seq, last_hash FROM meta;
+
+-- name: newest_entry
+SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1;
+
+-- name: name_account
+INSERT OR IGNORE INTO meta (one, account, created_at_ms, last_seq, last_hash) VALUES (1, ?, ?, 0, zeroblob(32));
+
+-- name: start_first_epoch
+INSERT OR IGNORE INTO epochs (epoch, first_seq, started_at_ms) VALUES (1, 1, ?);
+
+-- name: start_next_epoch
+INSERT INTO epochs (epoch, first_seq, started_at_ms)
+SELECT (SELECT max(epoch) FROM epochs) + 1, last_seq + 1, ? FROM meta;
+
+-- name: epochs
+SELECT epoch, first_seq FROM epochs ORDER BY epoch;
+
+-- name: entries
+SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: history
+SELECT seq, kind, body FROM journal
+WHERE position_key = ? AND seq > ? AND seq <= ?
+ORDER BY seq LIMIT ?;
+
+-- name: rows_to_verify
+SELECT seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash
+FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: fills
+SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
+WHERE kind = 'fill' AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+ORDER BY at_ms, trade_number, seq LIMIT ?;
+
+-- name: fills_of_symbol
+SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
+WHERE kind = 'fill' AND symbol = ? AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+ORDER BY at_ms, trade_number, seq LIMIT ?;
+
+-- name: fill_at
+SELECT count(*) FROM journal WHERE seq = ? AND kind = 'fill' AND at_ms = ? AND trade_number = ?;
+
+-- name: move_position
+INSERT INTO positions (source, created, sequence) VALUES (?, ?, ?)
+ON CONFLICT (source) DO UPDATE SET created = excluded.created, sequence = excluded.sequence;
+
+-- name: positions
+SELECT source, created, sequence FROM positions;
+
+-- name: park
+INSERT OR IGNORE INTO dead_letters
+    (rejection, reason, source, subject, sequence, payload, size, sha256, parked_at_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: park_again
+UPDATE dead_letters SET rejection = ?, reason = ? WHERE id = ?;
+
+-- name: mark_retried
+UPDATE dead_letters SET retried_at_ms = ? WHERE id = ?;
+
+-- name: drop_oldest_dead_letters
+DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?;
+
+-- name: count_dead_letters
+SELECT count(*), ifnull(max(id), 0), count(retried_at_ms) FROM dead_letters;
+
+-- name: dead_letters
+SELECT id, rejection, reason, source, subject, payload, size, sha256, parked_at_ms, retried_at_ms
+FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: dead_letter
+SELECT id, rejection, reason, source, subject, payload, size, sha256, parked_at_ms, retried_at_ms
+FROM dead_letters WHERE id = ?;
+
+-- name: save_checkpoint
+INSERT INTO checkpoints (seq, fingerprint, state) VALUES (?, ?, ?);
+
+-- name: drop_old_checkpoints
+DELETE FROM checkpoints WHERE id NOT IN (SELECT id FROM checkpoints ORDER BY id DESC LIMIT ?);
+
+-- name: load_checkpoint
+SELECT seq, state FROM checkpoints
+WHERE fingerprint = ? AND seq <= (SELECT last_seq FROM meta)
+ORDER BY id DESC LIMIT 1;

@@ -1,0 +1,370 @@
+"""What a monitor relies on in a journal, whichever keeps it. Another implementation adds a line to IMPLEMENTATIONS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from account_monitor.errors import RecordingStopped
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Transfer
+from account_monitor.ledger.money import use_exact_arithmetic
+from account_monitor.monitor.ports import CONFLICTING_FILL, FillQuery, Journal, Recorded, StreamPosition
+from account_monitor.stores.journal import Journal as SqliteJournal
+from tests.journal_samples import deliveries, delivery, fill, garbage
+
+use_exact_arithmetic()
+D = Decimal
+NOW = 1_800_000_000_000
+
+Opener: TypeAlias = Callable[[], Journal]
+IMPLEMENTATIONS: dict[str, Callable[[Path], Journal]] = {
+    "sqlite": lambda folder: SqliteJournal.open(folder, "main", clock=lambda: NOW),
+}
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return lambda: IMPLEMENTATIONS[request.param](tmp_path)
+
+
+@pytest.fixture
+async def journal(open_journal: Opener) -> AsyncIterator[Journal]:
+    journal = open_journal()
+    yield journal
+    await journal.close()
+
+
+def trade_ids(journal: Journal) -> list[str]:
+    return [entry.event.trade_id for entry in journal.entries() if isinstance(entry.event, Fill)]
+
+
+async def test_a_new_journal_is_empty(journal: Journal) -> None:
+    assert (journal.account, journal.epoch, journal.last_seq, journal.failure) == ("main", 1, 0, None)
+    assert dict(journal.positions) == {}
+    assert list(journal.entries()) == []
+    assert journal.fills(FillQuery()) == ([], None)
+    assert journal.load_checkpoint("any") is None
+
+
+async def test_entries_are_numbered_in_the_order_of_the_deliveries(journal: Journal) -> None:
+    first = await journal.append(deliveries(3, 1))
+    second = await journal.append(deliveries(2))
+
+    assert [entry.seq for entry in first.entries + second.entries] == [1, 2, 3]
+    assert trade_ids(journal) == ["3", "1", "2"]
+    assert list(journal.entries()) == first.entries + second.entries
+    assert journal.last_seq == 3
+
+
+async def test_an_entry_says_where_it_came_from_and_when_it_was_recorded(journal: Journal) -> None:
+    await journal.append([delivery(fill(), source="binance:stream")])
+
+    [entry] = journal.entries()
+    assert (entry.event, entry.source, entry.recorded_at_ms) == (fill(), "binance:stream", NOW)
+
+
+async def test_the_same_fill_again_is_a_duplicate(journal: Journal) -> None:
+    [once] = deliveries(1)
+    [again] = deliveries(1)
+    await journal.append([once])
+
+    recorded = await journal.append([again, *deliveries(2)])
+
+    assert recorded.duplicates == [again]
+    assert [entry.seq for entry in recorded.entries] == [2]
+    assert trade_ids(journal) == ["1", "2"]
+
+
+async def test_a_fill_twice_in_one_batch_is_recorded_once(journal: Journal) -> None:
+    [one] = deliveries(1)
+
+    recorded = await journal.append([one, one, *deliveries(2)])
+
+    assert [entry.seq for entry in recorded.entries] == [1, 2]
+    assert recorded.duplicates == [one]
+
+
+async def test_the_same_trade_id_on_another_symbol_is_another_fill(journal: Journal) -> None:
+    await journal.append([delivery(fill("1")), delivery(fill("1", symbol="ETHUSDT"))])
+
+    assert journal.last_seq == 2
+
+
+async def test_equal_numbers_written_differently_are_no_conflict(journal: Journal) -> None:
+    await journal.append([delivery(fill(price="100"))])
+
+    recorded = await journal.append([delivery(fill(price="100.00"))])
+
+    assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
+
+
+async def test_a_field_that_was_missing_is_no_conflict(journal: Journal) -> None:
+    await journal.append([delivery(fill())])
+
+    recorded = await journal.append([delivery(fill()._replace(fee=D("0.1"), fee_asset="USDT"))])
+
+    assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False])
+async def test_a_fill_that_contradicts_the_recorded_one_is_a_conflict(journal: Journal, in_one_batch: bool) -> None:
+    good, bad = delivery(fill(price="100")), delivery(fill(price="101")._replace(side="SELL"))
+    if not in_one_batch:
+        await journal.append([good])
+
+    recorded = await journal.append([good, bad] if in_one_batch else [bad])
+
+    [conflict] = recorded.conflicts
+    assert conflict == (bad, fill(price="100"), ("side", "price"))
+    assert recorded.parked == []
+    assert [entry.event for entry in journal.entries()] == [fill(price="100")]
+
+
+async def test_what_a_feed_rejected_is_parked_and_does_not_stop_the_rest(journal: Journal) -> None:
+    bad = garbage()
+
+    recorded = await journal.append([*deliveries(1), bad, *deliveries(2)])
+
+    assert recorded.parked == [bad]
+    assert [entry.seq for entry in recorded.entries] == [1, 2]
+
+
+async def test_a_rejected_delivery_is_not_booked_even_if_it_has_an_event(journal: Journal) -> None:
+    rejected = delivery(fill())._replace(rejection=CONFLICTING_FILL, reason="told so")
+
+    assert (await journal.append([rejected])).parked == [rejected]
+    assert journal.last_seq == 0
+
+
+async def test_events_other_than_fills_have_identities_too(journal: Journal) -> None:
+    transfer = delivery(Transfer("7", "USDT", D(100), 1_000))
+    await journal.append([transfer, delivery(Marks(1_000, ()))])
+
+    recorded = await journal.append([transfer, delivery(Marks(1_000, ())), delivery(Marks(2_000, ()))])
+
+    assert (len(recorded.duplicates), len(recorded.entries), journal.last_seq) == (2, 1, 3)
+
+
+async def test_positions_are_committed_with_their_deliveries(journal: Journal, open_journal: Opener) -> None:
+    here = StreamPosition("nats:FILLS", "2026-11-22", 7)
+
+    await journal.append(deliveries(1), [here])
+    assert dict(journal.positions) == {"nats:FILLS": here}
+    await journal.append([], [here._replace(sequence=9), StreamPosition("nats:OTHER", "", 1)])
+    await journal.close()
+
+    reopened = open_journal()
+    assert reopened.positions["nats:FILLS"].sequence == 9
+    assert reopened.positions["nats:OTHER"] == ("nats:OTHER", "", 1)
+    await reopened.close()
+
+
+async def test_a_stream_that_was_made_anew_starts_over(journal: Journal) -> None:
+    await journal.append([], [StreamPosition("nats:FILLS", "old", 900)])
+    await journal.append([], [StreamPosition("nats:FILLS", "new", 3)])
+
+    assert journal.positions["nats:FILLS"] == ("nats:FILLS", "new", 3)
+
+
+async def test_nothing_to_append_is_nothing_recorded(journal: Journal) -> None:
+    assert await journal.append([]) == Recorded([], [], [], [])
+
+
+async def test_appends_that_wait_together_each_get_their_own(journal: Journal) -> None:
+    batches = [deliveries(n, n + 1) for n in range(40)]
+
+    answers = await asyncio.gather(*(journal.append(batch) for batch in batches))
+
+    recorded = [[entry.event for entry in answer.entries] for answer in answers]
+    assert recorded[0] == [batches[0][0].event, batches[0][1].event]
+    assert recorded[1:] == [[second.event] for _, second in batches[1:]]
+    assert [answer.duplicates for answer in answers[1:]] == [[first] for first, _ in batches[1:]]
+    assert trade_ids(journal) == [str(n) for n in range(41)]
+
+
+async def test_a_cancelled_append_harms_no_other(journal: Journal) -> None:
+    cancelled = asyncio.ensure_future(journal.append(deliveries(1)))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+
+    await journal.append(deliveries(2))
+
+    assert trade_ids(journal) == ["1", "2"]  # it had been handed over
+
+
+async def test_what_was_recorded_is_there_after_a_restart(journal: Journal, open_journal: Opener) -> None:
+    await journal.append(deliveries(1, 2))
+    before = list(journal.entries())
+    await journal.close()
+
+    reopened = open_journal()
+    assert (list(reopened.entries()), reopened.last_seq, reopened.epoch) == (before, 2, 1)
+    recorded = await reopened.append(deliveries(2, 3))
+    assert ([entry.seq for entry in recorded.entries], len(recorded.duplicates)) == ([3], 1)
+    await reopened.close()
+
+
+async def test_entries_between_two_places(journal: Journal) -> None:
+    await journal.append(deliveries(*range(1, 8)))
+
+    assert [entry.seq for entry in journal.entries(after=2)] == [3, 4, 5, 6, 7]
+    assert [entry.seq for entry in journal.entries(after=2, until=4)] == [3, 4]
+    assert list(journal.entries(after=7)) == []
+
+
+async def test_long_reads_come_in_order_and_complete(journal: Journal) -> None:
+    count = 2_500
+    await journal.append(deliveries(*range(count)))
+
+    assert [entry.seq for entry in journal.entries()] == list(range(1, count + 1))
+    assert len(list(journal.history("BTCUSDT", after=0, until=count))) == count
+
+
+async def test_entries_may_be_read_while_others_are_appended(journal: Journal) -> None:
+    await journal.append(deliveries(*range(1_500)))
+    reading = journal.entries(until=1_500)
+    next(reading)
+
+    await journal.append(deliveries(2_000))
+
+    assert len(list(reading)) == 1_499
+
+
+async def test_the_history_of_a_position_is_its_fills_and_funding(journal: Journal) -> None:
+    long_leg = fill("2")._replace(position_side="LONG")
+    funding = FundingPayment("f", "USDT", D("-1"), 3_000, "BTCUSDT")
+    charged_leg = FundingPayment("g", "USDT", D("-1"), 3_000, "BTCUSDT", "LONG")
+    others: list[Event] = [fill("1", symbol="ETHUSDT"), FundingPayment("h", "USDT", D(1), 3_000), Marks(1, ())]
+    await journal.append([delivery(event) for event in (fill("5"), long_leg, funding, charged_leg, *others, fill("4"))])
+
+    assert list(journal.history("BTCUSDT", after=0, until=99)) == [fill("5"), funding, fill("4")]
+    assert list(journal.history("BTCUSDT", after=1, until=7)) == [funding]
+    assert list(journal.history("BTCUSDT:LONG", after=0, until=99)) == [long_leg, charged_leg]
+    assert list(journal.history("XRPUSDT", after=0, until=99)) == []
+
+
+async def test_fills_come_in_venue_order(journal: Journal) -> None:
+    arrivals = [("1000", 5), ("z", 5), ("999", 5), ("1", 9), ("2", 1), ("a", 5), ("99999999999999999999", 5)]
+    await journal.append([delivery(fill(trade_id, at_ms=at_ms)) for trade_id, at_ms in arrivals])
+
+    page = journal.fills(FillQuery())
+
+    # "999" < "1000"; ids that are no numbers of 63 bits come before these, as they arrived.
+    ordered = ["2", "z", "a", "99999999999999999999", "999", "1000", "1"]
+    assert [entry.event.event_id for entry in page.entries] == [f"fill:BTCUSDT:{trade_id}" for trade_id in ordered]
+    assert page.next is None
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_pages_of_fills_show_each_once(journal: Journal, limit: int) -> None:
+    times = [5, 5, 5, 3, 9, 5, 1, 5]
+    await journal.append([delivery(fill(f"{n % 3}{n}" if n % 2 else f"x{n}", at_ms=at)) for n, at in enumerate(times)])
+    everything = journal.fills(FillQuery()).entries
+
+    pages, after = [], None
+    while True:
+        page = journal.fills(FillQuery(after=after, limit=limit))
+        pages.append(page.entries)
+        if (after := page.next) is None:
+            break
+
+    assert [entry for page_entries in pages for entry in page_entries] == everything
+    assert all(len(page_entries) == limit for page_entries in pages[:-1])
+    assert pages[-1]
+
+
+async def test_fills_of_a_symbol_and_a_time(journal: Journal) -> None:
+    await journal.append([delivery(fill(str(n), symbol=s, at_ms=n)) for n in range(6) for s in ("BTCUSDT", "ETHUSDT")])
+
+    def found(query: FillQuery) -> list[tuple[str, str]]:
+        return [(e.event.symbol, e.event.trade_id) for e in journal.fills(query).entries if isinstance(e.event, Fill)]
+
+    assert found(FillQuery(symbol="ETHUSDT", from_ms=2, to_ms=4)) == [("ETHUSDT", "2"), ("ETHUSDT", "3")]
+    assert found(FillQuery(from_ms=5)) == [("BTCUSDT", "5"), ("ETHUSDT", "5")]
+    assert found(FillQuery(to_ms=1)) == [("BTCUSDT", "0"), ("ETHUSDT", "0")]
+    assert found(FillQuery(symbol="XRPUSDT")) == []
+    after = journal.fills(FillQuery(limit=2)).next
+    assert found(FillQuery(symbol="ETHUSDT", after=after, limit=1)) == [("ETHUSDT", "1")]
+    assert found(FillQuery(after=after, from_ms=5, limit=1)) == [("BTCUSDT", "5")]
+
+
+async def test_only_fills_are_fills(journal: Journal) -> None:
+    await journal.append(
+        [delivery(Transfer("1", "USDT", D(1), 5)), delivery(FundingPayment("2", "USDT", D(1), 5, "X"))]
+    )
+
+    assert journal.fills(FillQuery()).entries == []
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "NS41LjE=", "ä", "MS4xLjE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5LjEuMQ"])
+async def test_a_cursor_of_elsewhere_is_refused(journal: Journal, cursor: str) -> None:
+    await journal.append(deliveries(1, 2))
+
+    with pytest.raises(ValueError, match="cursor"):
+        journal.fills(FillQuery(after=cursor))
+
+
+async def test_the_newest_checkpoint_of_a_fingerprint_is_loaded(journal: Journal, open_journal: Opener) -> None:
+    await journal.append(deliveries(1, 2, 3))
+    await journal.save_checkpoint(1, "v1", b"one")
+    await journal.save_checkpoint(2, "v1", b"two")
+    assert journal.load_checkpoint("v1") == (2, b"two")
+
+    await journal.save_checkpoint(3, "v2", b"three")
+    await journal.close()
+    reopened = open_journal()
+
+    assert reopened.load_checkpoint("v1") == (2, b"two")
+    assert reopened.load_checkpoint("v2") == (3, b"three")
+    assert reopened.load_checkpoint("v3") is None
+    await reopened.close()
+
+
+async def test_only_the_newest_two_checkpoints_are_kept(journal: Journal) -> None:
+    await journal.append(deliveries(1, 2, 3))
+    for seq, fingerprint in ((1, "old"), (2, "new"), (3, "new")):
+        await journal.save_checkpoint(seq, fingerprint, b"")
+
+    assert journal.load_checkpoint("old") is None
+
+
+async def test_a_checkpoint_of_the_future_is_not_loaded(journal: Journal) -> None:
+    await journal.append(deliveries(1))
+    await journal.save_checkpoint(1, "v1", b"now")
+    await journal.save_checkpoint(2, "v1", b"later")
+
+    assert journal.load_checkpoint("v1") == (1, b"now")
+
+
+async def test_reads_may_come_from_any_thread(journal: Journal) -> None:
+    await journal.append(deliveries(*range(3_000)))
+
+    def count() -> int:
+        return sum(1 for _ in journal.entries()) + len(journal.fills(FillQuery(limit=50)).entries)
+
+    assert await asyncio.gather(*(asyncio.to_thread(count) for _ in range(8))) == [3_050] * 8
+
+
+async def test_closing_commits_what_waits(journal: Journal, open_journal: Opener) -> None:
+    waiting = [asyncio.ensure_future(journal.append(deliveries(n))) for n in range(100)]
+    await asyncio.sleep(0)
+
+    await journal.close()
+
+    assert [len(recorded.entries) for recorded in await asyncio.gather(*waiting)] == [1] * 100
+    reopened = open_journal()
+    assert reopened.last_seq == 100
+    await reopened.close()
+
+
+async def test_a_closed_journal_records_nothing(journal: Journal) -> None:
+    await journal.close()
+    await journal.close()
+
+    with pytest.raises(RecordingStopped, match="closed"):
+        await journal.append(deliveries(1))

@@ -1,0 +1,324 @@
+"""Monitor: records, applies, publishes; on the real journal, with time and deliveries as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from account_monitor.errors import ConfigurationError
+from account_monitor.ledger.account import USD_ASSETS
+from account_monitor.ledger.events import Anchor, Fill, MarkPrice, Marks, Opening
+from account_monitor.monitor.inbox import Inbox
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import CONFLICTING_FILL, MALFORMED_EVENT, DeadLetter, Delivery, StreamPosition
+from account_monitor.monitor.views import Change, View
+from account_monitor.stores.checkpoints import JournalCheckpoints
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_reader import open_reader
+
+NOW_MS = 1_790_000_000_000
+D = Decimal
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def seconds(self) -> float:
+        return self.ms / 1000
+
+
+@asynccontextmanager
+async def opened(data_dir: Path, clock: Clock, opening: Opening | None = None) -> AsyncIterator[Monitor]:
+    journal = Journal.open(data_dir, "main", clock=clock)
+    try:
+        monitor = Monitor(
+            "main",
+            journal,
+            JournalCheckpoints(journal, USD_ASSETS),
+            Inbox(),
+            clock=clock,
+            monotonic=clock.seconds,
+            usd_assets=USD_ASSETS,
+            opening=opening,
+            snapshot_seconds=1.0,
+        )
+        await monitor.start()
+        yield monitor
+    finally:
+        await journal.close()
+
+
+def fill(trade_id: str, side: str = "BUY", quantity: str = "1", price: str = "100", **more: object) -> Fill:
+    return Fill("BTCUSDT", trade_id, side, D(quantity), D(price), NOW_MS, **more)  # type: ignore[arg-type]
+
+
+def heard(event: Fill, sequence: int = 0) -> Delivery:
+    return Delivery("FILLS", "trading.fills", b"{}", event, sequence)
+
+
+def parked(reason: str) -> Delivery:
+    return Delivery("FILLS", "trading.fills", b"garbage", None, 1, MALFORMED_EVENT, reason)
+
+
+def dead_letters(data_dir: Path) -> list[DeadLetter]:
+    reader = open_reader(data_dir / "main.journal")
+    try:
+        return list(reader.dead_letters())
+    finally:
+        reader.close()
+
+
+async def test_a_fill_is_in_the_view_once_it_is_in_the_journal(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="2", price="100")))
+
+        await monitor.step()
+
+        assert monitor.view.seq == monitor.journal.last_seq == 1
+        assert monitor.view.positions["BTCUSDT"].quantity == D(2)
+
+
+async def test_views_are_never_changed_only_replaced(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1")))
+        await monitor.step()
+        before = monitor.view
+
+        monitor.inbox.put(heard(fill("2")))
+        await monitor.step()
+
+        assert (before.seq, before.positions["BTCUSDT"].quantity) == (1, D(1))
+        assert (monitor.view.seq, monitor.view.positions["BTCUSDT"].quantity) == (2, D(2))
+
+
+async def test_a_view_shares_the_positions_that_did_not_change(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1")))
+        monitor.inbox.put(heard(fill("1")._replace(symbol="ETHUSDT")))
+        await monitor.step()
+        before = monitor.view
+
+        monitor.inbox.put(heard(fill("2")))
+        await monitor.step()
+
+        assert monitor.view.positions["ETHUSDT"] is before.positions["ETHUSDT"]
+
+
+async def test_a_restart_continues_with_the_same_numbers_and_the_next_seq(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(1, 4):
+            monitor.inbox.put(heard(fill(str(number), fee=D("0.1"))))
+        await monitor.step()
+        before = monitor.view
+
+    async with opened(tmp_path, Clock()) as monitor:
+        assert monitor.view == before
+        monitor.inbox.put(heard(fill("4")))
+        await monitor.step()
+        assert monitor.view.seq == before.seq + 1
+
+
+async def test_a_restart_from_a_checkpoint_equals_a_restart_from_the_beginning(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(1, 200):
+            side = "SELL" if number % 3 == 0 else "BUY"
+            monitor.inbox.put(heard(fill(str(number), side, quantity=f"0.{number}", price=f"{100 + number}")))
+        await monitor.step()
+        monitor.stop()
+        await monitor.run()  # saves a checkpoint at its end
+        before = monitor.view
+
+    async with opened(tmp_path, Clock()) as monitor:
+        assert monitor.journal.load_checkpoint("another ledger") is None
+        assert monitor.view == before
+
+
+async def test_what_is_heard_again_counts_once(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        changes: list[Change] = []
+        monitor.observers.append(lambda _view, change: changes.append(change))
+        for _ in range(3):
+            monitor.inbox.put(heard(fill("1")))
+            await monitor.step()
+
+        assert monitor.view.positions["BTCUSDT"].quantity == D(1)
+        assert [len(c.recorded.duplicates) for c in changes if c.recorded] == [0, 1, 1]
+
+
+async def test_a_contradicting_fill_is_parked_and_the_first_one_stands(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        changes: list[Change] = []
+        monitor.observers.append(lambda _view, change: changes.append(change))
+        monitor.inbox.put(heard(fill("1", price="100")))
+        monitor.inbox.put(heard(fill("1", price="101")))
+
+        await monitor.step()
+
+        recorded = changes[0].recorded
+        assert recorded is not None
+        assert [conflict.fields for conflict in recorded.conflicts] == [("price",)]
+        assert monitor.view.positions["BTCUSDT"].cost == D(100)
+        (letter,) = dead_letters(tmp_path)
+        assert (letter.rejection, "101" in letter.reason) == (CONFLICTING_FILL, True)
+
+
+async def test_malformed_messages_do_not_stop_the_good_ones_between(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(parked('price was "NaN"'))
+        monitor.inbox.put(heard(fill("1"), 2))
+        monitor.inbox.put(parked('side was "HOLD"')._replace(sequence=3))
+
+        await monitor.step()
+
+        assert monitor.view.positions["BTCUSDT"].quantity == D(1)
+        assert len(dead_letters(tmp_path)) == 2
+
+
+async def test_an_opening_is_journaled_once(tmp_path: Path) -> None:
+    position = Anchor("BTCUSDT", "BOTH", D(2), D(200))
+    opening = Opening("config", 0, (("USDT", D(1000)),), (position,))
+    for _ in range(2):
+        async with opened(tmp_path, Clock(), opening) as monitor:
+            assert monitor.view.seq == 1
+            assert monitor.view.balances["USDT"].total == D(1000)
+            assert monitor.view.positions["BTCUSDT"].entry_price == D(100)
+
+
+async def test_an_edited_opening_is_refused_naming_both(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock(), Opening("config", 0, (("USDT", D(1000)),))):
+        pass
+
+    with pytest.raises(ConfigurationError, match=r"1000 USDT.*2000 USDT"):
+        async with opened(tmp_path, Clock(), Opening("config", 0, (("USDT", D(2000)),))):
+            pass
+
+
+async def test_an_opening_that_comes_after_fills_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1")))
+        await monitor.step()
+
+    with pytest.raises(ConfigurationError, match="already holds 1 entries"):
+        async with opened(tmp_path, Clock(), Opening("config", 0, None)):
+            pass
+
+
+async def test_the_place_in_the_stream_is_recorded_with_the_fills(tmp_path: Path) -> None:
+    place = StreamPosition("FILLS", "then", 7)
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1"), 7))
+        monitor.inbox.see(place)
+        await monitor.step()
+
+    async with opened(tmp_path, Clock()) as monitor:
+        assert monitor.journal.positions == {"FILLS": place}
+
+
+async def test_an_idle_account_records_progress_once_a_second(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        recorded = []
+        for second in range(3):
+            for sequence in (1, 2):
+                monitor.inbox.see(StreamPosition("FILLS", "then", 10 * second + sequence))
+                await monitor.step()
+                recorded.append(monitor.journal.positions["FILLS"].sequence)
+            clock.ms += 1000
+
+        assert recorded == [1, 1, 11, 11, 21, 21]
+
+
+async def test_a_mark_price_revalues_and_is_journaled_once_per_interval(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.inbox.put(heard(fill("1", price="100")))
+        await monitor.step()
+        for price in ("110", "120", "130"):
+            monitor.mark(MarkPrice("BTCUSDT", D(price), clock.ms))
+            clock.ms += 500
+            await monitor.step()
+        clock.ms += 1000
+        await monitor.step()
+
+        assert monitor.view.positions["BTCUSDT"].unrealized_pnl == D(30)
+        journaled = [entry.event for entry in monitor.journal.entries() if isinstance(entry.event, Marks)]
+        assert [marks.prices[0].price for marks in journaled] == [D(110), D(130)]
+
+
+async def test_marks_of_what_is_not_held_are_not_journaled(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.mark(MarkPrice("ETHUSDT", D(3000), clock.ms))
+        for _ in range(3):
+            clock.ms += 1000
+            await monitor.step()
+
+        assert monitor.journal.last_seq == 0
+
+
+async def test_a_fee_in_another_asset_is_valued_at_its_own_time(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.mark(MarkPrice("BNBUSDT", D(600), clock.ms))
+        await monitor.step()
+        monitor.inbox.put(heard(fill("1", fee=D("0.01"), fee_asset="BNB")))
+        await monitor.step()
+        clock.ms += 1000
+        monitor.mark(MarkPrice("BNBUSDT", D(900), clock.ms))
+        await monitor.step()
+
+        assert monitor.view.pnl.total_fees == D(6)
+
+    async with opened(tmp_path, clock) as monitor:  # and the journal knows it, although it holds no mark of BNB
+        assert monitor.view.pnl.total_fees == D(6)
+
+
+async def test_a_fee_that_nobody_can_price_is_named_and_not_zero(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(heard(fill("1", fee=D("0.01"), fee_asset="BNB")))
+        await monitor.step()
+
+        assert monitor.view.pnl.total_fees is None
+        assert monitor.view.unpriced == ("BNB",)
+
+
+async def test_a_late_fill_restates_and_the_view_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        views: list[View] = []
+        monitor.observers.append(lambda view, _change: views.append(view))
+        for event in (fill("1", "BUY", price="100"), fill("3", "SELL", price="130"), fill("2", "BUY", price="120")):
+            monitor.inbox.put(heard(event))
+            await monitor.step()
+
+        realized = [view.positions["BTCUSDT"].realized_pnl for view in views]
+        assert realized == [D(0), D(30), D(20)]  # sold 1 of (1 at 100, 1 at 120): entry 110
+
+
+async def test_deliveries_are_acknowledged_only_after_the_commit(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        committed: list[int] = []
+        delivery = heard(fill("1"))._replace(acknowledge=lambda: committed.append(monitor.journal.last_seq))
+        monitor.inbox.put(delivery)
+
+        await monitor.step()
+
+        assert committed == [1]
+
+
+async def test_stopping_drains_the_inbox_first(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(2_500):
+            monitor.inbox.put(heard(fill(str(number + 1))))
+        monitor.stop()
+
+        await monitor.run()
+
+        assert monitor.view.seq == 2_500
