@@ -1,0 +1,77 @@
+"""Secrets: values that never show themselves, and how text that may hold one is shown."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# Bounded, so that a text made of beginnings of URLs takes no longer than any other.
+_URL_PASSWORD = re.compile(r"(://[^\s\"'<>:@/]{0,256}):[^\s\"'<>]{0,1024}@")
+_LONGEST_SEARCHED = 4096
+_NAMED_VALUE = re.compile(
+    r"(?i)\b((?:ssl)?password|passwd|passphrase|secret|token|api_?key|signature|listen_?key)=[^\s&\"'<>,;]+"
+)
+_SECRET_NAMES = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "privatekey", "accesskey",
+    "authorization", "cookie", "credential", "signature", "listenkey",
+)  # fmt: skip
+
+
+class Secret:
+    """A text that only `reveal` gives away; equal secrets are equal, so that a reload sees a changed key."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the one call that needs it."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled or copied into files")
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether a key of this name usually holds a secret: `password`, `apiKey`, `X-MBX-APIKEY`; not `api_key_env`."""
+    letters = "".join(filter(str.isalnum, name)).lower()
+    return letters.removesuffix("s").endswith(_SECRET_NAMES)
+
+
+def hide_passwords(text: str) -> str:
+    """Return the text with `***` for passwords inside URLs and for values such as `password=…` and `signature=…`."""
+    if "@" in text:
+        text = _URL_PASSWORD.sub(r"\1:***@", text)
+    if "=" in text:
+        text = _NAMED_VALUE.sub(r"\1=***", text)
+    return text
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """Return a value as one quoted, printable, bounded piece of a line, without the passwords in it."""
+    text = hide_passwords(text[:_LONGEST_SEARCHED])
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    return f'"{escaped(text)}"'
+
+
+def escaped(text: str) -> str:
+    """Return the text on one line: what does not print is written as an escape."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
