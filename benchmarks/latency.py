@@ -1,0 +1,101 @@
+"""How long from a fill's publication on NATS to the message at a WebSocket client, at 500 fills a second?
+
+The service runs as users run it, in a process of its own; a fill is durable before its message leaves.
+Beside it, in the same run: what one flush of this disk costs, which is part of every figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from benchmarks.fills import fills, message
+from tests.integration.nats_server import NatsServer, add_stream
+from tests.integration.service import Service
+
+PER_SECOND = 500
+SECONDS = 20
+BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
+
+
+def main() -> None:
+    """Print the figures."""
+    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats") as server:
+        print(f"one flush of this disk: {_flush_ms(Path(folder)):.2f} ms (median of 200)")
+        service = Service(Path(folder), server.url)
+        uvloop.run(_prepare(server))
+        service.start()
+        try:
+            latencies = sorted(uvloop.run(_measure(server, service)))
+        finally:
+            service.stop()
+        _print(latencies)
+
+
+async def _prepare(server: NatsServer) -> None:
+    client = await server.connect()
+    await add_stream(client.jetstream())
+    await client.close()
+
+
+async def _measure(server: NatsServer, service: Service) -> list[float]:
+    client = await server.connect()
+    published: dict[str, float] = {}
+    latencies: list[float] = []
+    count = PER_SECOND * SECONDS
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"http://127.0.0.1:{service.http_port}/ws?account=main") as socket,
+    ):
+        publishing = asyncio.create_task(_publish(client, count, published))
+        async for frame in socket:
+            received = time.perf_counter()
+            heard = json.loads(frame.data)
+            if heard["type"] == "fill":
+                latencies.append((received - published[heard["data"]["id"]]) * 1000)
+                if len(latencies) == count:
+                    break
+        await publishing
+    await client.close()
+    return latencies
+
+
+async def _publish(client: object, count: int, published: dict[str, float]) -> None:
+    started = time.perf_counter()
+    for number, fill in enumerate(fills(count, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"))):
+        payload = message(fill)
+        await asyncio.sleep(max(0.0, started + number / PER_SECOND - time.perf_counter()))
+        published[fill.trade_id] = time.perf_counter()
+        await client.publish("trading.fills.main", payload)  # type: ignore[attr-defined]
+
+
+def _flush_ms(folder: Path) -> float:
+    descriptor = os.open(folder / "flush", os.O_CREAT | os.O_WRONLY)
+    costs = []
+    for _ in range(200):
+        os.write(descriptor, bytes(4096))
+        started = time.perf_counter()
+        os.fdatasync(descriptor)
+        costs.append((time.perf_counter() - started) * 1000)
+    os.close(descriptor)
+    return sorted(costs)[100]
+
+
+def _print(latencies: list[float]) -> None:
+    def at(share: float) -> float:
+        return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+
+    shares = ", ".join(f"{name} {at(share):.2f}" for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)))
+    print(f"{len(latencies)} fills: {shares}, most {latencies[-1]:.2f} ms")
+    below = 0
+    for bound in BUCKETS_MS:
+        count = sum(latency < bound for latency in latencies) - below
+        below += count
+        print(f"  < {bound:>5} ms {count:>6} {'#' * round(60 * count / len(latencies))}")

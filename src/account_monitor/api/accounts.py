@@ -1,0 +1,40 @@
+"""Accounts: which one does a request mean, and can it be shown?"""
+
+from __future__ import annotations
+
+from account_monitor.api.problems import FOLDING, UNKNOWN_ACCOUNT, Refused, bad_parameter
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
+
+
+def account_meant(desk: Desk, name: str | None) -> str:
+    """Return the account of this name, or the only one. Raises: Refused."""
+    names = desk.accounts
+    configured = f"configured: {', '.join(names) or 'none'}"
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None and names:
+        raise bad_parameter("account", f"must be given, because there are several; {configured}")
+    if name not in names:
+        raise Refused(UNKNOWN_ACCOUNT, f"account: unknown {name!r}; {configured}" if name is not None else configured)
+    return name
+
+
+def monitor_meant(desk: Desk, name: str | None) -> Monitor:
+    """Return the monitor of the account of this name, or of the only one. Raises: Refused."""
+    account = account_meant(desk, name)
+    monitor = shown(desk, account)
+    if monitor is None:
+        raise Refused(FOLDING, f"account {account}: its journal is being folded; try again in a second")
+    return monitor
+
+
+def shown(desk: Desk, account: str) -> Monitor | None:
+    """Return the monitor of an account that is configured and has a view."""
+    return desk.monitor(account) if account in desk.accounts else None
+
+
+def shown_accounts(desk: Desk) -> dict[str, Monitor]:
+    """Return the monitors of the configured accounts that have a view."""
+    monitors = ((account, desk.monitor(account)) for account in desk.accounts)
+    return {account: monitor for account, monitor in monitors if monitor is not None}

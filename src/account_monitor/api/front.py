@@ -1,0 +1,101 @@
+"""Front: answers health at once, checks every request, and hands the rest on. Imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from account_monitor.api.asgi import ALWAYS, Application, Message, Receive, Scope, Send
+from account_monitor.api.guard import Guard
+from account_monitor.api.health import health_reply, ready_reply
+from account_monitor.api.problems import (
+    INTERNAL,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    STARTING,
+    UPGRADE_REQUIRED,
+    Refused,
+)
+from account_monitor.monitor.desk import Desk
+
+log = structlog.get_logger()
+
+_OWN = {"/health": health_reply, "/ready": ready_reply}
+_GET: tuple[tuple[bytes, bytes], ...] = ((b"allow", b"GET, HEAD"),)
+_UPGRADE = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
+
+
+class Front:
+    """The application of one port. `inner` is None until it is imported; `sockets` are by path."""
+
+    def __init__(self, desk: Desk, guard: Guard, sockets: Mapping[str, Application] | None = None) -> None:
+        self.inner: Application | None = None
+        self._desk = desk
+        self._guard = guard
+        self._sockets = dict(sockets or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or serve one socket."""
+        response = _Response(send)
+        try:
+            self._guard.check_request(scope)
+            if scope["type"] == "websocket":
+                await self._connect(scope, receive, response.send)
+            else:
+                await self._answer(scope, receive, response.send)
+        except Refused as refusal:
+            await refusal.reply(scope["path"]).send(scope, response.send)
+        except Exception:
+            if response.is_started:
+                raise  # the server logs it and cuts the connection
+            log.exception("request_failed", path=scope["path"])
+            await Refused(INTERNAL, "see the log of the service").reply(scope["path"]).send(scope, response.send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves the body out
+        if path in self._sockets:
+            raise Refused(UPGRADE_REQUIRED, f"{path}: connect with a WebSocket client", headers=_UPGRADE)
+        if path in _OWN:
+            require_get(scope)
+            await _OWN[path](self._desk).send(scope, send)
+        elif self.inner is None:
+            raise Refused(STARTING, "only /health and /ready answer yet; try again in a second")
+        else:
+            await self.inner(scope, receive, send)
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in self._sockets:
+            raise Refused(NOT_FOUND, f"no socket at {scope['path']}")
+        self._guard.check_origin(scope)
+        await self._sockets[scope["path"]](scope, receive, send)
+
+
+def require_get(scope: Scope) -> None:
+    """Raises: Refused for a method that changes things."""
+    if scope["method"] not in ("GET", "HEAD"):
+        raise Refused(METHOD_NOT_ALLOWED, f"{scope['method']} {scope['path']}: expected GET", headers=_GET)
+
+
+class _Response:
+    """Sends a response with the headers that all carry, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_started = False
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind.endswith("response.start"):
+            message["headers"] = _with_always(message["headers"])
+            self.is_started = True
+        elif kind == "websocket.accept":
+            self.is_started = True
+        await self._send(message)
+
+
+def _with_always(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    present = {name.lower() for name, _ in headers}
+    return [*headers, *(extra for extra in ALWAYS if extra[0] not in present)]

@@ -1,0 +1,67 @@
+"""Health: is the service well, is it ready? Answered from the first moment on."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from account_monitor.api.asgi import Reply
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.reports import time_text
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `since` is when it took on this status."""
+
+    status: str
+    message: str
+    since: str
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the service is: the worst of its checks. `uptime` is in whole seconds."""
+
+    status: str
+    version: str
+    uptime: int
+    checks: dict[str, CheckReport]
+
+
+class ReadyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service may be relied on, and if not, why."""
+
+    ready: bool
+    reason: str | None
+
+
+def health_report(desk: Desk) -> HealthReport:
+    """Report the health of the process."""
+    return HealthReport(
+        status=desk.health.status.value,
+        version=desk.version,
+        uptime=max(0, desk.clock() - desk.started_ms) // 1000,
+        checks={
+            name: CheckReport(status=check.status.value, message=check.message, since=time_text(check.since_ms))
+            for name, check in desk.health.checks.items()
+        },
+    )
+
+
+def ready_report(desk: Desk) -> ReadyReport:
+    """Report whether the process is ready."""
+    return ReadyReport(ready=desk.unready is None, reason=desk.unready)
+
+
+def health_reply(desk: Desk) -> Reply:
+    """Answer `/health`; 503 only when unhealthy."""
+    is_unhealthy = desk.health.status is Status.UNHEALTHY
+    status = HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK
+    return Reply(status, msgspec.json.encode(health_report(desk)))
+
+
+def ready_reply(desk: Desk) -> Reply:
+    """Answer `/ready`."""
+    report = ready_report(desk)
+    return Reply(HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE, msgspec.json.encode(report))

@@ -1,0 +1,34 @@
+"""Moments: points in time as clients write them, RFC 3339."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_is_moment = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+).fullmatch
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_ms(text: str) -> int:
+    """Return milliseconds since 1970-01-01 UTC, rounded up, so that "from" and "to" keep their meaning.
+
+    Raises: ValueError, naming what was expected.
+    """
+    match = _is_moment(text)
+    if match is None:
+        raise ValueError(_expected(text))
+    day, time, fraction, offset = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time}{'+00:00' if offset in 'Zz' else offset}")
+        since = moment - _EPOCH
+    except (ValueError, OverflowError):
+        raise ValueError(_expected(text)) from None
+    seconds = since.days * 86_400 + since.seconds
+    nanoseconds = int((fraction or "").ljust(9, "0"))
+    return seconds * 1000 + -(-nanoseconds // 1_000_000)
+
+
+def _expected(text: str) -> str:
+    return f"was {text!r}, expected a time such as 2026-11-22T12:00:00Z, or with +02:00, whose + is written %2B"

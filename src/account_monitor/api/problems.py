@@ -1,0 +1,77 @@
+"""Problems: every way in which a request is refused, as RFC 9457 tells it. `/docs` lists the kinds."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+
+from account_monitor.api.asgi import Headers, Reply
+from account_monitor.errors import AccountMonitorError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused. `type` leads to the explanation of its kind in `/docs`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class Kind(NamedTuple):
+    """A kind of problem: its name in `type`, its status, and what it means."""
+
+    name: str
+    status: int
+    title: str
+
+
+BAD_PARAMETER = Kind("bad-parameter", 400, "A query parameter is unknown, missing or not as expected")
+BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
+FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another origin may not open this socket")
+NOT_FOUND = Kind("not-found", 404, "There is nothing at this address")
+UNKNOWN_ACCOUNT = Kind("unknown-account", 404, "No account of this name is configured")
+UNKNOWN_SYMBOL = Kind("unknown-symbol", 404, "The account never held this position")
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not take that method")
+BODY_TOO_LARGE = Kind("body-too-large", 413, "The request body is too large")
+WRONG_HOST = Kind("wrong-host", 421, "The Host header names another server")
+UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket only")
+INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
+STARTING = Kind("starting", 503, "The service is starting")
+FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
+TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
+
+KINDS = (
+    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, METHOD_NOT_ALLOWED,
+    BODY_TOO_LARGE, WRONG_HOST, UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, TOO_MANY_CLIENTS,
+)  # fmt: skip
+
+
+class Refused(AccountMonitorError):
+    """A request that is not served; `detail` names the value and what was expected."""
+
+    def __init__(self, kind: Kind, detail: str, *, headers: Headers = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers
+        if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.headers += ((b"retry-after", b"1"),)
+
+    def reply(self, path: str) -> Reply:
+        """Return the response to a request of this path."""
+        kind = self.kind
+        problem = Problem(
+            type=f"/docs#{kind.name}", title=kind.title, status=kind.status, detail=self.detail, instance=path
+        )
+        return Reply(kind.status, msgspec.json.encode(problem), MEDIA_TYPE, self.headers)
+
+
+def bad_parameter(name: str, problem: str) -> Refused:
+    """Refuse a query parameter by name."""
+    return Refused(BAD_PARAMETER, f"{name}: {problem}")

@@ -1,0 +1,370 @@
+"""Publisher: brings every change to every client that listens, each at its own pace, none at the cost of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from account_monitor.api.accounts import shown_accounts
+from account_monitor.api.health import health_report
+from account_monitor.api.stream import Channel, Message, Step
+from account_monitor.ledger.valuation import PnL
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.reports import time_text
+from account_monitor.monitor.views import Change, View
+
+MAX_WAITING = 4_096
+"""Messages that may wait for a client; more, and it gets a snapshot instead. One commit may bring 2,000."""
+
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""About how much memory they may take. Clients share them, so that this is not for each."""
+
+STALL_SECONDS = 30.0
+"""After how long a client is cut off that takes nothing at all."""
+
+WATCH_SECONDS = 0.25
+"""How often health, accounts and stalled clients are looked at."""
+
+TURN = 64
+"""Messages to one client before others get their turn."""
+
+SendText: TypeAlias = Callable[[str], Awaitable[None]]
+
+
+class Cursor:
+    """Where one client is in one channel."""
+
+    __slots__ = ("channel", "is_behind", "pnl", "seen_tick", "seq", "steps", "tick", "waiting", "waiting_bytes")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.steps: deque[Step] = deque()
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.is_behind = True
+        """Whether it needs a snapshot."""
+        self.seq: int | None = None
+        """The sequence that the client was told last."""
+        self.tick = 0
+        """Up to which it was told prices."""
+        self.seen_tick = -1
+        """Up to which there was nothing left to tell."""
+        self.pnl: PnL | None = None
+        """What it was told last."""
+
+    def resume(self, seq: int) -> None:
+        """Go on after `seq`, where the channel reaches back so far."""
+        steps = self.channel.since(seq)
+        if steps is not None:
+            self.seq = seq
+            self.is_behind = False
+            self.tick = self.channel.tick_at(seq)
+            self._queue(steps)
+
+    def add(self, step: Step) -> None:
+        """Let a step wait for the client; too many, and it falls behind."""
+        if self.is_behind:
+            return
+        self._queue([step])
+        if self.waiting > MAX_WAITING or self.waiting_bytes > MAX_WAITING_BYTES:
+            self.is_behind = True
+            self._forget()
+
+    def catch_up(self, now_ms: int) -> str:
+        """Start over from a snapshot, and return it."""
+        snapshot, steps = self.channel.snapshot(now_ms)
+        self._forget()
+        self._queue(steps)
+        self.is_behind = False
+        self.seq = snapshot.seq
+        self.tick = snapshot.tick
+        self.pnl = snapshot.pnl
+        return self.channel.text(Message("snapshot", snapshot.seq, snapshot.tail), None)
+
+    def next_step(self) -> Step | None:
+        """Take the step that waits longest."""
+        if not self.steps:
+            return None
+        step = self.steps.popleft()
+        self.waiting -= step.count
+        self.waiting_bytes -= step.size
+        return step
+
+    def tell(self, message: Message) -> str | None:
+        """Return the text of the next message, None for one that the client has heard before it came back."""
+        told = self.seq
+        if told is not None and (message.seq < told or (message.seq == told and message.kind == "fill")):
+            return None
+        self.seq = message.seq
+        return self.channel.text(message, told)
+
+    def tell_prices(self, now_ms: int) -> list[str]:
+        """Return what prices have changed, and the P&L if it did."""
+        channel, seq = self.channel, self.seq
+        if self.is_behind or seq is None or not self.has_news:
+            return []
+        messages = list(channel.revalued(self.tick, seq, now_ms))
+        self.tick = self.seen_tick = channel.tick
+        if channel.view.pnl != self.pnl:
+            self.pnl = channel.view.pnl
+            messages.append(channel.pnl(seq, now_ms))
+        return [channel.text(message, seq) for message in messages]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `tell_prices` may have something."""
+        return self.seen_tick != self.channel.tick
+
+    def _queue(self, steps: list[Step]) -> None:
+        for step in steps:
+            self.steps.append(step)
+            self.waiting += step.count
+            self.waiting_bytes += step.size
+
+    def _forget(self) -> None:
+        self.steps.clear()
+        self.waiting = self.waiting_bytes = 0
+
+
+class Subscriber:
+    """One client: what it wants, and the task that tells it."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        send: SendText,
+        abort: Callable[[], None],
+        *,
+        account: str | None,
+        since: dict[str, tuple[int, int]],
+        interval_seconds: float,
+    ) -> None:
+        """`account` None means all. `since` is, by account, the epoch and sequence that the client was told last."""
+        self.account = account
+        self._since = since
+        self._interval = interval_seconds
+        self._publisher = publisher
+        self._send = send
+        self.abort = abort
+        self.cursors: dict[str, Cursor] = {}
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._prices_due = 0.0
+        self._told_health = 0
+        self.blocked_since: float | None = None
+        self._sent = 0
+
+    def wants(self, account: str) -> bool:
+        """Whether this client asked for the account."""
+        return self.account is None or self.account == account
+
+    # -- what the publisher calls, which must be quick ---------------------------------------------------------------
+
+    def join(self, channel: Channel) -> Cursor:
+        """Follow a channel from now on."""
+        cursor = self.cursors[channel.account] = Cursor(channel)
+        epoch, seq = self._since.pop(channel.account, (None, 0))
+        if epoch == channel.epoch:
+            cursor.resume(seq)
+        self._wake.set()
+        return cursor
+
+    def leave(self, account: str) -> None:
+        """Follow an account no longer."""
+        self.cursors.pop(account, None)
+
+    def add(self, account: str, step: Step) -> None:
+        """Tell the client of a step as soon as it takes something."""
+        self.cursors[account].add(step)
+        self._wake.set()
+
+    def notice_prices(self) -> None:
+        """Tell the client of changed prices when its interval has passed."""
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._prices_due, self._ring)
+
+    def notice_health(self) -> None:
+        """Tell the client of the new health."""
+        self._wake.set()
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake.set()
+
+    # -- the task ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tell the client everything, until cancelled or the connection is gone (OSError)."""
+        try:
+            while True:
+                await self._tell_accounts()
+                await self._tell_health()
+                await self._wake.wait()
+                self._wake.clear()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _tell_accounts(self) -> None:
+        now = self._loop.time()
+        is_due = now >= self._prices_due
+        for cursor in tuple(self.cursors.values()):
+            await self._tell_steps(cursor)
+            texts = cursor.tell_prices(self._publisher.now_ms()) if is_due else []  # before any other step can come
+            for text in texts:
+                self._prices_due = now + self._interval
+                await self._tell(text)
+        if any(cursor.has_news for cursor in self.cursors.values()):
+            self.notice_prices()
+
+    async def _tell_steps(self, cursor: Cursor) -> None:
+        while True:
+            if cursor.is_behind:
+                await self._tell(cursor.catch_up(self._publisher.now_ms()))
+            step = cursor.next_step()
+            if step is None:
+                return
+            await self._tell_step(cursor, step)
+
+    async def _tell_step(self, cursor: Cursor, step: Step) -> None:
+        for message in step.messages():
+            text = cursor.tell(message)
+            if text is not None:
+                await self._tell(text)
+            if cursor.is_behind:
+                return
+
+    async def _tell_health(self) -> None:
+        number = self._publisher.health_number
+        if number != self._told_health:
+            self._told_health = number
+            await self._tell(self._publisher.health_text())
+
+    async def _tell(self, text: str) -> None:
+        self.blocked_since = self._loop.time()
+        await self._send(text)
+        self.blocked_since = None
+        self._sent += 1
+        if not self._sent % TURN:
+            await asyncio.sleep(0)
+
+
+class Publisher:
+    """Hears every change of the desk and hands it, unwritten, to the clients."""
+
+    def __init__(self, desk: Desk, *, stall_seconds: float = STALL_SECONDS) -> None:
+        self._desk = desk
+        self._stall_seconds = stall_seconds
+        self._channels: dict[str, Channel] = {}
+        self._subscribers: set[Subscriber] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._checks = desk.health.checks
+        self.health_number = 1
+        """Counts the changes of health."""
+        desk.observe(self._take)
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def waiting(self) -> list[int]:
+        """Return how many messages wait for each client."""
+        return [sum(cursor.waiting for cursor in each.cursors.values()) for each in self._subscribers]
+
+    def now_ms(self) -> int:
+        """Return the time of the desk."""
+        return self._desk.clock()
+
+    def health_text(self) -> str:
+        """Return the message that says how well the process is; it belongs to no account."""
+        data = msgspec.json.encode(health_report(self._desk)).decode()
+        at = time_text(self._desk.clock())
+        return (
+            f'{{"type":"health","account":null,"epoch":null,"seq":null,"prev":null,"timestamp":"{at}","data":{data}}}'
+        )
+
+    def start(self) -> None:
+        """Begin to watch health, accounts and stalled clients."""
+        self._task = asyncio.create_task(self._watch(), name="publisher")
+
+    async def stop(self) -> None:
+        """Watch no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add a client; it starts with what it wants of the accounts that are there."""
+        self._look_at_accounts()
+        self._look_at_health()
+        for account, channel in self._channels.items():
+            if subscriber.wants(account):
+                subscriber.join(channel)
+        self._subscribers.add(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Forget a client."""
+        self._subscribers.discard(subscriber)
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def _take(self, view: View, change: Change) -> None:
+        channel = self._channels.get(view.account)
+        if channel is None or channel.monitor is not self._desk.monitor(view.account) or channel.epoch != view.epoch:
+            self._look_at_accounts(change)
+            return
+        step = channel.take(view, change, self._desk.clock())
+        for subscriber in self._subscribers:
+            if view.account not in subscriber.cursors:
+                continue
+            if step is None:
+                subscriber.notice_prices()
+            else:
+                subscriber.add(view.account, step)
+
+    def _look_at_accounts(self, change: Change | None = None) -> None:
+        """Open channels of accounts that are new, close those of accounts that are gone.
+
+        `change` made the view of one that is new, and is all that was missed of it.
+        """
+        monitors = shown_accounts(self._desk)
+        for account, channel in list(self._channels.items()):
+            monitor = monitors.get(account)
+            if monitor is not channel.monitor or monitor.view.epoch != channel.epoch:
+                del self._channels[account]
+                for subscriber in self._subscribers:
+                    subscriber.leave(account)
+        for account in monitors.keys() - self._channels.keys():
+            channel = self._channels[account] = Channel(monitors[account], monitors[account].view)
+            if change is not None and change.recorded is not None:
+                channel.begin_with(change, self._desk.clock())
+            for subscriber in self._subscribers:
+                if subscriber.wants(account):
+                    subscriber.join(channel)
+
+    # -- what nobody tells -------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._look_at_accounts()
+            self._look_at_health()
+            self._cut_stalled()
+
+    def _look_at_health(self) -> None:
+        if self._desk.health.checks == self._checks:
+            return
+        self._checks = self._desk.health.checks
+        self.health_number += 1
+        for subscriber in self._subscribers:
+            subscriber.notice_health()
+
+    def _cut_stalled(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for subscriber in list(self._subscribers):
+            if subscriber.blocked_since is not None and now - subscriber.blocked_since > self._stall_seconds:
+                subscriber.abort()

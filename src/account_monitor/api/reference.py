@@ -1,0 +1,92 @@
+"""Reference: the OpenAPI description, and the page that shows it without loading anything from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib import resources
+from typing import Any, NamedTuple
+
+import msgspec
+
+from account_monitor.api.glossary import term
+from account_monitor.api.problems import KINDS
+
+Json = dict[str, Any]
+
+INTRODUCTION = """\
+Positions, P&L and balances of trading accounts, exact to the last digit.
+
+Decimals are strings in plain fixed-point notation ("0.00001", never 1e-5). Times are RFC 3339 in UTC with milliseconds.
+What is not known is null, and `unpriced` names why. `account` may be left out where only one account is configured. A
+position key is the symbol, or in hedge mode BTCUSDT:LONG and BTCUSDT:SHORT. A query parameter that an address does not
+know is refused, and so is one that is given twice.
+
+Errors are problem details (RFC 9457). After a 503, try again when `Retry-After` says so.
+
+The WebSocket /ws tells an account as it changes, and can be resumed: see docs/api.md of the project.
+"""
+
+
+class Page(NamedTuple):
+    """What `/openapi.json` and `/docs` answer; `policy` lets the page run its own script and talk to us, no more."""
+
+    description: bytes
+    html: bytes
+    policy: str
+
+
+def describe(schema: Json, meanings: dict[str, str]) -> Json:
+    """Complete what the types say with what a reader wants to know; `meanings` are those of the schemas, by name."""
+    schema["info"]["description"] = INTRODUCTION
+    schema["x-problems"] = [{"name": k.name, "status": k.status, "title": k.title} for k in KINDS]
+    for name, report in schema["components"]["schemas"].items():
+        report["description"] = meanings[name]
+        for field, property_schema in report["properties"].items():
+            _explain(name, field, property_schema)
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            _tidy(operation)
+    return schema
+
+
+def _explain(report: str, field: str, schema: Json) -> None:
+    meaning, form = term(report, field)
+    schema["description"] = meaning
+    if form == "plain":
+        return
+    for variant in (schema, *schema.get("oneOf", ())):
+        if variant.get("type") == "string":
+            variant["format"] = "date-time" if form == "time" else "decimal"
+
+
+def _tidy(operation: Json) -> None:
+    for parameter in operation.get("parameters", ()):
+        # Null is how the code says "not given"; a query cannot.
+        for variant in parameter["schema"].pop("oneOf", ()):
+            if variant["type"] != "null":
+                parameter["schema"].update(variant)
+    for status, response in operation["responses"].items():
+        if status == "503" and "application/problem+json" in response["content"]:
+            wait = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            response["headers"] = {"Retry-After": wait}
+        elif status == "200":
+            response["description"] = "As asked"
+
+
+def reference_page(description: Json) -> Page:
+    """Return the pages for a description."""
+    html = resources.files("account_monitor.api").joinpath("reference.html").read_text(encoding="utf-8")
+    script, style = _digest(html, "script"), _digest(html, "style")
+    policy = (
+        f"default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return Page(msgspec.json.encode(description), html.encode(), policy)
+
+
+def _digest(html: str, element: str) -> str:
+    """Return how a content security policy names the one inline element of this kind."""
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,350 @@
+"""REST: views as JSON, described as OpenAPI. Every handler takes a view and reports it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
+
+import msgspec
+import structlog
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter, SkipValidation
+from litestar.response import Redirect
+
+from account_monitor.api import problems
+from account_monitor.api.accounts import monitor_meant
+from account_monitor.api.asgi import Headers, Reply
+from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
+from account_monitor.api.moments import moment_ms
+from account_monitor.api.problems import Kind, Problem, Refused, bad_parameter
+from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import FillPage, FillQuery
+from account_monitor.monitor.reports import (
+    AccountReport,
+    BalanceReport,
+    FillReport,
+    PnLReport,
+    PositionReport,
+    RiskReport,
+    account_report,
+    balances_report,
+    fill_report,
+    pnl_report,
+    position_report,
+    positions_report,
+    time_text,
+)
+from account_monitor.monitor.views import View
+
+MANY_POSITIONS = 200
+"""So many take about 4 ms to report."""
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GivenDesk = NamedDependency[SkipValidation[Desk]]
+GivenMonitor = NamedDependency[SkipValidation[Monitor]]
+GivenPage = NamedDependency[SkipValidation[Page]]
+Account = Annotated[
+    str | None, QueryParameter(description="Name of the account; may be left out where only one is configured.")
+]
+AnyRequest = Request[Any, Any, Any]
+
+
+class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured account. What is null is not known while the journal is being folded."""
+
+    account: str
+    status: Literal["ready", "folding", "recording_stopped"]
+    equity: str | None
+    epoch: int | None
+    seq: int | None
+    as_of: str | None
+
+
+class FillsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of fills in venue order; `next` is the cursor of the next page, null at the end."""
+
+    fills: list[FillReport]
+    next: str | None
+
+
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+
+def _explained(*kinds: Kind) -> dict[int, ResponseSpec]:
+    """Describe the problems that an address may answer with."""
+    described: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        described.setdefault(kind.status, []).append(kind)
+    return {
+        status: ResponseSpec(
+            Problem,
+            generate_examples=False,
+            description="; ".join(f"{kind.title} (`{kind.name}`)" for kind in group),
+            media_type=problems.MEDIA_TYPE,
+        )
+        for status, group in described.items()
+    }
+
+
+_EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
+_BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
+OF_ALL = _explained(*_EVERYWHERE, *_BY_FRAMEWORK)
+OF_ACCOUNT = _explained(*_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
+OF_SYMBOL = _explained(
+    *_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.UNKNOWN_SYMBOL, problems.FOLDING
+)
+OF_HEALTH = {
+    503: ResponseSpec(HealthReport, generate_examples=False, description="The service is unhealthy"),
+    **_explained(*_EVERYWHERE),
+}
+OF_READINESS = {
+    503: ResponseSpec(ReadyReport, generate_examples=False, description="Not ready, and why"),
+    **_explained(*_EVERYWHERE),
+}
+
+
+@get("/health", operation_id="health", summary="How well the service is", responses=OF_HEALTH)
+async def health(desk: GivenDesk) -> HealthReport:
+    """The worst of all checks; also on the metrics port. Answered by the front, described here."""
+    return health_report(desk)
+
+
+@get("/ready", operation_id="ready", summary="Whether the service may be relied on", responses=OF_READINESS)
+async def ready(desk: GivenDesk) -> ReadyReport:
+    """Ready once every journal is folded and the inputs have caught up; also on the metrics port."""
+    return ready_report(desk)
+
+
+@get("/api/accounts", operation_id="accounts", summary="The configured accounts", responses=OF_ALL)
+async def accounts(desk: GivenDesk) -> list[AccountSummary]:
+    """Each with status and equity in USD."""
+    return [_summary(account, desk.monitor(account)) for account in desk.accounts]
+
+
+@get("/api/account", operation_id="account", summary="The whole account", responses=OF_ACCOUNT)
+async def account(desk: GivenDesk, monitor: GivenMonitor) -> AccountReport:
+    """P&L, balances, positions and risk as of one journal sequence."""
+    return await _made(account_report, monitor.view, desk.clock())
+
+
+@get("/api/positions", operation_id="positions", summary="Positions by key", responses=OF_SYMBOL)
+async def positions(
+    monitor: GivenMonitor,
+    symbol: Annotated[str | None, QueryParameter(description="A position key: only this position.")] = None,
+) -> dict[str, PositionReport]:
+    """A position once held stays listed as FLAT."""
+    view = monitor.view
+    if symbol is None:
+        return await _made(positions_report, view)
+    if symbol not in view.positions:
+        raise _unknown_symbol(view, symbol)
+    return {symbol: position_report(view.positions[symbol])}
+
+
+@get("/api/pnl", operation_id="pnl", summary="Results of the account", responses=OF_ACCOUNT)
+async def pnl(monitor: GivenMonitor) -> PnLReport:
+    """Profit and loss since the first event, in USD, and the statistics of round trips."""
+    return pnl_report(monitor.view)
+
+
+@get("/api/balance", operation_id="balance", summary="Wallets by asset", responses=OF_ACCOUNT)
+async def balance(monitor: GivenMonitor) -> dict[str, BalanceReport]:
+    """What the wallets hold; null where nobody said what they held at first."""
+    return balances_report(monitor.view)
+
+
+@get("/api/fills", operation_id="fills", summary="Recorded fills", responses=OF_SYMBOL)
+async def fills(
+    monitor: GivenMonitor,
+    symbol: Annotated[str | None, QueryParameter(description="Only fills of this symbol.")] = None,
+    from_: Annotated[
+        str | None,
+        QueryParameter(
+            name="from", schema_extra={"format": "date-time"}, description="Earliest venue time, inclusive."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, QueryParameter(schema_extra={"format": "date-time"}, description="Latest venue time, exclusive.")
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Fills per page.")] = 100,
+    cursor: Annotated[str | None, QueryParameter(description="`next` of the page before.")] = None,
+) -> FillsReport:
+    """In venue order; read from the journal, page by page."""
+    query = FillQuery(symbol, _moment("from", from_), _moment("to", to), cursor, limit)
+    page = await asyncio.to_thread(_read_fills, monitor, query)
+    if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
+        raise _unknown_symbol(monitor.view, symbol)
+    return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
+
+
+@get("/openapi.json", include_in_schema=False, media_type="application/json")
+async def openapi(page: GivenPage) -> bytes:
+    """The description of everything above."""
+    return page.description
+
+
+@get("/docs", include_in_schema=False, media_type=MediaType.HTML)
+async def docs(page: GivenPage) -> Response[bytes]:
+    """The same, for people."""
+    return Response(page.html, headers={"content-security-policy": page.policy})
+
+
+@get("/", include_in_schema=False)
+async def root() -> Redirect:
+    """The way to the documentation."""
+    return Redirect("/docs")
+
+
+_REPORTS: tuple[type[msgspec.Struct], ...] = (
+    AccountReport, AccountSummary, BalanceReport, CheckReport, FillReport, FillsReport, HealthReport, PnLReport,
+    PositionReport, Problem, ReadyReport, RiskReport,
+)  # fmt: skip
+
+
+def _meanings() -> dict[str, str]:
+    return {report.__name__: inspect.cleandoc(report.__doc__ or "") for report in _REPORTS}
+
+
+# -- how it is found ---------------------------------------------------------------------------------------------------
+
+
+async def _made(report: Callable[Concatenate[View, P], T], view: View, *arguments: P.args, **named: P.kwargs) -> T:
+    """Make a report in a thread where there are so many positions that others would wait."""
+    if len(view.positions) < MANY_POSITIONS:
+        return report(view, *arguments, **named)
+    return await asyncio.to_thread(report, view, *arguments, **named)
+
+
+def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
+    if monitor is None:
+        return AccountSummary(account=account, status="folding", equity=None, epoch=None, seq=None, as_of=None)
+    view = monitor.view
+    return AccountSummary(
+        account=account,
+        status="ready" if monitor.failure is None and monitor.journal.failure is None else "recording_stopped",
+        equity=pnl_report(view).equity,
+        epoch=view.epoch,
+        seq=view.seq,
+        as_of=time_text(view.as_of_ms) if view.as_of_ms else None,
+    )
+
+
+def _moment(name: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else moment_ms(text)
+    except ValueError as error:
+        raise bad_parameter(name, str(error)) from None
+
+
+def _read_fills(monitor: Monitor, query: FillQuery) -> FillPage:
+    try:
+        return monitor.journal.fills(query)
+    except ValueError as error:
+        raise bad_parameter("cursor", f"{error}; expected `next` of a page before") from None
+
+
+def _was_held(view: View, symbol: str) -> bool:
+    return any(position.symbol == symbol for position in view.positions.values())
+
+
+def _unknown_symbol(view: View, symbol: str) -> Refused:
+    return Refused(problems.UNKNOWN_SYMBOL, f"symbol: account {view.account} never held {symbol!r}")
+
+
+# -- how it is refused -------------------------------------------------------------------------------------------------
+
+
+def _respond(refusal: Refused, request: AnyRequest) -> Response[bytes]:
+    reply: Reply = refusal.reply(request.url.path)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, status_code=reply.status, media_type=reply.media_type, headers=headers)
+
+
+def _refuse(request: AnyRequest, error: Refused) -> Response[bytes]:
+    return _respond(error, request)
+
+
+def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[bytes]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    given = request.query_params
+    wrong = "; ".join(f"{each['key']}: was {given.get(each['key'])!r}. {each['message']}" for each in extra)
+    return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
+
+
+def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    what = f"{request.method} {request.url.path}"
+    kinds = {kind.status: kind for kind in (problems.NOT_FOUND, problems.METHOD_NOT_ALLOWED, problems.BODY_TOO_LARGE)}
+    kind = kinds.get(error.status_code, problems.BAD_REQUEST)
+    allowed = (error.headers or {}).get("allow", "").replace("GET", "GET, HEAD")
+    headers: Headers = ((b"allow", allowed.encode()),) if allowed else ()
+    return _respond(Refused(kind, f"{what}: {error.detail}", headers=headers), request)
+
+
+def _refuse_defect(request: AnyRequest, error: Exception) -> Response[bytes]:
+    log.error("request_failed", path=request.url.path, exc_info=error)
+    return _respond(Refused(problems.INTERNAL, "see the log of the service"), request)
+
+
+class _KnownParameters:
+    """Refuses a query that names what its address does not know: a misspelt filter must not look like no filter."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, list[str]] = {}
+
+    def __call__(self, request: AnyRequest) -> None:
+        known = self.by_path.get(request.scope.get("path_template", request.url.path), [])
+        given = [name for name, _ in request.query_params.multi_items()]
+        for name in given:
+            if name not in known:
+                raise bad_parameter(name, f"unknown here; known: {', '.join(known) or 'none'}")
+            if given.count(name) > 1:
+                raise bad_parameter(name, "was given more than once")
+
+
+# -- together ----------------------------------------------------------------------------------------------------------
+
+
+def rest_application(desk: Desk) -> Litestar:
+    """Return the application that answers everything but health and sockets."""
+    known = _KnownParameters()
+    pages: list[Page] = []
+
+    def given_monitor(account: Account = None) -> Monitor:
+        return monitor_meant(desk, account)
+
+    application = Litestar(
+        [health, ready, accounts, account, positions, pnl, balance, fills, openapi, docs, root],
+        dependencies={
+            "desk": Provide(lambda: desk, sync_to_thread=False),
+            "monitor": Provide(given_monitor, sync_to_thread=False),
+            "page": Provide(lambda: pages[0], sync_to_thread=False),
+        },
+        before_request=known,
+        exception_handlers={
+            Refused: _refuse,
+            ValidationException: _refuse_value,
+            HTTPException: _refuse_request,
+            Exception: _refuse_defect,
+        },
+        openapi_config=OpenAPIConfig(
+            title="account-monitor", version=desk.version, path="/openapi", use_handler_docstrings=True
+        ),
+        logging_config=None,
+    )
+    description = describe(application.openapi_schema.to_schema(), _meanings())
+    for path, operations in description["paths"].items():
+        known.by_path[path] = [parameter["name"] for parameter in operations["get"].get("parameters", ())]
+    pages.append(reference_page(description))
+    return application

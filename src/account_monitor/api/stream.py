@@ -1,0 +1,253 @@
+"""Stream: what happened to an account, as messages in order, kept for a while. Waits for nothing, sends nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from account_monitor.ledger.valuation import Balance, PnL, PositionValue
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import JournalEntry
+from account_monitor.monitor.reports import (
+    account_report,
+    balance_report,
+    fill_report,
+    pnl_report,
+    position_report,
+    time_text,
+)
+from account_monitor.monitor.views import Change, View
+
+RING_MESSAGES = 20_000
+"""Messages kept for clients that come back: some ten seconds of heavy trading."""
+
+RING_BYTES = 16 * 1024 * 1024
+"""About how much memory they may take, for each account."""
+
+SNAPSHOT_MS = 250
+"""How old a snapshot may be that a client starts from; what came after it follows. Many may come at once."""
+
+_FILL_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
+"""Of one message and what it is made from; measured."""
+
+Kind: TypeAlias = Literal["snapshot", "fill", "position_update", "balance_update", "pnl_update"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Message(NamedTuple):
+    """A message without its beginning, which depends on what the client was told before: `,"timestamp":…,"data":…}`."""
+
+    kind: Kind
+    seq: int
+    tail: str
+
+
+class Step:
+    """One recorded change: its fills, then the positions and wallets as they are after it. Written when first read."""
+
+    __slots__ = ("_messages", "_write", "count", "seq", "size")
+
+    def __init__(self, seq: int, count: int, size: int, write: Callable[[], tuple[Message, ...]]) -> None:
+        self.seq = seq
+        self.count = count
+        self.size = size
+        self._write: Callable[[], tuple[Message, ...]] | None = write
+        self._messages: tuple[Message, ...] = ()
+
+    def messages(self) -> tuple[Message, ...]:
+        """Return the messages, the same for every client."""
+        if self._write is not None:
+            self._messages = self._write()
+            self._write = None  # what they were made from is no longer needed
+        return self._messages
+
+
+class Snapshot(NamedTuple):
+    """The whole account as of `seq`, and how many changes of prices it includes."""
+
+    seq: int
+    tick: int
+    at_ms: int
+    pnl: PnL
+    tail: str
+
+
+class Channel:
+    """One account: its newest view, the recent steps, and what prices changed since.
+
+    A new monitor of the same account is a new channel: nobody knows what was missed between them.
+    """
+
+    def __init__(self, monitor: Monitor, view: View) -> None:
+        self.account = view.account
+        self.epoch = view.epoch
+        self.monitor = monitor
+        self.view = view
+        self.tick = 1
+        """Counts every change."""
+        self._steps: deque[Step] = deque()
+        self._kept = 0
+        self._kept_bytes = 0
+        self._first_seq = view.seq
+        """The lowest sequence after which nothing is missing here."""
+        self._revalued: dict[tuple[Kind, str], tuple[int, int]] = {}
+        """What prices alone have changed, by (kind, key), oldest first, with the tick and the sequence at that time."""
+        self._snapshot: Snapshot | None = None
+        self._position_texts: dict[str, tuple[PositionValue, str]] = {}
+        self._pnl_text: tuple[int, str] = (-1, "")
+        self._name = _encode(self.account).decode()
+        # Who comes back from before the start may have heard of this sequence, and not of all that it changed.
+        self._revalue("position_update", view.positions)
+        self._revalue("balance_update", view.balances)
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def begin_with(self, change: Change, now_ms: int) -> None:
+        """Keep the change that made the first view."""
+        if change.recorded is not None and change.recorded.entries and self._keep(self.view, change, now_ms):
+            self._first_seq = change.recorded.entries[0].seq - 1
+
+    def take(self, view: View, change: Change, now_ms: int) -> Step | None:
+        """Take a change; return the step that it is, None for a change of prices only, and one that shows nowhere."""
+        before, self.view = self.view, view
+        self.tick += 1
+        self._note_wallets(before.balances, view, set(change.assets))
+        if change.recorded is None:
+            self._revalue("position_update", change.positions)
+            return None
+        for key in change.positions:  # the step tells
+            self._revalued.pop(("position_update", key), None)
+        for asset in change.assets:
+            self._revalued.pop(("balance_update", asset), None)
+        return self._keep(view, change, now_ms)
+
+    def _note_wallets(self, before: Mapping[str, Balance], view: View, told: set[str]) -> None:
+        changed = [
+            asset for asset, balance in view.balances.items() if asset not in told and balance != before.get(asset)
+        ]
+        self._revalue("balance_update", changed)
+
+    def _revalue(self, kind: Kind, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._revalued.pop((kind, key), None)
+            self._revalued[kind, key] = (self.tick, self.view.seq)
+
+    def _keep(self, view: View, change: Change, now_ms: int) -> Step | None:
+        seq, fills = view.seq, change.fills
+        positions = [view.positions[key] for key in change.positions]
+        # A wallet of which nothing was ever moved, such as by a first fill without a fee, is named but not there.
+        balances = [view.balances[asset] for asset in change.assets if asset in view.balances]
+        count = len(fills) + len(positions) + len(balances)
+        if not count:
+            return None
+        size = _FILL_BYTES * len(fills) + _POSITION_BYTES * len(positions) + _BALANCE_BYTES * len(balances)
+        step = Step(seq, count, size, lambda: self._write(seq, fills, positions, balances, now_ms))
+        self._steps.append(step)
+        self._kept += count
+        self._kept_bytes += size
+        while self._kept > RING_MESSAGES or self._kept_bytes > RING_BYTES:
+            self._evict()
+        return step
+
+    def _evict(self) -> None:
+        step = self._steps.popleft()
+        self._kept -= step.count
+        self._kept_bytes -= step.size
+        self._first_seq = step.seq + 1  # of its own sequence, somebody may have heard the first half
+
+    # -- what clients are told ---------------------------------------------------------------------------------------
+
+    def text(self, message: Message, prev: int | None) -> str:
+        """Return the whole message for a client that was told `prev` before."""
+        told = "null" if prev is None else prev
+        return (
+            f'{{"type":"{message.kind}","account":{self._name},"epoch":{self.epoch},"seq":{message.seq},'
+            f'"prev":{told}{message.tail}'
+        )
+
+    def since(self, seq: int) -> list[Step] | None:
+        """Return the steps that a client may have missed that was told `seq` last; None: it needs a snapshot.
+
+        The last step that it heard of is among them, because it may not have heard all of it.
+        """
+        if not self._first_seq <= seq <= self.view.seq:
+            return None
+        return self._after(seq - 1)
+
+    def tick_at(self, seq: int) -> int:
+        """Return a tick such that every price that changed since `seq` came after it."""
+        earliest = self.tick + 1
+        for tick, at_seq in reversed(self._revalued.values()):
+            if at_seq < seq:
+                break
+            earliest = tick
+        return earliest - 1
+
+    def snapshot(self, now_ms: int) -> tuple[Snapshot, list[Step]]:
+        """Return a snapshot that is new enough, and the steps after it."""
+        known = self._snapshot
+        is_usable = known is not None and known.seq >= self._first_seq - 1 and 0 <= now_ms - known.at_ms < SNAPSHOT_MS
+        if known is None or not (is_usable or known.tick == self.tick):
+            data = _encode(account_report(self.view, now_ms)).decode()
+            known = self._snapshot = Snapshot(self.view.seq, self.tick, now_ms, self.view.pnl, _tail(now_ms, data))
+        return known, self._after(known.seq)
+
+    def revalued(self, tick: int, seq: int, now_ms: int) -> Iterator[Message]:
+        """Yield what prices changed after `tick`, at its newest value, for a client that was told `seq` last."""
+        for (kind, key), (at_tick, _) in reversed(self._revalued.items()):
+            if at_tick <= tick:
+                return
+            yield Message(kind, seq, _tail(now_ms, self._newest(kind, key)))
+
+    def pnl(self, seq: int, now_ms: int) -> Message:
+        """Return the P&L of now, for a client that was told `seq` last."""
+        if self._pnl_text[0] != self.tick:
+            self._pnl_text = (self.tick, _encode(pnl_report(self.view)).decode())
+        return Message("pnl_update", seq, _tail(now_ms, self._pnl_text[1]))
+
+    def _after(self, seq: int) -> list[Step]:
+        steps: list[Step] = []
+        for step in reversed(self._steps):
+            if step.seq <= seq:
+                break
+            steps.append(step)
+        steps.reverse()
+        return steps
+
+    # -- as text -----------------------------------------------------------------------------------------------------
+
+    def _write(
+        self, seq: int, fills: list[JournalEntry], positions: list[PositionValue], balances: list[Balance], now_ms: int
+    ) -> tuple[Message, ...]:
+        start = f',"timestamp":"{time_text(now_ms)}","data":'
+        account = self.account
+        return (
+            *(Message("fill", e.seq, f"{start}{_encode(fill_report(account, e)).decode()}}}") for e in fills),
+            *(Message("position_update", seq, f"{start}{self._position_text(p)}}}") for p in positions),
+            *(Message("balance_update", seq, f"{start}{_balance_text(b)}}}") for b in balances),
+        )
+
+    def _newest(self, kind: Kind, key: str) -> str:
+        if kind == "position_update":
+            return self._position_text(self.view.positions[key])
+        return _balance_text(self.view.balances[key])
+
+    def _position_text(self, position: PositionValue) -> str:
+        known = self._position_texts.get(position.key)
+        if known is not None and known[0] is position:
+            return known[1]
+        text = f'{{"key":{_encode(position.key).decode()},{_encode(position_report(position)).decode()[1:]}'
+        self._position_texts[position.key] = (position, text)
+        return text
+
+
+def _balance_text(balance: Balance) -> str:
+    return _encode(balance_report(balance)).decode()
+
+
+def _tail(now_ms: int, data: str) -> str:
+    return f',"timestamp":"{time_text(now_ms)}","data":{data}}}'

@@ -1,0 +1,136 @@
+"""WebSocket: the door to the stream. Reads what the client wants from the query, then only sends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+import structlog
+
+from account_monitor.api.accounts import account_meant, monitor_meant
+from account_monitor.api.asgi import Receive, Scope, Send
+from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused, bad_parameter
+from account_monitor.api.protocol import ABORT
+from account_monitor.api.publisher import Publisher, Subscriber
+from account_monitor.monitor.desk import Desk
+
+MAX_CLIENTS = 1_000
+
+MAX_HEARD = 16
+"""Messages that a client may send, for nothing, before it is told that nobody listens."""
+
+_LEAST_INTERVAL_MS, _USUAL_INTERVAL_MS, _LONGEST_INTERVAL_MS = 50, 1_000, 3_600_000
+_PARAMETERS = ("account", "since", "interval_ms")
+_UNSUPPORTED_DATA = 1003
+
+log = structlog.get_logger()
+
+_is_place = re.compile(r"(?:([^:,]+):)?([0-9]{1,18}):([0-9]{1,18})").fullmatch
+
+
+class StreamDoor:
+    """`/ws`: everything that happens to one account, or to all."""
+
+    def __init__(self, desk: Desk, publisher: Publisher, *, max_clients: int = MAX_CLIENTS) -> None:
+        self._desk = desk
+        self._publisher = publisher
+        self._max_clients = max_clients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client until it leaves. Raises: Refused, before the upgrade."""
+        subscriber = self._subscriber(scope, send)
+        await receive()  # the request to connect
+        await send({"type": "websocket.accept"})
+        self._publisher.subscribe(subscriber)
+        telling = asyncio.create_task(_tell(subscriber), name="subscriber")
+        try:
+            is_here = await _listen(receive)
+        finally:
+            self._publisher.unsubscribe(subscriber)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+        if is_here and subscriber.blocked_since is None:
+            await send({"type": "websocket.close", "code": _UNSUPPORTED_DATA, "reason": "nothing is expected here"})
+        elif is_here:
+            subscriber.abort()
+
+    def _subscriber(self, scope: Scope, send: Send) -> Subscriber:
+        asked = _parameters(scope["query_string"].decode("latin-1"))
+        account = asked.get("account")
+        if account is not None:
+            monitor_meant(self._desk, account)
+        interval_ms = _interval_ms(asked.get("interval_ms"))
+        since = self._since(account, asked.get("since"))
+        if len(self._publisher) >= self._max_clients:
+            raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
+
+        async def send_text(text: str) -> None:
+            await send({"type": "websocket.send", "text": text})
+
+        abort: Callable[[], None] = scope["extensions"][ABORT]["abort"]
+        return Subscriber(
+            self._publisher, send_text, abort, account=account, since=since, interval_seconds=interval_ms / 1000
+        )
+
+    def _since(self, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
+        """Return by account the epoch and the sequence that the client was told last."""
+        places: dict[str, tuple[int, int]] = {}
+        for part in text.split(",") if text is not None else ():
+            match = _is_place(part)
+            if match is None:
+                raise bad_parameter("since", f"was {text!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
+            name = match[1] or account or self._only_account()
+            if name in places:
+                raise bad_parameter("since", f"was {text!r}, expected each account once")
+            places[name] = (int(match[2]), int(match[3]))
+        return places
+
+    def _only_account(self) -> str:
+        try:
+            return account_meant(self._desk, None)
+        except Refused:
+            raise bad_parameter("since", "names no account, and there are several") from None
+
+
+def _parameters(query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    asked = dict(pairs)
+    for name in asked:
+        if name not in _PARAMETERS:
+            raise bad_parameter(name, f"unknown here; known: {', '.join(_PARAMETERS)}")
+    if len(asked) < len(pairs):
+        raise bad_parameter(next(n for n in asked if sum(n == m for m, _ in pairs) > 1), "was given more than once")
+    return asked
+
+
+def _interval_ms(text: str | None) -> int:
+    if text is None:
+        return _USUAL_INTERVAL_MS
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+    if not _LEAST_INTERVAL_MS <= number <= _LONGEST_INTERVAL_MS:
+        raise bad_parameter(
+            "interval_ms", f"was {text!r}, expected milliseconds from {_LEAST_INTERVAL_MS} to {_LONGEST_INTERVAL_MS}"
+        )
+    return number
+
+
+async def _tell(subscriber: Subscriber) -> None:
+    try:
+        await subscriber.run()
+    except OSError:
+        return  # the client is gone, as the listening side hears too
+    except Exception:
+        log.exception("subscriber_failed")
+        subscriber.abort()
+
+
+async def _listen(receive: Receive) -> bool:
+    """Return False when the client has left, True when it talks too much."""
+    heard = 0
+    while (await receive())["type"] != "websocket.disconnect":
+        heard += 1
+        if heard > MAX_HEARD:
+            return True
+    return False

@@ -1,0 +1,284 @@
+"""Composition: puts the rooms together for one process. The only file that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import time
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from account_monitor import __version__
+from account_monitor.api.server import Doors
+from account_monitor.clock import now_ms
+from account_monitor.config import AccountSettings, OpeningSettings, Settings, changed_accounts, split_position_key
+from account_monitor.errors import ConfigurationError, JournalError
+from account_monitor.ledger.events import Anchor, MarkPrice, Opening
+from account_monitor.ledger.instruments import linear_instrument
+from account_monitor.logs import configure_logging
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.inbox import Inbox, Inboxes
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import UNROUTED, StreamPosition
+
+if TYPE_CHECKING:
+    from account_monitor.feeds.nats import NatsFeed
+
+STOP_SECONDS = 4.0
+"""How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
+
+WATCH_SECONDS = 0.25
+
+log = structlog.get_logger()
+
+
+class App:
+    """One process: the accounts of a configuration, fed, recorded and shown."""
+
+    def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
+        self.settings = settings
+        self.desk = Desk(now_ms, __version__)
+        self.inboxes = Inboxes()
+        self.doors = Doors(
+            self.desk,
+            http_host=settings.http.host,
+            http_port=settings.http.port,
+            metrics_host=settings.metrics.host,
+            metrics_port=settings.metrics.port,
+            metrics_path=settings.metrics.path,
+            allowed_origins=settings.http.allowed_origins,
+        )
+        self.opened = asyncio.Event()
+        """Set once every account has a view."""
+        self._reload = reload
+        self._feed: NatsFeed | None = None
+        self._monitors: dict[str, Monitor] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises: ConfigurationError or JournalError at start; whatever broke a part later."""
+        self.desk.configure([account.name for account in self.settings.accounts])
+        await self.doors.start()
+        log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
+        try:
+            await self._open_accounts()
+            self.opened.set()
+            await self._open_feed()
+            await self.doors.complete()
+            self.desk.wait_for("start", None)
+            log.info("service_started", accounts=self.desk.accounts, version=__version__)
+            await self._stopping.wait()
+        finally:
+            await self._close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End `run`: what was heard is recorded first."""
+        self._stopping.set()
+
+    async def reload(self) -> None:
+        """Read the configuration again and take over accounts and log level; an error keeps what was, and is logged."""
+        if self._reload is None:
+            return
+        try:
+            settings = await asyncio.to_thread(self._reload)
+            changes = changed_accounts(self.settings, settings)
+            self._check_openings(settings)
+            for account in settings.accounts:
+                if account.name in changes.added:
+                    await self._open_account(account)
+        except (ConfigurationError, JournalError) as error:
+            log.error("reload_refused", reason=str(error))
+            return
+        for name in changes.removed:
+            await self._close_account(name)
+        needs_restart = _needs_restart(self.settings, settings)
+        self.settings = settings
+        self.desk.configure([account.name for account in settings.accounts])
+        configure_logging(settings.logging)
+        await self._tell_feed()
+        log.info("reloaded", **changes._asdict(), needs_restart=needs_restart)
+
+    # -- accounts ----------------------------------------------------------------------------------------------------
+
+    async def _open_accounts(self) -> None:
+        self.spawn("watch", self._watch())
+        for account in self.settings.accounts:
+            await self._open_account(account)
+        self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
+
+    async def _open_account(self, account: AccountSettings) -> None:
+        monitor = await self._open_monitor(account.name, Inbox(), opening_of(account.opening))
+        self.inboxes.add(account.name, monitor.inbox)
+        self.desk.add(monitor)
+
+    async def _open_monitor(self, name: str, inbox: Inbox, opening: Opening | None) -> Monitor:
+        from account_monitor.stores.checkpoints import JournalCheckpoints
+        from account_monitor.stores.journal import Journal
+
+        settings = self.settings
+        usd_assets = settings.service.usd_assets
+        journal = await asyncio.to_thread(Journal.open, settings.service.data_dir, name, clock=now_ms)
+        monitor = Monitor(
+            name,
+            journal,
+            JournalCheckpoints(journal, usd_assets),
+            inbox,
+            clock=now_ms,
+            monotonic=time.monotonic,
+            usd_assets=usd_assets,
+            opening=opening,
+            snapshot_seconds=settings.history.snapshot_interval_seconds,
+        )
+        try:
+            await monitor.start()
+        except BaseException:
+            await journal.close()
+            raise
+        self._monitors[name] = monitor
+        self.spawn(f"account:{name}", monitor.run())
+        return monitor
+
+    async def _close_account(self, name: str) -> None:
+        self.inboxes.remove(name)
+        self.desk.remove(name)
+        await self._close_monitor(name)
+        log.info("account_closed", account=name)
+
+    async def _close_monitor(self, name: str) -> None:
+        monitor = self._monitors.pop(name)
+        task = self._tasks.pop(f"account:{name}")
+        monitor.stop()
+        await asyncio.wait([task], timeout=STOP_SECONDS)
+        await monitor.journal.close()
+        self.desk.health.forget(f"journal:{name}")
+
+    def _check_openings(self, settings: Settings) -> None:
+        for account in settings.accounts:
+            monitor = self._monitors.get(account.name)
+            if monitor is not None:
+                monitor.check_opening(opening_of(account.opening))
+
+    # -- feeds -------------------------------------------------------------------------------------------------------
+
+    async def _open_feed(self) -> None:
+        nats = self.settings.pubsub.nats
+        if nats.urls is None:
+            self.desk.health.report("nats", Status.HEALTHY, "switched off")
+            return
+        self.desk.wait_for("nats", f"waiting for NATS at {', '.join(nats.urls)}")
+        feeds, notifiers = [
+            await asyncio.to_thread(importlib.import_module, f"account_monitor.{room}.nats")
+            for room in ("feeds", "notifiers")
+        ]
+        topics = self.settings.pubsub.topics
+        self._feed = feeds.NatsFeed(
+            ",".join(nats.urls),
+            inboxes=self.inboxes,
+            prices=self,
+            recorded=self._positions(),
+            fills_subject=topics.fill_events,
+            prices_subject=topics.prices,
+            credentials_file=None if nats.credentials_file is None else str(nats.credentials_file),
+            ca_file=None if nats.ca_file is None else str(nats.ca_file),
+            reconnect_wait_seconds=nats.reconnect_wait_seconds,
+            durable=self.settings.service.name,
+        )
+        self.spawn("nats", self._feed.run())
+        notifier = notifiers.PnLNotifier(
+            self.desk,
+            nats.urls,
+            topics.pnl_updates,
+            credentials_file=nats.credentials_file,
+            ca_file=nats.ca_file,
+            reconnect_wait_seconds=nats.reconnect_wait_seconds,
+        )
+        self.spawn("pnl", notifier.run())
+
+    async def _tell_feed(self) -> None:
+        if self._feed is not None:
+            await self._feed.accounts_changed(self._positions())
+
+    def _positions(self) -> dict[str, dict[str, StreamPosition]]:
+        return {name: dict(monitor.journal.positions) for name, monitor in self._monitors.items()}
+
+    def mark(self, symbol: str, price: Decimal, at_ms: int) -> None:
+        """Hand a price to every account: NATS prices are for all that have no exchange of their own."""
+        for monitor in self._monitors.values():
+            monitor.mark(MarkPrice(symbol, price, at_ms))
+
+    # -- watching ----------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Keep the health checks true."""
+        while True:
+            for name, monitor in self._monitors.items():
+                failed = monitor.failure is not None
+                status = Status.UNHEALTHY if failed else Status.HEALTHY
+                self.desk.health.report(f"journal:{name}", status, monitor.failure or "recording")
+            if self._feed is not None:
+                self._watch_feed(self._feed)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _watch_feed(self, feed: NatsFeed) -> None:
+        status = feed.status
+        if status.connected:
+            modes = ", ".join(f"{subject}: {mode}" for subject, mode in status.modes.items())
+            self.desk.health.report("nats", Status.HEALTHY, f"connected; {modes}")
+        else:
+            self.desk.health.report("nats", Status.DEGRADED, f"not connected: {status.last_error or 'connecting'}")
+        if status.has_reached_end and all(monitor.is_idle for monitor in self._monitors.values()):
+            self.desk.wait_for("nats", None)
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the service until it closes; if the part breaks, the service ends with its error."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that breaks takes the process with it: restart is recovery."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("part_failed", part=task.get_name(), exc_info=error)
+        self._failure = self._failure or error
+        self._stopping.set()
+
+    async def _close(self) -> None:
+        started = time.monotonic()
+        for name in [name for name in self._tasks if not name.startswith("account:")]:
+            task = self._tasks.pop(name)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):  # `_ended` has said what it died of
+                await task
+        await asyncio.gather(*(self._close_monitor(name) for name in list(self._monitors)))
+        await self.doors.stop()
+        log.info("service_stopped", seconds=round(time.monotonic() - started, 3))
+
+
+def opening_of(settings: OpeningSettings | None) -> Opening | None:
+    """Return what the configuration says an account held at first; cost is the value at the entry price."""
+    if settings is None:
+        return None
+    anchors = []
+    for key, position in settings.positions or ():
+        symbol, side = split_position_key(key)
+        cost = linear_instrument(symbol).value(position.quantity, position.entry_price)
+        anchors.append(Anchor(symbol, side, position.quantity, cost, None, settings.at_ms))
+    return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
+
+
+def _needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Name the sections that changed and are read only at start."""
+    live = {"accounts", "logging", "alerts"}
+    return [name for name in old._fields if name not in live and getattr(old, name) != getattr(new, name)]

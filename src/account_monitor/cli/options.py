@@ -1,0 +1,83 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from account_monitor.config import Settings, load_settings
+from account_monitor.errors import CommandFailed, ConfigurationError
+from account_monitor.monitor.ports import UNROUTED
+from account_monitor.stores.journal_reader import JournalReader, open_reader
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+DEFAULT_CONFIG = Path("config.yaml")
+JOURNAL_SUFFIX = ".journal"
+
+
+def config_option(command: _Command) -> _Command:
+    """Add `--config`; without it `config.yaml` is read where there is one."""
+    option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Default: config.yaml.")
+    return option(command)
+
+
+def journal_options(command: _Command) -> _Command:
+    """Add `--config` and `--data-dir`, which say where the journals are."""
+    option = click.option("--data-dir", type=click.Path(path_type=Path), help="Default: as configured.")
+    return config_option(option(command))
+
+
+def account_option(command: _Command) -> _Command:
+    """Add `--account`, which may be left out where there is only one."""
+    return click.option("--account", help="May be left out where there is only one.")(command)
+
+
+def settings_from(config_file: Path | None) -> Settings:
+    """Read the configuration. Raises: ConfigurationError."""
+    if config_file is None and DEFAULT_CONFIG.exists():
+        config_file = DEFAULT_CONFIG
+    return load_settings(config_file, os.environ)
+
+
+class Journals(NamedTuple):
+    """The journals of a data directory; they can be read while the service runs."""
+
+    data_dir: Path
+    usd_assets: frozenset[str]
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that have a journal."""
+        names = (path.name.removesuffix(JOURNAL_SUFFIX) for path in self.data_dir.glob(f"*{JOURNAL_SUFFIX}"))
+        return sorted(name for name in names if name != UNROUTED)
+
+    def chosen(self, account: str | None) -> str:
+        """Return the account that a command means. Raises: ConfigurationError naming what there is."""
+        names = self.accounts()
+        if account is not None and account in names:
+            return account
+        if account is None and len(names) == 1:
+            return names[0]
+        problem = "which one?" if account is None else f"there is no journal of {account!r}."
+        raise ConfigurationError(f"--account: {problem} {self.data_dir} has: {', '.join(names) or 'no journal'}")
+
+    def path(self, account: str) -> Path:
+        """Return the file of an account."""
+        return self.data_dir / f"{account}{JOURNAL_SUFFIX}"
+
+    def reader(self, account: str) -> JournalReader:
+        """Open a journal for reading. Raises: JournalError."""
+        return open_reader(self.path(account))
+
+
+def journals_from(config_file: Path | None, data_dir: Path | None) -> Journals:
+    """Return the journals that the options name. Raises: ConfigurationError, CommandFailed."""
+    settings = settings_from(config_file)
+    folder = data_dir or settings.service.data_dir
+    if not folder.is_dir():
+        raise CommandFailed(f"{folder}: there is no such data directory; was the service ever started here?")
+    return Journals(folder, settings.service.usd_assets)

@@ -1,0 +1,210 @@
+"""The commands as a user types them: exit codes, one clear line for what is wrong, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.service import Service
+
+OPENING = {"balances": {"USDT": "10000"}, "positions": {"BTCUSDT": {"quantity": "2", "entry_price": "100"}}}
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ACCOUNT_MONITOR__")}
+    return subprocess.run(
+        [sys.executable, "-m", "account_monitor", *arguments],
+        capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": OPENING}])
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nonsense"], 2, "nonsense"),
+        (["run", "--nonsense"], 2, "--nonsense"),
+        (["run", "--config", "absent.yaml"], 2, "absent.yaml"),
+        (["check-config", "--config", "absent.yaml"], 2, "absent.yaml"),
+        (["run"], 2, "account-monitor demo"),
+        (["replay"], 1, "no such data directory"),
+        (["replay", "--until", "yesterday"], 2, "yesterday"),
+        (["replay", "--until", "2026-11-22T12:00:00"], 2, "time zone"),
+        (["backup", "backup.tar"], 1, "no such data directory"),
+        (["restore", "absent.tar"], 2, "absent.tar"),
+        (["status"], 1, "is the service running?"),
+        (["dead-letters", "show", "one"], 2, "one"),
+        (["demo", "--minutes", "0"], 2, "minutes"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    if arguments == ["status"]:
+        (tmp_path / "config.yaml").write_text("http: {port: 1}\n")
+
+    result = run(*arguments, cwd=tmp_path)
+
+    assert result.returncode == code
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    result = run("--help", cwd=tmp_path)
+
+    assert result.returncode == 0
+    for name in ("run", "demo", "check-config", "status", "replay", "dead-letters", "backup", "restore"):
+        assert f"  {name} " in result.stdout
+
+
+def test_check_config_says_everything_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("http: {port: eighty, prot: 1}\nlogging: {level: loud}\n")
+
+    result = run("check-config", cwd=tmp_path)
+
+    assert result.returncode == 2
+    assert [word in result.stderr for word in ("eighty", "prot", "loud")] == [True] * 3
+    assert len(result.stderr.splitlines()) == 3
+
+
+def test_health_is_answered_early_and_readiness_once_everything_is(tmp_path: Path) -> None:
+    service = Service(tmp_path, None)
+    service.start(wait=False)
+    service.wait_until(lambda: service.get("/health")[0] == 200, "healthy")
+    service.wait_ready()
+
+    assert service.get("/api/account")[0] == 200
+    assert service.stop() == 0
+
+
+def test_a_taken_port_is_named(tmp_path: Path, service: Service) -> None:
+    (tmp_path / "second").mkdir()
+    second = Service(tmp_path / "second", None)
+    second.document["http"]["port"] = str(service.http_port)
+    second.start(wait=False)
+
+    assert second.process is not None
+    assert second.process.wait(20) == 2
+    assert str(service.http_port) in second.log_file.read_text()
+    assert "Traceback" not in second.log_file.read_text()
+
+
+def test_a_second_service_on_the_same_journals_is_refused(tmp_path: Path, service: Service) -> None:
+    (tmp_path / "second").mkdir()
+    second = Service(tmp_path / "second", None)
+    second.document["service"]["data_dir"] = service.document["service"]["data_dir"]
+    second.start(wait=False)
+
+    assert second.process is not None
+    assert second.process.wait(20) == 1
+    assert str(service.process.pid if service.process else "") in second.log_file.read_text()
+    assert "Traceback" not in second.log_file.read_text()
+
+
+def test_status_shows_what_the_service_knows(service: Service) -> None:
+    result = service.command("status", "--config", str(service.config_file))
+
+    assert result.returncode == 0, result.stderr
+    assert "BTCUSDT" in result.stdout
+    assert "10,000 USDT" in result.stdout
+
+
+def test_replay_prints_the_account_while_the_service_runs(service: Service) -> None:
+    result = service.command("replay", "--verify", "--config", str(service.config_file))
+
+    assert result.returncode == 0, result.stderr
+    replayed, live = json.loads(result.stdout), service.account()
+    assert {**replayed, "timestamp": ""} == {**live, "timestamp": ""}
+
+
+def test_replay_until_a_time_before_the_first_entry_is_empty(service: Service) -> None:
+    result = service.command("replay", "--until", "2020-01-01T00:00:00Z", "--config", str(service.config_file))
+
+    assert json.loads(result.stdout)["positions"] == {}
+
+
+def test_replay_names_the_entry_that_somebody_edited(tmp_path: Path) -> None:
+    import apsw
+
+    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": OPENING}])
+    service.start()
+    assert service.stop() == 0
+    with apsw.Connection(str(tmp_path / "data" / "main.journal")) as journal:
+        journal.execute("UPDATE journal SET body = replace(body, '10000', '99999') WHERE seq = 1")
+
+    result = service.command("replay", "--verify", "--config", str(service.config_file))
+
+    assert result.returncode == 1
+    assert "entry 1" in result.stderr
+
+
+def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path, service: Service) -> None:
+    saved = service.command("backup", "all.tar", "--config", str(service.config_file))
+    assert saved.returncode == 0, saved.stderr
+    (tmp_path / "other").mkdir()
+    other = Service(tmp_path / "other", None, service.document["accounts"])
+    other.write_config()
+
+    restored = other.command("restore", str(tmp_path / "all.tar"), "--config", str(other.config_file))
+
+    assert restored.returncode == 0, restored.stderr
+    other.start()
+    before, after = service.account(), other.account()
+    assert after["positions"] == before["positions"]
+    assert after["epoch"] == before["epoch"] + 1
+    assert other.stop() == 0
+    again = other.command("restore", str(tmp_path / "all.tar"), "--config", str(other.config_file))
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+
+
+def test_an_account_is_added_and_removed_without_a_restart(service: Service) -> None:
+    service.document["accounts"].append({"name": "alt", "exchange": "none"})
+    service.write_config()
+    service.wait_until(lambda: service.get("/api/account?account=alt")[0] == 200, "reloaded")
+
+    service.document["accounts"].pop()
+    service.write_config()
+
+    service.wait_until(lambda: service.get("/api/account?account=alt")[0] == 404, "reloaded")
+    assert service.account("main")["positions"]["BTCUSDT"]["quantity"] == "2"
+
+
+def test_a_reload_with_an_error_keeps_what_was(service: Service) -> None:
+    service.document["accounts"][0]["opening"]["balances"]["USDT"] = "20000"
+    service.document["accounts"].append({"name": "alt", "exchange": "none"})
+    service.write_config()
+    service.wait_until(lambda: "reload_refused" in service.log_file.read_text(), "refused")
+
+    assert service.account("main")["balances"]["USDT"]["total"] == "10000"
+    assert service.get("/api/account?account=alt")[0] == 404
+
+
+def test_sigterm_ends_within_five_seconds(service: Service) -> None:
+    started = time.monotonic()
+
+    assert service.stop() == 0
+
+    assert time.monotonic() - started < 5
+
+
+def test_metrics_are_on_their_own_port(service: Service) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+
+    assert 'account_balance{account="main",asset="USDT"} 10000' in text

@@ -1,0 +1,350 @@
+"""REST over real sockets: what each address answers, and how it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from account_monitor.ledger.events import Opening
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.reports import account_report, time_text
+from tests.integration.trading_desk import OPENED_MS, TradingDesk, clock, get, trading_desk
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
+    async with trading_desk(tmp_path) as opened:
+        yield opened
+
+
+async def refused(desk: TradingDesk, path: str, status: int, **options: Any) -> str:
+    """Return the detail of a problem, whose form must be that of RFC 9457."""
+    async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + path, **options) as response:
+        assert response.status == status, await response.text()
+        assert response.content_type == "application/problem+json"
+        problem = await response.json(content_type=None)
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert problem["status"] == status
+    assert problem["type"].startswith("/docs#")
+    assert problem["instance"] == path.partition("?")[0]
+    assert "Traceback" not in problem["detail"]
+    return str(problem["detail"])
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_account_is_the_report_of_its_view(desk: TradingDesk) -> None:
+    monitor = await desk.open()
+    await desk.trade(desk.fill("BUY", "2", at="100"), desk.fill("SELL", "1", at="110"))
+
+    shown = await get(desk.doors.http_url + "/api/account")
+
+    expected = msgspec.to_builtins(account_report(monitor.view, clock()))
+    assert shown | {"timestamp": ""} == expected | {"timestamp": ""}
+    assert shown["seq"] == 3
+    assert shown["positions"]["BTCUSDT"]["realized_pnl"] == "10"
+    assert shown["positions"]["BTCUSDT"]["quantity"] == "1"
+    assert shown["balances"]["USDT"]["total"] == "10009.9"  # 10,000 + 10 of profit − 2 fees of 0.05
+
+
+async def test_positions_pnl_and_balance_are_the_parts_of_the_account(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill(), desk.fill(symbol="ETHUSDT"))
+    url = desk.doors.http_url
+
+    account = await get(url + "/api/account")
+
+    assert await get(url + "/api/positions") == account["positions"]
+    assert await get(url + "/api/pnl") == account["pnl"]
+    assert await get(url + "/api/balance") == account["balances"]
+
+
+async def test_positions_may_be_asked_for_by_key(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill(), desk.fill(symbol="ETHUSDT", position_side="LONG"))
+    url = desk.doors.http_url + "/api/positions"
+
+    assert set(await get(url)) == {"BTCUSDT", "ETHUSDT:LONG"}
+    assert set(await get(url, params={"symbol": "ETHUSDT:LONG"})) == {"ETHUSDT:LONG"}
+    assert "'ETHUSDT'" in await refused(desk, "/api/positions?symbol=ETHUSDT", 404)
+
+
+async def test_a_symbol_may_be_in_any_script(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill(symbol="币安人生USDT"))
+
+    found = await get(desk.doors.http_url + "/api/positions", params={"symbol": "币安人生USDT"})
+
+    assert found["币安人生USDT"]["quantity"] == "1"
+
+
+async def test_accounts_are_listed_with_what_is_known(desk: TradingDesk) -> None:
+    await desk.open("main")
+    desk.desk.configure(["main", "alt"])
+
+    shown = await get(desk.doors.http_url + "/api/accounts")
+
+    opened = {"account": "main", "status": "ready", "equity": "10000", "epoch": 1, "seq": 1}
+    assert shown == [
+        opened | {"as_of": shown[0]["as_of"]},
+        {"account": "alt", "status": "folding", "equity": None, "epoch": None, "seq": None, "as_of": None},
+    ]
+
+
+async def test_an_account_whose_recording_stopped_is_still_shown(desk: TradingDesk) -> None:
+    monitor = await desk.open()
+    monitor.failure = "disk full"
+
+    (shown,) = await get(desk.doors.http_url + "/api/accounts")
+
+    assert (shown["status"], shown["equity"]) == ("recording_stopped", "10000")
+
+
+# -- which account -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_account_may_be_left_out_where_there_is_only_one(desk: TradingDesk) -> None:
+    await desk.open("main")
+    named = await get(desk.doors.http_url + "/api/pnl?account=main")
+
+    assert await get(desk.doors.http_url + "/api/pnl") == named
+
+
+async def test_the_account_must_be_named_where_there_are_several(desk: TradingDesk) -> None:
+    await desk.open("main")
+    await desk.open("alt", wallet="5")
+
+    assert "account: must be given" in await refused(desk, "/api/account", 400)
+    assert (await get(desk.doors.http_url + "/api/account?account=alt"))["account"] == "alt"
+    assert "'other'" in await refused(desk, "/api/account?account=other", 404)
+    assert "''" in await refused(desk, "/api/account?account=", 404)
+
+
+async def test_the_journal_of_what_names_no_account_is_no_account(desk: TradingDesk) -> None:
+    await desk.open("main")
+
+    await refused(desk, "/api/account?account=_unrouted", 404)
+
+
+async def test_a_journal_that_is_being_folded_is_worth_waiting_for(desk: TradingDesk) -> None:
+    desk.desk.configure(["main"])
+    async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + "/api/account") as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert "being folded" in await refused(desk, "/api/fills", 503)
+
+
+async def test_without_accounts_nothing_is_found(desk: TradingDesk) -> None:
+    assert await get(desk.doors.http_url + "/api/accounts") == []
+    assert "configured: none" in await refused(desk, "/api/account", 404)
+
+
+# -- fills -------------------------------------------------------------------------------------------------------------
+
+
+async def test_fills_come_in_venue_order_page_by_page(desk: TradingDesk) -> None:
+    await desk.open()
+    fills = [desk.fill(at_ms=OPENED_MS + 10 * i) for i in range(1, 8)]
+    desk.put(*reversed(fills))
+    await desk.reach(8)
+    url = desk.doors.http_url + "/api/fills?limit=3"
+
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await get(url, params={"cursor": cursor} if cursor else {})
+        seen += [fill["id"] for fill in page["fills"]]
+        cursor = page["next"]
+
+    assert seen == [fill.trade_id for fill in fills]
+
+
+async def test_fills_are_from_a_moment_on_and_before_another(desk: TradingDesk) -> None:
+    await desk.open()
+    desk.put(*(desk.fill(at_ms=OPENED_MS + i) for i in (1, 2, 3, 4)))
+    await desk.reach(5)
+    url = desk.doors.http_url + "/api/fills"
+
+    found = await get(url, params={"from": time_text(OPENED_MS + 2), "to": time_text(OPENED_MS + 4)})
+    assert [fill["timestamp"] for fill in found["fills"]] == [time_text(OPENED_MS + 2), time_text(OPENED_MS + 3)]
+
+    found = await get(url, params={"from": "2023-11-15T00:13:20.0020001+02:00"})  # a little after OPENED_MS + 2
+    assert [fill["timestamp"] for fill in found["fills"]] == [time_text(OPENED_MS + 3), time_text(OPENED_MS + 4)]
+
+
+async def test_fills_of_a_symbol(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill(), desk.fill(symbol="ETHUSDT"))
+    url = desk.doors.http_url + "/api/fills"
+
+    found = await get(url, params={"symbol": "ETHUSDT"})
+
+    assert [(fill["symbol"], fill["seq"]) for fill in found["fills"]] == [("ETHUSDT", 3)]
+    assert "'SOLUSDT'" in await refused(desk, "/api/fills?symbol=SOLUSDT", 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=yesterday",
+        "from=2026-11-22",
+        "to=2026-11-22T12:00:00",
+        "to=2026-13-22T12:00:00Z",
+        "limit=0",
+        "limit=1001",
+        "limit=ten",
+        "limit=",
+        "cursor=abc",
+        "limit=1&limit=2",
+        "at=2026-11-22T12:00:00Z",
+        "Symbol=BTCUSDT",
+    ],
+)
+async def test_a_bad_parameter_is_named(desk: TradingDesk, query: str) -> None:
+    await desk.open()
+
+    detail = await refused(desk, f"/api/fills?{query}", 400)
+
+    assert detail.startswith(query.partition("=")[0] + ": ")
+
+
+async def test_the_loop_goes_on_while_fills_are_read(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = await desk.open()
+    page = monitor.journal.fills
+
+    def slowly(query: Any) -> Any:
+        import time
+
+        time.sleep(0.5)
+        return page(query)
+
+    monkeypatch.setattr(monitor.journal, "fills", slowly)
+    reading = asyncio.create_task(get(desk.doors.http_url + "/api/fills"))
+    await asyncio.sleep(0.1)
+
+    async with asyncio.timeout(0.3):
+        await get(desk.doors.http_url + "/api/account")
+
+    assert (await reading)["fills"] == []
+
+
+# -- every response ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/api/account", "/api/fills", "/nothing", "/docs", "/", "/ws"])
+async def test_every_response_is_not_to_be_kept_or_guessed_at(desk: TradingDesk, path: str) -> None:
+    url = desk.doors.http_url + path
+    async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:
+        assert response.headers.getall("X-Content-Type-Options") == ["nosniff"]
+        assert response.headers.getall("Cache-Control") == ["no-store"]
+        assert "Server" not in response.headers
+
+
+async def test_head_is_get_without_its_body(desk: TradingDesk) -> None:
+    await desk.open()
+    async with aiohttp.ClientSession() as session:
+        for path in ("/api/positions", "/health", "/docs", "/openapi.json"):
+            async with session.get(desk.doors.http_url + path) as whole:
+                body = await whole.read()
+            async with session.head(desk.doors.http_url + path) as head:
+                assert (head.status, await head.read()) == (200, b"")
+                assert int(head.headers["Content-Length"]) == len(body)
+
+
+async def test_nothing_else_is_found(desk: TradingDesk) -> None:
+    assert "/api/nothing" in await refused(desk, "/api/nothing", 404)
+
+
+@pytest.mark.parametrize("path", ["/api/account", "/health", "/ready", "/docs"])
+async def test_nothing_can_be_changed(desk: TradingDesk, path: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(desk.doors.http_url + path, json={}) as response:
+        problem = await response.json(content_type=None)
+        assert response.status == 405
+        assert {"GET", "HEAD"} <= set(response.headers["Allow"].split(", "))
+        assert problem["type"] == "/docs#method-not-allowed"
+
+
+async def test_a_large_body_is_refused(desk: TradingDesk) -> None:
+    url = desk.doors.http_url + "/api/account"
+    async with aiohttp.ClientSession() as session, session.post(url, data=b"x" * 65_537) as response:
+        assert response.status == 413
+
+
+async def test_a_defect_says_nothing_about_itself(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = await desk.open()
+
+    def broken(query: Any) -> Any:
+        raise ZeroDivisionError("inner secret")
+
+    monkeypatch.setattr(monitor.journal, "fills", broken)
+
+    assert await refused(desk, "/api/fills", 500) == "see the log of the service"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "[::2]", ""])
+async def test_a_page_that_points_its_name_at_this_machine_learns_nothing(desk: TradingDesk, host: str) -> None:
+    for path in ("/health", "/api/account", "/ws"):
+        await refused(desk, path, 421, headers={"Host": host})
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080", "desk.example.org"])
+async def test_the_names_of_this_machine_and_of_allowed_origins_are_served(tmp_path: Path, host: str) -> None:
+    async with trading_desk(tmp_path, allowed_origins=["https://desk.example.org"]) as desk:
+        assert await get(desk.doors.http_url + "/health", headers={"Host": host})
+
+
+# -- health ------------------------------------------------------------------------------------------------------------
+
+
+async def test_health_is_the_worst_of_its_checks(desk: TradingDesk) -> None:
+    url = desk.doors.http_url + "/health"
+    healthy = await get(url)
+    assert (healthy["status"], healthy["version"], healthy["checks"]) == ("healthy", "9.9.9", {})
+    assert isinstance(healthy["uptime"], int)
+
+    desk.desk.health.report("nats", Status.DEGRADED, "disconnected")
+    degraded = await get(url)
+    assert degraded["status"] == "degraded"
+    assert degraded["checks"]["nats"]["message"] == "disconnected"
+    assert degraded["checks"]["nats"]["since"].endswith("Z")
+
+    desk.desk.health.report("journal:main", Status.UNHEALTHY, "disk full")
+    assert (await get(url, status=503))["status"] == "unhealthy"
+
+
+async def test_ready_says_what_it_waits_for(desk: TradingDesk) -> None:
+    url = desk.doors.http_url + "/ready"
+    assert await get(url, status=503) == {"ready": False, "reason": "the journals are not folded yet"}
+
+    desk.desk.wait_for("start", None)
+    assert await get(url) == {"ready": True, "reason": None}
+
+
+async def test_what_nobody_said_is_null(desk: TradingDesk) -> None:
+    await desk.open(wallet=None)
+    await desk.trade(desk.fill())
+
+    account = await get(desk.doors.http_url + "/api/account")
+
+    assert account["pnl"]["equity"] is None
+    assert account["balances"]["USDT"]["total"] is None
+
+
+async def test_numbers_keep_every_digit(desk: TradingDesk) -> None:
+    await desk.open(wallet=None)
+    quantity = "12345678901234567890.00000000000000000001"
+    await desk.trade(Opening("1", OPENED_MS, (("USDT", Decimal(1)),)), desk.fill("BUY", quantity, at="0.00001"))
+
+    account = await get(desk.doors.http_url + "/api/account")
+
+    assert account["positions"]["BTCUSDT"]["quantity"] == quantity
+    assert account["positions"]["BTCUSDT"]["entry_price"] == "0.00001"
