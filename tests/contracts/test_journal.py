@@ -242,9 +242,9 @@ async def test_the_history_of_a_position_is_its_fills_and_funding(journal: Journ
     others: list[Event] = [fill("1", symbol="ETHUSDT"), FundingPayment("h", "USDT", D(1), 3_000), Marks(1, ())]
     await journal.append([delivery(event) for event in (fill("5"), long_leg, funding, charged_leg, *others, fill("4"))])
 
-    assert list(journal.history("BTCUSDT", after=0, until=99)) == [fill("5"), funding, fill("4")]
-    assert list(journal.history("BTCUSDT", after=1, until=7)) == [funding]
-    assert list(journal.history("BTCUSDT:LONG", after=0, until=99)) == [long_leg, charged_leg]
+    assert list(journal.history("BTCUSDT", after=0, until=99)) == [(1, fill("5")), (3, funding), (8, fill("4"))]
+    assert list(journal.history("BTCUSDT", after=1, until=7)) == [(3, funding)]
+    assert list(journal.history("BTCUSDT:LONG", after=0, until=99)) == [(2, long_leg), (4, charged_leg)]
     assert list(journal.history("XRPUSDT", after=0, until=99)) == []
 
 

@@ -110,5 +110,5 @@ def _check(journal: Journal, model: NaiveJournal) -> None:
 def _check_histories(journal: Journal, entries: list[JournalEntry]) -> None:
     keys = {entry.event.key for entry in entries if isinstance(entry.event, Fill)}
     for key in keys:
-        expected = [entry.event for entry in entries if getattr(entry.event, "key", None) == key]
+        expected = [(entry.seq, entry.event) for entry in entries if getattr(entry.event, "key", None) == key]
         assert list(journal.history(key, after=0, until=len(entries))) == expected

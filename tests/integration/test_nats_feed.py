@@ -263,4 +263,5 @@ async def test_cancelled_it_leaves_nothing_behind(server: NatsServer, client: Cl
         await until(lambda: len(rig.main.deliveries) > 0)
 
     await until(lambda: asyncio.all_tasks() == before)
-    assert await client.jetstream().consumers_info("FILLS") == []
+    while await client.jetstream().consumers_info("FILLS"):
+        pass  # it was asked to go, and nobody waits for the answer

@@ -149,5 +149,10 @@ async def test_a_stream_that_drops_what_is_acknowledged_is_told_after_the_commit
 
         assert set(second.main.trade_ids) == set(range(100, 150))
         assert second.gaps == []
-        while (await js.stream_info("FILLS")).state.messages:
-            pass
+        await stream_is_empty(js)
+
+
+async def stream_is_empty(js: JetStreamContext) -> None:
+    """Return once every message was acknowledged."""
+    while (await js.stream_info("FILLS")).state.messages:
+        pass

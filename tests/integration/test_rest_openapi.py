@@ -178,6 +178,13 @@ async def test_the_page_needs_nothing_from_elsewhere(desk: TradingDesk) -> None:
     assert not re.search(r"\son\w+=|style=", html)  # the policy would refuse them
 
 
+@pytest.mark.parametrize("path", ["/schema", "/openapi", "/openapi/redoc", "/schema/swagger", "/docs/"])
+async def test_the_pages_of_the_framework_are_not_there(desk: TradingDesk, path: str) -> None:
+    """They load scripts from other hosts."""
+    async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + path) as response:
+        assert response.status == 404 or (path == "/docs/" and "Content-Security-Policy" in response.headers)
+
+
 async def test_the_policy_names_the_page_as_it_is(desk: TradingDesk) -> None:
     import base64
     import hashlib

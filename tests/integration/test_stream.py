@@ -363,6 +363,28 @@ async def test_without_an_account_all_are_told(desk: TradingDesk) -> None:
         await settled(desk, client, "alt")
 
 
+async def test_the_first_change_of_one_account_says_nothing_of_another(tmp_path: Path) -> None:
+    """Nobody listens yet, and both accounts are new to the stream."""
+    async with trading_desk(tmp_path) as desk:
+        desk.desk.configure(["alt", "main"])
+        await desk.open("alt")
+        await desk.trade(desk.fill(), account="alt")
+        desk.desk.configure([])
+        await asyncio.sleep(0.3)
+        await desk.open("main")
+        desk.desk.configure(["alt", "main"])
+        await desk.trade(desk.fill(symbol="ETHUSDT"), account="main")
+
+        async with listening(desk, "since=main:1:1,alt:1:1") as client:
+            client.mirror.seqs, client.mirror.epochs = {"main": 1}, {"main": 1}
+            client.mirror.state = {"main": {"positions": {}, "balances": {}, "pnl": {}}}
+            await client.until(lambda mirror: "alt" in mirror.seqs)
+            await settled(desk, client, "main")
+            await settled(desk, client, "alt")
+
+        assert [fill["symbol"] for fill in client.mirror.fills] == ["ETHUSDT"]
+
+
 async def test_with_an_account_no_other_is_told(desk: TradingDesk) -> None:
     await desk.open("main")
     await desk.open("alt")

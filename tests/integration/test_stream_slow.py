@@ -11,7 +11,7 @@ import aiohttp
 import psutil
 import pytest
 
-from account_monitor.api import publisher
+from account_monitor.api import publisher, server
 from tests.integration.trading_desk import Client, TradingDesk, eventually, get, listening, trading_desk
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -68,6 +68,24 @@ async def test_a_slow_client_gets_a_snapshot_and_the_others_everything(
         assert fill["data"]["id"] == "4001"
 
 
+async def test_what_was_missed_is_not_held_against_who_comes_back(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "MAX_WAITING", 50)
+    await desk.open()
+    await desk.trade(desk.fill())
+    await trade(desk, 500)
+    trading = asyncio.create_task(trade(desk, 100))
+    async with listening(desk, "since=1:2") as client:
+        client.mirror.seqs["main"], client.mirror.epochs["main"] = 2, 1
+        client.mirror.state["main"] = {"positions": {}, "balances": {}, "pnl": {}}
+        await client.until(lambda mirror: len(mirror.fills) >= 600)
+        await trading
+
+    assert "snapshot" not in {message["type"] for message in client.mirror.messages}
+    assert [fill["id"] for fill in client.mirror.fills] == [str(n) for n in range(2, 602)]
+
+
 async def test_many_that_read_nothing_cost_little(desk: TradingDesk) -> None:
     """What waits for them is shared; each holds no more than its own buffers."""
     await desk.open()
@@ -106,6 +124,25 @@ async def test_a_client_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
                 while (await stalled.socket.receive()).type is aiohttp.WSMsgType.TEXT:
                     pass  # what was on its way
             assert stalled.socket.closed
+
+
+async def test_a_client_that_answers_no_ping_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PING_SECONDS", 0.2)
+    async with trading_desk(tmp_path) as desk, aiohttp.ClientSession() as session:
+        await desk.open()
+        url = desk.doors.http_url + "/ws"
+        async with session.ws_connect(url, autoping=False), session.ws_connect(url) as polite:
+            reading = asyncio.create_task(_read(polite))
+            await eventually(lambda: len(desk.doors.publisher) == 2)
+            await eventually(lambda: len(desk.doors.publisher) == 1)
+            await asyncio.sleep(0.5)
+            assert len(desk.doors.publisher) == 1
+            reading.cancel()
+
+
+async def _read(socket: aiohttp.ClientWebSocketResponse) -> None:
+    while not socket.closed:
+        await socket.receive()
 
 
 async def test_a_client_that_leaves_is_forgotten(desk: TradingDesk) -> None:

@@ -201,7 +201,9 @@ def test_every_fee_and_payment_counts_once_whatever_anchors_say(arrivals: list[E
     counted: dict[str, int] = defaultdict(int)
     for entry in entries:
         event = entry.event
-        if isinstance(event, Fill) and entry.outcome != "contained":
+        if entry.outcome == "contained":
+            continue
+        if isinstance(event, Fill):
             fees[event.key, event.fee_asset or instrument_of(event.symbol).settlement_asset] += event.fee or D(0)
             counted[event.key] += 1
         if isinstance(event, FundingPayment) and event.key is not None:

@@ -34,7 +34,7 @@ class CountingHistory(EventList):
 
     read = 0
 
-    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
+    def history(self, key: str, *, after: int, until: int) -> Iterable[tuple[int, LegEvent]]:
         events = list(super().history(key, after=after, until=until))
         self.read += len(events)
         return events

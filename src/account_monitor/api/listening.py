@@ -68,7 +68,7 @@ def _explain(error: OSError, host: str, port: int, section: str) -> str:
     variable = f"ACCOUNT_MONITOR__{section.upper()}__PORT"
     where = f"{section}: cannot listen on {_joined(host, port)}"
     if error.errno == errno.EADDRINUSE:
-        return f"{where}, another process does; stop it, or set {section}.port or {variable} to a free port (0: any)"
+        return f"{where}, it is taken; stop what listens there, or set {section}.port or {variable} to a free port"
     if error.errno == errno.EACCES:
         return f"{where}, this user may not; set {section}.port or {variable} to a port from 1024 on"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -1,22 +1,35 @@
-"""Protocol: uvicorn's WebSocket, with bounds on what one client may make the process hold."""
+"""Protocol: uvicorn's WebSocket, many messages a write, and bounds on what a client may make the process hold."""
 
 from __future__ import annotations
 
 import socket
 from asyncio.transports import BaseTransport
+from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
 SEND_BUFFER_BYTES = 131_072
 """What the kernel holds for one client; left to itself it goes up to 4 MB, which a slow client would lag behind."""
 
-ABORT = "account_monitor.abort"
-"""The extension of the scope that cuts a connection at once."""
+LINE = "account_monitor.line"
+"""The extension of the scope that holds a `Line`."""
+
+
+class Line(TypedDict):
+    """What the application may do with its connection, beyond ASGI."""
+
+    send: Callable[[list[str]], Awaitable[None]]
+    """Send messages in one write, which costs as much as one message. Raises: OSError when the client is gone."""
+    abort: Callable[[], None]
+    """Cut the connection at once: closing it waits for buffers that may never drain."""
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """Tells the application how to cut a connection whose buffers never drain: closing waits for them for ever."""
+    """Gives the application a `Line`."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Bound the kernel's buffer."""
@@ -28,7 +41,20 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         """Offer the extension; the application starts after this."""
         super().handle_connect(event)
         if not self.handshake_complete:  # else it was refused
-            self.scope["extensions"][ABORT] = {"abort": self.transport.abort}
+            line = Line(send=self.send_texts, abort=self.transport.abort)
+            self.scope["extensions"][LINE] = line  # type: ignore[assignment]  # ASGI says: any dict
+
+    async def send_texts(self, texts: list[str]) -> None:
+        """Send messages in one write, once the client takes something. Raises: OSError when it is gone."""
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        try:
+            for text in texts:
+                self.conn.send_text(text.encode())
+        except InvalidState as error:  # one side has said goodbye
+            raise ClientDisconnected from error
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def keepalive_timeout(self) -> None:
         """Cut a client that answers no ping: it would not read a goodbye either."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import msgspec
 
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
+from account_monitor.api.protocol import Line
 from account_monitor.api.stream import Channel, Message, Step
 from account_monitor.ledger.valuation import PnL
 from account_monitor.monitor.desk import Desk
@@ -30,21 +29,37 @@ WATCH_SECONDS = 0.25
 """How often health, accounts and stalled clients are looked at."""
 
 TURN = 64
-"""Messages to one client before others get their turn."""
-
-SendText: TypeAlias = Callable[[str], Awaitable[None]]
+"""Messages to one client, in one write, before others get their turn."""
 
 
 class Cursor:
     """Where one client is in one channel."""
 
-    __slots__ = ("channel", "is_behind", "pnl", "seen_tick", "seq", "steps", "tick", "waiting", "waiting_bytes")
+    __slots__ = (
+        "_messages",
+        "_resumed",
+        "_resumed_bytes",
+        "channel",
+        "is_behind",
+        "pnl",
+        "seen_tick",
+        "seq",
+        "steps",
+        "tick",
+        "waiting",
+        "waiting_bytes",
+    )
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.steps: deque[Step] = deque()
+        self._messages: deque[Message] = deque()
+        """What is left of the step that is being told."""
         self.waiting = 0
         self.waiting_bytes = 0
+        self._resumed = 0
+        self._resumed_bytes = 0
+        """What of them was kept for its return, and is not held against it."""
         self.is_behind = True
         """Whether it needs a snapshot."""
         self.seq: int | None = None
@@ -64,13 +79,14 @@ class Cursor:
             self.is_behind = False
             self.tick = self.channel.tick_at(seq)
             self._queue(steps)
+            self._resumed, self._resumed_bytes = self.waiting, self.waiting_bytes
 
     def add(self, step: Step) -> None:
         """Let a step wait for the client; too many, and it falls behind."""
         if self.is_behind:
             return
         self._queue([step])
-        if self.waiting > MAX_WAITING or self.waiting_bytes > MAX_WAITING_BYTES:
+        if self.waiting - self._resumed > MAX_WAITING or self.waiting_bytes - self._resumed_bytes > MAX_WAITING_BYTES:
             self.is_behind = True
             self._forget()
 
@@ -85,22 +101,38 @@ class Cursor:
         self.pnl = snapshot.pnl
         return self.channel.text(Message("snapshot", snapshot.seq, snapshot.tail), None)
 
-    def next_step(self) -> Step | None:
-        """Take the step that waits longest."""
-        if not self.steps:
-            return None
+    def end(self) -> None:
+        """Have nothing more to tell."""
+        self._forget()
+        self.is_behind = False
+        self.seq = None
+
+    def next_texts(self) -> list[str]:
+        """Take the messages that wait longest, as many as one turn allows; none: there are no more."""
+        texts: list[str] = []
+        while len(texts) < TURN:
+            if not self._messages:
+                if not self.steps:
+                    break
+                self._messages.extend(self._next_step().messages())
+            message = self._messages.popleft()
+            if not self._has_heard(message):
+                texts.append(self.channel.text(message, self.seq))
+                self.seq = message.seq
+        return texts
+
+    def _next_step(self) -> Step:
         step = self.steps.popleft()
         self.waiting -= step.count
         self.waiting_bytes -= step.size
+        self._resumed = max(0, self._resumed - step.count)
+        self._resumed_bytes = max(0, self._resumed_bytes - step.size)
         return step
 
-    def tell(self, message: Message) -> str | None:
-        """Return the text of the next message, None for one that the client has heard before it came back."""
+    def _has_heard(self, message: Message) -> bool:
+        """Whether the client heard a message before it came back. Positions and wallets may be told twice."""
         told = self.seq
-        if told is not None and (message.seq < told or (message.seq == told and message.kind == "fill")):
-            return None
-        self.seq = message.seq
-        return self.channel.text(message, told)
+        return told is not None and (message.seq < told or (message.seq == told and message.kind == "fill"))
 
     def tell_prices(self, now_ms: int) -> list[str]:
         """Return what prices have changed, and the P&L if it did."""
@@ -126,8 +158,9 @@ class Cursor:
             self.waiting_bytes += step.size
 
     def _forget(self) -> None:
+        self._messages.clear()
         self.steps.clear()
-        self.waiting = self.waiting_bytes = 0
+        self.waiting = self.waiting_bytes = self._resumed = self._resumed_bytes = 0
 
 
 class Subscriber:
@@ -136,8 +169,7 @@ class Subscriber:
     def __init__(
         self,
         publisher: Publisher,
-        send: SendText,
-        abort: Callable[[], None],
+        line: Line,
         *,
         account: str | None,
         since: dict[str, tuple[int, int]],
@@ -148,8 +180,8 @@ class Subscriber:
         self._since = since
         self._interval = interval_seconds
         self._publisher = publisher
-        self._send = send
-        self.abort = abort
+        self._send = line["send"]
+        self.abort = line["abort"]
         self.cursors: dict[str, Cursor] = {}
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -157,7 +189,6 @@ class Subscriber:
         self._prices_due = 0.0
         self._told_health = 0
         self.blocked_since: float | None = None
-        self._sent = 0
 
     def wants(self, account: str) -> bool:
         """Whether this client asked for the account."""
@@ -176,7 +207,9 @@ class Subscriber:
 
     def leave(self, account: str) -> None:
         """Follow an account no longer."""
-        self.cursors.pop(account, None)
+        cursor = self.cursors.pop(account, None)
+        if cursor is not None:
+            cursor.end()
 
     def add(self, account: str, step: Step) -> None:
         """Tell the client of a step as soon as it takes something."""
@@ -216,42 +249,34 @@ class Subscriber:
         for cursor in tuple(self.cursors.values()):
             await self._tell_steps(cursor)
             texts = cursor.tell_prices(self._publisher.now_ms()) if is_due else []  # before any other step can come
-            for text in texts:
+            if texts:
                 self._prices_due = now + self._interval
-                await self._tell(text)
+                await self._tell(texts)
         if any(cursor.has_news for cursor in self.cursors.values()):
             self.notice_prices()
 
     async def _tell_steps(self, cursor: Cursor) -> None:
         while True:
             if cursor.is_behind:
-                await self._tell(cursor.catch_up(self._publisher.now_ms()))
-            step = cursor.next_step()
-            if step is None:
+                await self._tell([cursor.catch_up(self._publisher.now_ms())])
+            texts = cursor.next_texts()
+            if not texts:
                 return
-            await self._tell_step(cursor, step)
-
-    async def _tell_step(self, cursor: Cursor, step: Step) -> None:
-        for message in step.messages():
-            text = cursor.tell(message)
-            if text is not None:
-                await self._tell(text)
-            if cursor.is_behind:
-                return
+            await self._tell(texts)
 
     async def _tell_health(self) -> None:
         number = self._publisher.health_number
         if number != self._told_health:
             self._told_health = number
-            await self._tell(self._publisher.health_text())
+            await self._tell([self._publisher.health_text()])
 
-    async def _tell(self, text: str) -> None:
-        self.blocked_since = self._loop.time()
-        await self._send(text)
-        self.blocked_since = None
-        self._sent += 1
-        if not self._sent % TURN:
-            await asyncio.sleep(0)
+    async def _tell(self, texts: list[str]) -> None:
+        for start in range(0, len(texts), TURN):
+            self.blocked_since = self._loop.time()
+            await self._send(texts[start : start + TURN])
+            self.blocked_since = None
+            if len(texts) >= TURN:
+                await asyncio.sleep(0)
 
 
 class Publisher:
@@ -315,7 +340,7 @@ class Publisher:
     def _take(self, view: View, change: Change) -> None:
         channel = self._channels.get(view.account)
         if channel is None or channel.monitor is not self._desk.monitor(view.account) or channel.epoch != view.epoch:
-            self._look_at_accounts(change)
+            self._look_at_accounts((view.account, change))
             return
         step = channel.take(view, change, self._desk.clock())
         for subscriber in self._subscribers:
@@ -326,10 +351,10 @@ class Publisher:
             else:
                 subscriber.add(view.account, step)
 
-    def _look_at_accounts(self, change: Change | None = None) -> None:
+    def _look_at_accounts(self, news: tuple[str, Change] | None = None) -> None:
         """Open channels of accounts that are new, close those of accounts that are gone.
 
-        `change` made the view of one that is new, and is all that was missed of it.
+        `news` names an account and the change that made its view, which is all that was missed of it.
         """
         monitors = shown_accounts(self._desk)
         for account, channel in list(self._channels.items()):
@@ -340,8 +365,8 @@ class Publisher:
                     subscriber.leave(account)
         for account in monitors.keys() - self._channels.keys():
             channel = self._channels[account] = Channel(monitors[account], monitors[account].view)
-            if change is not None and change.recorded is not None:
-                channel.begin_with(change, self._desk.clock())
+            if news is not None and news[0] == account:
+                channel.begin_with(news[1], self._desk.clock())
             for subscriber in self._subscribers:
                 if subscriber.wants(account):
                     subscriber.join(channel)

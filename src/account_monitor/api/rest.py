@@ -14,6 +14,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Redirect
 
@@ -207,6 +208,8 @@ async def root() -> Redirect:
     return Redirect("/docs")
 
 
+_DESCRIBED = [health, ready, accounts, account, positions, pnl, balance, fills]
+
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CheckReport, FillReport, FillsReport, HealthReport, PnLReport,
     PositionReport, Problem, ReadyReport, RiskReport,
@@ -214,7 +217,8 @@ _REPORTS: tuple[type[msgspec.Struct], ...] = (
 
 
 def _meanings() -> dict[str, str]:
-    return {report.__name__: inspect.cleandoc(report.__doc__ or "") for report in _REPORTS}
+    """Return what each report is, in the words of JSON."""
+    return {report.__name__: inspect.cleandoc(report.__doc__ or "").replace("None", "null") for report in _REPORTS}
 
 
 # -- how it is found ---------------------------------------------------------------------------------------------------
@@ -300,11 +304,11 @@ def _refuse_defect(request: AnyRequest, error: Exception) -> Response[bytes]:
 class _KnownParameters:
     """Refuses a query that names what its address does not know: a misspelt filter must not look like no filter."""
 
-    def __init__(self) -> None:
-        self.by_path: dict[str, list[str]] = {}
+    def __init__(self, by_path: dict[str, list[str]]) -> None:
+        self._by_path = by_path
 
     def __call__(self, request: AnyRequest) -> None:
-        known = self.by_path.get(request.scope.get("path_template", request.url.path), [])
+        known = self._by_path.get(request.scope.get("path_template", request.url.path), [])
         given = [name for name, _ in request.query_params.multi_items()]
         for name in given:
             if name not in known:
@@ -318,33 +322,47 @@ class _KnownParameters:
 
 def rest_application(desk: Desk) -> Litestar:
     """Return the application that answers everything but health and sockets."""
-    known = _KnownParameters()
-    pages: list[Page] = []
-
-    def given_monitor(account: Account = None) -> Monitor:
-        return monitor_meant(desk, account)
-
-    application = Litestar(
-        [health, ready, accounts, account, positions, pnl, balance, fills, openapi, docs, root],
-        dependencies={
-            "desk": Provide(lambda: desk, sync_to_thread=False),
-            "monitor": Provide(given_monitor, sync_to_thread=False),
-            "page": Provide(lambda: pages[0], sync_to_thread=False),
-        },
-        before_request=known,
+    description = describe(_schema(desk), _meanings())
+    page = reference_page(description)
+    known = {
+        path: [parameter["name"] for parameter in operations["get"].get("parameters", ())]
+        for path, operations in description["paths"].items()
+    }
+    return Litestar(
+        [*_DESCRIBED, openapi, docs, root],
+        dependencies={**_given(desk), "page": Provide(lambda: page, sync_to_thread=False)},
+        before_request=_KnownParameters(known),
         exception_handlers={
             Refused: _refuse,
             ValidationException: _refuse_value,
             HTTPException: _refuse_request,
             Exception: _refuse_defect,
         },
-        openapi_config=OpenAPIConfig(
-            title="account-monitor", version=desk.version, path="/openapi", use_handler_docstrings=True
-        ),
+        openapi_config=None,
         logging_config=None,
     )
-    description = describe(application.openapi_schema.to_schema(), _meanings())
-    for path, operations in description["paths"].items():
-        known.by_path[path] = [parameter["name"] for parameter in operations["get"].get("parameters", ())]
-    pages.append(reference_page(description))
-    return application
+
+
+def _schema(desk: Desk) -> dict[str, Any]:
+    """Return what the framework can say of the handlers.
+
+    Asked of an application that never serves: one that describes itself also serves pages that load scripts from
+    elsewhere.
+    """
+    config = OpenAPIConfig(
+        title="account-monitor", version=desk.version, use_handler_docstrings=True, render_plugins=[JsonRenderPlugin()]
+    )
+    application = Litestar(_DESCRIBED, dependencies=_given(desk), openapi_config=config, logging_config=None)
+    return application.openapi_schema.to_schema()
+
+
+def _given(desk: Desk) -> dict[str, Provide]:
+    """Return what handlers are given by name."""
+
+    def given_monitor(account: Account = None) -> Monitor:
+        return monitor_meant(desk, account)
+
+    return {
+        "desk": Provide(lambda: desk, sync_to_thread=False),
+        "monitor": Provide(given_monitor, sync_to_thread=False),
+    }

@@ -30,6 +30,9 @@ RING_BYTES = 16 * 1024 * 1024
 SNAPSHOT_MS = 250
 """How old a snapshot may be that a client starts from; what came after it follows. Many may come at once."""
 
+SNAPSHOT_MESSAGES = 1_000
+"""How many messages may follow one: more, and a new one is cheaper."""
+
 _FILL_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
 """Of one message and what it is made from; measured."""
 
@@ -190,11 +193,18 @@ class Channel:
     def snapshot(self, now_ms: int) -> tuple[Snapshot, list[Step]]:
         """Return a snapshot that is new enough, and the steps after it."""
         known = self._snapshot
-        is_usable = known is not None and known.seq >= self._first_seq - 1 and 0 <= now_ms - known.at_ms < SNAPSHOT_MS
-        if known is None or not (is_usable or known.tick == self.tick):
-            data = _encode(account_report(self.view, now_ms)).decode()
-            known = self._snapshot = Snapshot(self.view.seq, self.tick, now_ms, self.view.pnl, _tail(now_ms, data))
-        return known, self._after(known.seq)
+        if known is not None and (known.tick == self.tick or self._is_new_enough(known, now_ms)):
+            return known, self._after(known.seq)
+        data = _encode(account_report(self.view, now_ms)).decode()
+        self._snapshot = Snapshot(self.view.seq, self.tick, now_ms, self.view.pnl, _tail(now_ms, data))
+        return self._snapshot, []
+
+    def _is_new_enough(self, snapshot: Snapshot, now_ms: int) -> bool:
+        return (
+            0 <= now_ms - snapshot.at_ms < SNAPSHOT_MS
+            and snapshot.seq >= self._first_seq - 1
+            and sum(step.count for step in self._after(snapshot.seq)) <= SNAPSHOT_MESSAGES
+        )
 
     def revalued(self, tick: int, seq: int, now_ms: int) -> Iterator[Message]:
         """Yield what prices changed after `tick`, at its newest value, for a client that was told `seq` last."""

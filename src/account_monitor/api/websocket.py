@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 import structlog
@@ -12,7 +11,7 @@ import structlog
 from account_monitor.api.accounts import account_meant, monitor_meant
 from account_monitor.api.asgi import Receive, Scope, Send
 from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused, bad_parameter
-from account_monitor.api.protocol import ABORT
+from account_monitor.api.protocol import LINE, Line
 from account_monitor.api.publisher import Publisher, Subscriber
 from account_monitor.monitor.desk import Desk
 
@@ -40,7 +39,7 @@ class StreamDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client until it leaves. Raises: Refused, before the upgrade."""
-        subscriber = self._subscriber(scope, send)
+        subscriber = self._subscriber(scope)
         await receive()  # the request to connect
         await send({"type": "websocket.accept"})
         self._publisher.subscribe(subscriber)
@@ -56,7 +55,7 @@ class StreamDoor:
         elif is_here:
             subscriber.abort()
 
-    def _subscriber(self, scope: Scope, send: Send) -> Subscriber:
+    def _subscriber(self, scope: Scope) -> Subscriber:
         asked = _parameters(scope["query_string"].decode("latin-1"))
         account = asked.get("account")
         if account is not None:
@@ -65,14 +64,8 @@ class StreamDoor:
         since = self._since(account, asked.get("since"))
         if len(self._publisher) >= self._max_clients:
             raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
-
-        async def send_text(text: str) -> None:
-            await send({"type": "websocket.send", "text": text})
-
-        abort: Callable[[], None] = scope["extensions"][ABORT]["abort"]
-        return Subscriber(
-            self._publisher, send_text, abort, account=account, since=since, interval_seconds=interval_ms / 1000
-        )
+        line: Line = scope["extensions"][LINE]
+        return Subscriber(self._publisher, line, account=account, since=since, interval_seconds=interval_ms / 1000)
 
     def _since(self, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
         """Return by account the epoch and the sequence that the client was told last."""

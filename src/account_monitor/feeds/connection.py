@@ -55,7 +55,7 @@ Receiver: TypeAlias = Callable[[Received], None]
 _new = tuple.__new__
 
 
-class _Reader(Parser):
+class MessageParser(Parser):
     """Splits what the server sends into messages; everything that is no message goes to nats-py's own parser."""
 
     def __init__(self, client: Connection) -> None:
@@ -63,6 +63,7 @@ class _Reader(Parser):
         super().__init__(client)
 
     def reset(self) -> None:
+        """Forget what is left of a connection that broke."""
         super().reset()
         self._rest = b""
         self._arrived: list[bytes] = []
@@ -110,10 +111,8 @@ class _Reader(Parser):
             position = start + total + 2
             headers, payload = buffer[start : start + header_size], buffer[start + header_size : start + total]
             receive = receivers.get(sid)
-            if receive is not None:
+            if receive is not None:  # else the subscription has ended
                 receive(_new(Received, (words[1], reply, headers, payload)))
-            else:  # an answer of the server, or a subscription that has ended
-                await self.nc._process_msg(sid, words[1], reply, payload, headers)
         if size - position > _MAX_LINE_BYTES:
             raise errors.ProtocolError
         return position
@@ -129,8 +128,9 @@ class Connection(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reader = _Reader(self)
-        self._ps = self._reader
+        self.messages = MessageParser(self)
+        self._ps = self.messages
+        self._is_shut = False
         self.is_up = asyncio.Event()
         """Set while there is a server at the other end."""
         self.has_closed = asyncio.Event()
@@ -151,7 +151,8 @@ class Connection(Client):
 
         async def disconnected() -> None:
             self.is_up.clear()
-            on_disconnect()
+            if not self._is_shut:
+                on_disconnect()
 
         async def reconnected() -> None:
             self.is_up.set()
@@ -182,6 +183,7 @@ class Connection(Client):
 
     async def shut(self) -> None:
         """Close for good, also where nothing was opened yet."""
+        self._is_shut = True
         if self._flush_queue is None:
             return
         try:
@@ -193,7 +195,7 @@ class Connection(Client):
     async def listen(self, subject: str, receive: Receiver) -> Subscription:
         """Subscribe; the receiver is called with every message, in order."""
         sid = self._sid + 1  # known before the server can answer, so no message comes before its receiver
-        self._reader.receivers[sid] = receive
+        self.messages.receivers[sid] = receive
         subscription = await self.subscribe(subject)
         assert subscription._id == sid
         return subscription
@@ -229,7 +231,7 @@ class Connection(Client):
 
     async def stop_listening(self, subscription: Subscription) -> None:
         """End a subscription; what still comes for it is dropped."""
-        self._reader.receivers.pop(subscription._id, None)
+        self.messages.receivers.pop(subscription._id, None)
         try:
             await subscription.unsubscribe()
         except NATS_ERRORS:

@@ -31,7 +31,7 @@ _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 3
 _SILENCE_SECONDS = 10.0  # three heartbeats were missed
 _INACTIVE_SECONDS = 30  # the server forgets an abandoned consumer after this long
-_ACK_WAIT_SECONDS = 10
+_ACK_WAIT_SECONDS = 5
 _MAX_ACK_PENDING = 50_000  # more than inbox and pulls hold, so that it never limits
 _API_SECONDS = 5.0
 _NANOSECONDS = 1_000_000_000
@@ -137,8 +137,8 @@ def _refusal(subject: str, error: _Error) -> FeedUnavailable:
     return FeedUnavailable(f"JetStream refused {subject}: {error.description} ({error.err_code})")
 
 
-async def find_streams(connection: Connection, patterns: Sequence[str]) -> list[Stream]:
-    """Return the streams that hold any subject of these patterns; none where there is no JetStream.
+async def find_streams(connection: Connection, patterns: Sequence[str]) -> list[Stream] | None:
+    """Return the streams that hold any subject of these patterns, None where there is no JetStream.
 
     Raises: FeedUnavailable when nobody can say now.
     """
@@ -148,7 +148,7 @@ async def find_streams(connection: Connection, patterns: Sequence[str]) -> list[
             names.update(dict.fromkeys(await _stream_names(connection, pattern)))
         found = [await stream_info(connection, name) for name in names]
     except errors.NoRespondersError:
-        return []
+        return None
     return [stream for stream in found if stream is not None]
 
 
@@ -159,7 +159,7 @@ async def _stream_names(connection: Connection, pattern: str) -> list[str]:
         answer = await _ask(connection, "STREAM.NAMES", body, _Names)
         if answer.error is not None:
             if answer.error.err_code in _NO_JETSTREAM:
-                return []
+                raise errors.NoRespondersError
             raise _refusal("STREAM.NAMES", answer.error)
         page = answer.streams or []
         names += page
@@ -215,7 +215,7 @@ class Consumer:
         subject = f"CONSUMER.CREATE.{self._stream}.{self.name}"
         body = {"stream_name": self._stream, "config": self._config(start_sequence)}
         try:
-            self._subscription = await self._connection.listen(self._inbox, self._receive)
+            self._subscription = await self._connection.listen(self._inbox, self.receive)
             answer = await _ask(self._connection, subject, body, _ConsumerInfo)
         except NATS_ERRORS as error:
             raise FeedUnavailable(f"JetStream did not answer {subject}: {_said(error)}") from None
@@ -266,7 +266,7 @@ class Consumer:
         """Pull, and return the messages that have arrived, at least one.
 
         Nothing is pulled but from here, so what arrives while nobody asks is bounded by the pulls under way.
-        Raises: ConsumerLost.
+        Raises: ConsumerLost; FeedUnavailable when even the heartbeats stay away.
         """
         while True:
             if self._lost and not self._received:
@@ -287,7 +287,8 @@ class Consumer:
             raise _refusal(subject, answer.error or _Error())
         return answer.delivered.consumer_seq, answer.num_pending
 
-    def _receive(self, message: Received) -> None:
+    def receive(self, message: Received) -> None:
+        """Take a message or status of the server, until `batch` is called."""
         self._received.append(message)
         self._arrived.set()
 
@@ -316,7 +317,7 @@ class Consumer:
             async with asyncio.timeout(_SILENCE_SECONDS):
                 await self._arrived.wait()
         except TimeoutError:
-            raise ConsumerLost(f"the server was silent for {_SILENCE_SECONDS:g} s") from None
+            raise FeedUnavailable(f"JetStream was silent for {_SILENCE_SECONDS:g} s") from None
 
     def _take(self) -> list[StreamMessage]:
         """Return the messages received, in order, up to the first sign that one is missing."""

@@ -80,7 +80,7 @@ class NatsFeed:
                 self.status.note_error(error)
             finally:
                 self._session = None
-                self.status.note_disconnected()
+                self.status.connected = False
                 await connection.shut()
             await asyncio.sleep(self._reconnect_wait_seconds)
 

@@ -11,7 +11,7 @@ import structlog
 
 from account_monitor.errors import FeedUnavailable
 from account_monitor.feeds.connection import NATS_ERRORS, Connection, Received, heed_cancellation
-from account_monitor.feeds.jetstream import Consumer, Stream, StreamMessage, stream_info
+from account_monitor.feeds.jetstream import Consumer, ConsumerLost, Stream, StreamMessage, stream_info
 from account_monitor.feeds.progress import Progress, StreamGap
 from account_monitor.feeds.routing import Place, Router
 
@@ -70,30 +70,39 @@ class Reader:
         if self._consumer is not None:
             self._consumer.lose(why)
 
-    async def look(self, stream: Stream) -> None:
-        """Compare with the stream as it is now: what is not ours moves our place in it too.
+    def can_read(self, stream: Stream) -> bool:
+        """Whether the stream is still of the kind that this reader reads."""
+        return stream.keeps_acknowledged == (self._durable is None)
 
-        Raises: FeedUnavailable.
-        """
-        consumer = self._consumer
+    @property
+    def newest(self) -> int:
+        """The furthest place that any account has seen."""
+        return self._progress.newest
+
+    async def look(self, stream: Stream, newest: int) -> None:
+        """Compare with the stream as it was after we had read up to `newest`: what is not ours moves our place too."""
         is_another = stream.created != self.stream.created
-        if is_another or stream.last_sequence < self._progress.newest:
+        if is_another or stream.last_sequence < newest:
             self.restart("the stream was made anew" if is_another else "the stream lost messages")
             return
         self.stream = stream
+        consumer = self._consumer
         if self._durable is not None or consumer is None or stream.last_sequence <= self._progress.sequence:
             return
-        sent, waiting = await consumer.backlog()
-        if consumer is not self._consumer:
+        try:
+            sent, waiting = await consumer.backlog()
+        except FeedUnavailable as error:
+            self.restart(str(error))
             return
-        unread = sent - consumer.taken + waiting
+        if consumer is self._consumer and consumer.taken <= sent:
+            self._compare(stream, consumer, unread=sent - consumer.taken + waiting)
+
+    def _compare(self, stream: Stream, consumer: Consumer, *, unread: int) -> None:
         seen = self._progress.sequence
         removed = consumer.pending - unread  # they were waiting for us, were not sent, and wait no more
         if removed > 0 and stream.first_sequence > seen + 1:
-            text = (
-                f"begins at {stream.first_sequence}, but was seen up to {seen}: {removed} messages were removed unseen"
-            )
-            self._report(StreamGap(self._progress.source, self._progress.accounts, f"stream {stream.name} {text}"))
+            begins = f"stream {stream.name} begins at {stream.first_sequence}, but was seen up to {seen}"
+            self._report(self._gap(f"{begins}: {removed} messages were removed unseen"))
             consumer.pending = unread
         if unread == 0:  # nothing up to the end, as it was before we asked, is still to come
             self._progress.advance(stream.last_sequence)
@@ -107,6 +116,8 @@ class Reader:
             self._batches = 0
             try:
                 await self._read()
+            except ConsumerLost as lost:
+                _log.info("stream_read_again", stream=self.stream.name, sequence=self.newest, reason=str(lost))
             except FeedUnavailable as error:
                 self.error = error
                 _log.warning("stream_reading_interrupted", stream=self.stream.name, error=str(error))

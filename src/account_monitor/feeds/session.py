@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -106,18 +106,22 @@ class Session:
         """Find out which streams there are, hear accordingly, and say how it goes."""
         if not self._connection.is_up.is_set():
             return
-        error: Exception | None = None
+        error: FeedUnavailable | None = None
         try:
+            newest = {name: reading.reader.newest for name, reading in self._readings.items()}
             streams = await find_streams(self._connection, self._subjects.fills)
-            await self._settle(coverage(self._subjects.fills, streams), streams)
-            for stream in streams:
-                if (reading := self._readings.get(stream.name)) is not None:
-                    await reading.reader.look(stream)
+            if streams is None:
+                self._do_without_jetstream()
+            else:
+                await self._settle(coverage(self._subjects.fills, streams), streams)
+                for stream in streams:
+                    if stream.name in self._readings:
+                        await self._readings[stream.name].reader.look(stream, newest.get(stream.name, 0))
         except FeedUnavailable as unavailable:
             error = unavailable
         self._say_how_it_goes(error)
 
-    def _say_how_it_goes(self, error: Exception | None) -> None:
+    def _say_how_it_goes(self, error: FeedUnavailable | None) -> None:
         status = self._status
         readers = [reading.reader for reading in self._readings.values()]
         listeners = [listening.listener for listening in self._listenings.values()]
@@ -138,11 +142,16 @@ class Session:
 
     # -- settling ------------------------------------------------------------------------------------------------------
 
+    def _do_without_jetstream(self) -> None:
+        """Listen to everything on core NATS; readers stay, for the case that it comes back."""
+        for pattern in self._subjects.fills:
+            self._listen(pattern, ())
+
     async def _settle(self, wanted: Coverage, streams: Sequence[Stream]) -> None:
         """Start and end readers and listeners until they are those that are wanted."""
         for pattern, left_to_streams in wanted.core.items():
             self._listen(pattern, left_to_streams)
-        await self._end_readings(wanted)
+        await self._end_readings(wanted, {stream.name: stream for stream in streams})
         for stream in streams:
             if stream.name in wanted.filters and stream.name not in self._readings:
                 self._read(stream, wanted.filters[stream.name])
@@ -167,9 +176,9 @@ class Session:
         )
         self._readings[stream.name] = _Reading(reader, self._start(reader.run()))
 
-    async def _end_readings(self, wanted: Coverage) -> None:
+    async def _end_readings(self, wanted: Coverage, streams: Mapping[str, Stream]) -> None:
         for name, (reader, task) in list(self._readings.items()):
-            if wanted.filters.get(name) == reader.filters:
+            if wanted.filters.get(name) == reader.filters and reader.can_read(streams[name]):
                 continue
             del self._readings[name]
             await _end(task)

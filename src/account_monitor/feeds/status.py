@@ -42,9 +42,8 @@ class FeedStatus:
 
     def note_disconnected(self) -> None:
         """The server is gone; it is tried again and again."""
-        if self.connected:
-            _log.warning("nats_disconnected")
         self.connected = False
+        _log.warning("nats_disconnected")
 
     def note_error(self, error: Exception) -> None:
         """Something does not work now. The same thing is logged once."""

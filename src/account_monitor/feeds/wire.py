@@ -16,6 +16,7 @@ from typing import NoReturn, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import astuple
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.ledger.events import Fill, MarkPrice, PositionSide, Side
@@ -32,6 +33,7 @@ _END_MS = (date(_LAST_YEAR + 1, 1, 1) - date(1970, 1, 1)).days * 86_400_000
 
 _A_POSITIVE_DECIMAL = "a positive decimal"
 _A_DECIMAL = "a decimal or null"
+_LIMITS = f" with at most {MAX_INTEGER_DIGITS} integer and {MAX_FRACTION_DIGITS} fractional digits"
 _AN_ID = "1 to 64 printable ASCII characters without spaces"
 _A_SYMBOL = "1 to 40 letters, digits, _ or -"
 _A_TIME = f"an RFC 3339 time with Z or an offset, {_FIRST_YEAR} to {_LAST_YEAR}"
@@ -40,6 +42,10 @@ _AN_ACCOUNT = "1 to 64 ASCII letters, digits, _ or -"
 _is_id = re.compile(r"[!-~]{1,64}").fullmatch
 _is_account = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _is_integer = re.compile(r"-?[0-9]{1,64}").fullmatch
+_are_plain = re.compile(
+    r"[0-9]{1,20}(?:\.[0-9]{1,20})? [0-9]{1,20}(?:\.[0-9]{1,20})?"
+    r" -?[0-9]{1,20}(?:\.[0-9]{1,20})? -?[0-9]{1,20}(?:\.[0-9]{1,20})?"
+).fullmatch  # quantity, price, fee and realized P&L: one look is cheaper than four
 _is_like_a_number = re.compile(r"[+-]?[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?").fullmatch
 _is_second = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})").fullmatch
 _is_rest_of_time = re.compile(r"(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))").fullmatch
@@ -104,12 +110,12 @@ def price_from_json(payload: bytes) -> MarkPrice:
 class _PlainFill(msgspec.Struct):
     """The contract's own keys with text where it writes text. Anything else is for the careful reader."""
 
+    timestamp: str
+    id: str | int
     symbol: str
     side: str
     quantity: str
     price: str
-    timestamp: str
-    id: str
     account: str | UnsetType | None = UNSET
     position_side: str | UnsetType = UNSET
     fee: str | UnsetType | None = UNSET
@@ -123,35 +129,40 @@ _decode_plain: Callable[[bytes], _PlainFill] = msgspec.json.Decoder(_PlainFill).
 
 
 def _plain_fill(payload: bytes) -> tuple[str | None, Fill] | None:
+    """Return what a usual message says, None for any other: it says less, more, or something wrong."""
     try:
-        said = _decode_plain(payload)
+        said = astuple(_decode_plain(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    account, side, fee, fee_asset = said.account, said.position_side, said.fee, said.fee_currency
-    realized_pnl, order_id, maker = said.realized_pnl, said.order_id, said.maker
-    keys = 13
-    if account is UNSET:
-        keys, account = keys - 1, None
-    if side is UNSET:
-        keys, side = keys - 1, "BOTH"
-    if fee is UNSET:
-        keys, fee = keys - 1, None
-    if fee_asset is UNSET:
-        keys, fee_asset = keys - 1, None
-    if realized_pnl is UNSET:
-        keys, realized_pnl = keys - 1, None
-    if order_id is UNSET:
-        keys, order_id = keys - 1, None
-    if maker is UNSET:
-        keys, maker = keys - 1, None
+    absent = said.count(UNSET)
     # Every key brings a colon. More of them than keys and time explain means a key twice, an unknown one, or a colon
     # inside a text: the careful reader finds out which.
-    if payload.count(b":") != keys + said.timestamp.count(":"):
+    if payload.count(b":") != len(said) - absent + said[0].count(":"):
         return None
-    return _account(account), _fill(
-        said.id, said.symbol, said.side, said.quantity, said.price, said.timestamp,
-        side, fee, fee_asset, realized_pnl, order_id, maker,
-    )  # fmt: skip
+    if absent:
+        said = tuple(None if value is UNSET else value for value in said)
+    timestamp, trade_id, symbol, side, quantity, price, account, leg, fee, fee_asset, pnl, order_id, maker = said
+    if not _are_plain(f"{quantity} {price} {'0' if fee is None else fee} {'0' if pnl is None else pnl}"):
+        return None
+    number, cost = Decimal(quantity), Decimal(price)
+    if not (number and cost):
+        return None
+    return _account(account), _new(Fill, (
+        _symbol("symbol", symbol),
+        _id("id", trade_id),
+        _side(side),
+        number,
+        cost,
+        _time_ms(timestamp),
+        "BOTH" if leg is None or leg == "BOTH" else _position_side(leg),
+        None if fee is None else Decimal(fee) or ZERO,
+        None if fee_asset is None else _symbol("fee_currency", fee_asset),
+        None if pnl is None else Decimal(pnl) or ZERO,
+        None if order_id is None else _id("order_id", order_id),
+        maker,
+        None,
+        None,
+    ))  # fmt: skip
 
 
 # -- the careful reader ------------------------------------------------------------------------------------------------
@@ -245,9 +256,9 @@ def _fill(
         _positive("price", price),
         _time_ms(timestamp),
         "BOTH" if position_side is None or position_side == "BOTH" else _position_side(position_side),
-        None if fee is None else _signed("fee", fee),
+        None if fee is None else _number("fee", fee, _A_DECIMAL),
         None if fee_asset is None else _symbol("fee_currency", fee_asset),
-        None if realized_pnl is None else _signed("realized_pnl", realized_pnl),
+        None if realized_pnl is None else _number("realized_pnl", realized_pnl, _A_DECIMAL),
         None if order_id is None else _id("order_id", order_id),
         None if maker is None else _flag("maker", maker),
         None,
@@ -256,17 +267,21 @@ def _fill(
 
 
 def _account(value: _Value) -> str | None:
-    if value is None or (type(value) is str and _is_account(value)):
+    if value is None or (type(value) is str and (_is_short_word(value) or _is_account(value))):
         return value
     raise _refusal("account", value, _AN_ACCOUNT)
 
 
 def _id(key: str, value: _Value) -> str:
-    if type(value) is str and ((value.isalnum() and value.isascii() and len(value) <= 64) or _is_id(value)):
+    if type(value) is str and (_is_short_word(value) or _is_id(value)):
         return value
-    if type(value) is int or (isinstance(value, _Number) and _is_integer(value)):
-        return str(int(value))
+    if (type(value) is int or (isinstance(value, _Number) and _is_integer(value))) and _is_id(text := str(int(value))):
+        return text
     raise _refusal(key, value, _AN_ID)
+
+
+def _is_short_word(text: str) -> bool:
+    return text.isalnum() and text.isascii() and len(text) <= 64
 
 
 def _symbol(key: str, value: _Value) -> str:
@@ -304,27 +319,18 @@ def _flag(key: str, value: _Value) -> bool:
 
 
 def _positive(key: str, value: _Value) -> Decimal:
-    try:
-        number = decimal_from_text(value)  # type: ignore[arg-type]  # what is no text raises TypeError
-        if number > ZERO:
-            return number
-    except (ValueError, TypeError):
-        pass
-    raise _refusal(key, value, _A_POSITIVE_DECIMAL + _limits(value))
+    number = _number(key, value, _A_POSITIVE_DECIMAL)
+    if number > ZERO:
+        return number
+    raise _refusal(key, value, _A_POSITIVE_DECIMAL)
 
 
-def _signed(key: str, value: _Value) -> Decimal:
+def _number(key: str, value: _Value, expected: str) -> Decimal:
     try:
         return decimal_from_text(value)  # type: ignore[arg-type]  # what is no text raises TypeError
     except (ValueError, TypeError):
-        raise _refusal(key, value, _A_DECIMAL + _limits(value)) from None
-
-
-def _limits(value: _Value) -> str:
-    """Name the limits where the value is a number that breaks them."""
-    if not isinstance(value, str) or not _is_like_a_number(value):
-        return ""
-    return f" with at most {MAX_INTEGER_DIGITS} integer and {MAX_FRACTION_DIGITS} fractional digits"
+        is_too_long = isinstance(value, str) and _is_like_a_number(value)
+        raise _refusal(key, value, expected + _LIMITS if is_too_long else expected) from None
 
 
 def _time_ms(value: _Value) -> int:

@@ -13,7 +13,6 @@ from account_monitor.ledger.events import (
     Event,
     Fill,
     FundingPayment,
-    LegEvent,
     MarkPrice,
     Marks,
     Opening,
@@ -23,8 +22,8 @@ from account_monitor.ledger.events import (
 )
 from account_monitor.ledger.instruments import Instrument, linear_instrument
 from account_monitor.ledger.money import ONE, ZERO
-from account_monitor.ledger.position import Leg, Movement, Tally
-from account_monitor.ledger.timeline import Timeline
+from account_monitor.ledger.position import NEVER_MS, Leg, Movement, Tally
+from account_monitor.ledger.timeline import Floor, Journaled, Timeline
 
 USD_ASSETS = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "USD"})
 """Assets that count as one dollar, unless configured otherwise."""
@@ -65,8 +64,8 @@ class Batch(NamedTuple):
 class History(Protocol):
     """Where an account finds the events of a position again, to restate it."""
 
-    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
-        """Return the fills and funding of a position with after < seq <= until."""
+    def history(self, key: str, *, after: int, until: int) -> Iterable[Journaled]:
+        """Return the fills and funding of a position with after < seq <= until, each with its seq."""
 
 
 @dataclass(slots=True)
@@ -86,6 +85,10 @@ class AccountState:
     transfers: Tally = field(default_factory=Tally)
     marks: dict[str, MarkPrice] = field(default_factory=dict)
     opening: Opening | None = None
+    flat_until_ms: int = NEVER_MS
+    """Openings say of every position that they do not name that it was flat at this time."""
+    wallets_stated_ms: int = NEVER_MS
+    """Openings include every movement of money up to this time."""
 
 
 class Account:
@@ -122,10 +125,12 @@ class Account:
     def apply(self, seq: int, event: Event) -> Entry:
         """Apply one journaled event and return what it did. Never raises for an event that the decoders let in."""
         if type(event) is Fill:
-            key = event.symbol if event.position_side == "BOTH" else event.key
-            entry = self._apply_in_order(seq, event, key)
-            if entry is not None:
-                return entry
+            timeline = self.state.timelines.get(event.symbol if event.position_side == "BOTH" else event.key)
+            if timeline is not None and timeline.floor is None:
+                entry = self._apply_in_order(seq, event, timeline)
+                if entry is not None:
+                    self.state.seq = seq
+                    return entry
         return self.apply_all(((seq, event),))[0]
 
     def apply_all(self, events: Sequence[tuple[int, Event]]) -> list[Entry]:
@@ -136,16 +141,19 @@ class Account:
         """Apply every event that is not late; `restate` must follow before anything else."""
         entries: list[Entry] = []
         late: dict[str, list[int]] = {}
+        key: str | None
+        entry: Entry | None
         for seq, event in events:
-            key = event.key if isinstance(event, Fill | FundingPayment) else None
-            entry: Entry | None = None
-            if key is None:
-                if isinstance(event, Opening | Adjustment):
-                    self.restate(Batch(entries, late))
-                entry = self._apply_to_account(seq, event)
-            elif key not in late:
-                in_order = self._apply_in_order if isinstance(event, Fill) else self._fund_in_order
-                entry = in_order(seq, event, key)  # type: ignore[arg-type]  # each takes its own kind
+            if type(event) is Fill:
+                key = event.symbol if event.position_side == "BOTH" else event.key
+                timeline = self.state.timelines.get(key) or self._timeline(key, event.symbol)
+                if timeline.floor is not None and timeline.floor.contains(event):
+                    entry = Entry(seq, event, "contained", ())
+                else:
+                    entry = None if key in late else self._apply_in_order(seq, event, timeline)
+            else:
+                key = event.key if isinstance(event, FundingPayment) else None
+                entry = self._apply_other(seq, event, key, Batch(entries, late))
             if entry is None:
                 late.setdefault(key or "", []).append(len(entries))
                 entry = Entry(seq, event, "restated", ())
@@ -170,41 +178,43 @@ class Account:
             last = entries[indexes[-1]]
             base = timeline.rewind(entries[index].event for index in indexes)  # type: ignore[misc]  # leg events
             known = self._history.history(key, after=base.seq, until=last.seq)
-            timeline.replay(known, base, self._usd_assets)
+            timeline.replay(known, base, last.seq, self._usd_assets)
             postings = restatement(key, timeline.instrument.settlement_asset, before, timeline.leg)
             self._move_wallets(postings, last.event.at_ms)
             entries[indexes[-1]] = last._replace(postings=postings)
         late.clear()
         return entries
 
-    # -- events of a position, in order ------------------------------------------------------------------------------
+    # -- one event ---------------------------------------------------------------------------------------------------
 
-    def _apply_in_order(self, seq: int, event: Fill, key: str) -> Entry | None:
+    def _apply_in_order(self, seq: int, event: Fill, timeline: Timeline) -> Entry | None:
         """Apply a fill that comes after all of its position; None when it is late."""
-        timeline = self.state.timelines.get(key) or self._timeline(key, event.symbol)
-        if timeline.floor is not None and timeline.floor.contains(event):
-            self.state.seq = seq
-            return Entry(seq, event, "contained", ())
         if not timeline.admits(event):
             return None
         leg = timeline.leg
         asset = timeline.instrument.settlement_asset
         moved = leg.book(event, timeline.instrument, self._usd_assets)
         if leg.fill_count >= timeline.next_checkpoint:
-            timeline.checkpoint(seq)
-        self.state.seq = seq
+            timeline.checkpoint(seq, seq)
         _, realized, _, fee, fee_asset = moved
         if fee_asset == asset:
             self._move_wallet(asset, realized - fee, event.at_ms)
         else:
             self._move_wallet(asset, realized, event.at_ms)
             self._move_wallet(fee_asset, -fee, event.at_ms)
-        return _new(Entry, (seq, event, "booked", fill_postings(key, asset, moved)))
+        return _new(Entry, (seq, event, "booked", fill_postings(timeline.key, asset, moved)))
 
-    def _fund_in_order(self, seq: int, event: FundingPayment, key: str) -> Entry | None:
-        """Apply a payment that comes after all of its position; None when it is late."""
+    def _apply_other(self, seq: int, event: Event, key: str | None, batch: Batch) -> Entry | None:
+        """Apply anything but a fill; None when it is late."""
+        if isinstance(event, FundingPayment | Transfer | OtherIncome):
+            if event.at_ms <= self.state.wallets_stated_ms:
+                return Entry(seq, event, "contained", ())
+        elif isinstance(event, Opening | Adjustment):
+            self.restate(batch)
+        if not isinstance(event, FundingPayment) or key is None:
+            return self._apply_to_account(seq, event)
         timeline = self._timeline(key, key.partition(":")[0])
-        if not timeline.admits_funding(event):
+        if key in batch.late or not timeline.admits_funding(event):
             return None
         timeline.leg.fund(event, self._usd_assets)
         return self._fund_wallet(seq, event, key)
@@ -215,10 +225,19 @@ class Account:
             timeline = self._timeline(anchor.key, anchor.symbol)
             before = timeline.leg.copy()
             base = timeline.rewind([anchor])
-            known = self._history.history(anchor.key, after=base.seq, until=seq)
-            timeline.drop_anchor(anchor, base, known, self._usd_assets)
+            known = list(self._history.history(anchor.key, after=base.seq, until=seq))
+            timeline.drop_anchor(anchor, base, known, seq, self._usd_assets)
             postings += restatement(anchor.key, timeline.instrument.settlement_asset, before, timeline.leg, book)
         return postings
+
+    def _flat_at(self, opening: Opening) -> list[Anchor]:
+        """Return what an opening says of the positions that it does not name: they were flat."""
+        named = {anchor.key for anchor in opening.positions}
+        return [
+            Anchor(timeline.instrument.symbol, _side_of(key), ZERO, ZERO, None, opening.at_ms)
+            for key, timeline in self.state.timelines.items()
+            if key not in named
+        ]
 
     # -- events of the whole account ---------------------------------------------------------------------------------
 
@@ -236,12 +255,16 @@ class Account:
                 state.other.add(event.asset, event.amount, self._rate(event.asset, event.rate))
                 postings = _income("other", event.asset, event.amount)
             case Opening():
+                positions = self._set_positions(seq, [*self._flat_at(event), *event.positions], "opening")
                 state.opening = event
-                state.wallets_known = event.wallets is not None
-                postings = (
-                    *(p for asset, amount in event.wallets or () for p in _income("opening", asset, amount)),
-                    *self._set_positions(seq, event.positions, "opening"),
-                )
+                state.flat_until_ms = max(state.flat_until_ms, event.at_ms)
+                if event.wallets is not None:
+                    state.wallets_known = True
+                    state.wallets_stated_ms = max(state.wallets_stated_ms, event.at_ms)
+                self._move_wallets(positions, event.at_ms)
+                wallets = self._set_wallets(event)
+                self._move_wallets(wallets, event.at_ms)
+                return Entry(seq, event, "booked", (*positions, *wallets))
             case Adjustment():
                 postings = (
                     *(p for asset, amount in event.wallets for p in _income("adjustment", asset, amount)),
@@ -249,7 +272,9 @@ class Account:
                 )
             case Marks():
                 for mark in event.prices:
-                    state.marks[mark.symbol] = mark
+                    known = state.marks.get(mark.symbol)
+                    if known is None or mark.at_ms >= known.at_ms:
+                        state.marks[mark.symbol] = mark
                 postings = ()
             case Fill():
                 raise AssertionError("a fill always names its position")
@@ -275,7 +300,16 @@ class Account:
         if amount:
             state = self.state
             state.wallets[asset] = state.wallets.get(asset, ZERO) + amount
-            state.wallet_moved_ms[asset] = at_ms
+            if at_ms > state.wallet_moved_ms.get(asset, 0):
+                state.wallet_moved_ms[asset] = at_ms
+
+    def _set_wallets(self, opening: Opening) -> list[Posting]:
+        """Return the postings that make the wallets what an opening states, whatever was booked before it came."""
+        if opening.wallets is None:
+            return []
+        stated = dict(opening.wallets)
+        changes = {asset: stated.get(asset, ZERO) - self.state.wallets.get(asset, ZERO) for asset in stated}
+        return [p for asset, amount in changes.items() for p in _income("opening", asset, amount)]
 
     def _rate(self, asset: str, rate: Decimal | None) -> Decimal | None:
         return ONE if asset in self._usd_assets else rate
@@ -284,9 +318,8 @@ class Account:
         timeline = self.state.timelines.get(key)
         if timeline is None:
             timeline = self.state.timelines[key] = Timeline(key, self._instrument_of(symbol))
-            if (opening := self.state.opening) is not None:  # says of every other position that it was flat then
-                side: PositionSide = "LONG" if key.endswith(":LONG") else "SHORT" if key.endswith(":SHORT") else "BOTH"
-                timeline.floor = Anchor(symbol, side, ZERO, ZERO, None, opening.at_ms)
+            if self.state.flat_until_ms > 0:
+                timeline.floor = Floor(at_ms=self.state.flat_until_ms)
         return timeline
 
 
@@ -335,11 +368,15 @@ def restatement(key: str, asset: str, before: Leg, after: Leg, book: Book = "fin
         ("wallet", asset, asset, realized),
     ]
     for name, old, new, sign in (("fees", before.fees, after.fees, 1), ("funding", before.funding, after.funding, -1)):
-        for paid_in, amount in new.by_asset.items():
-            change = amount - old.by_asset.get(paid_in, ZERO)
+        for paid_in in sorted(old.by_asset.keys() | new.by_asset.keys()):
+            change = new.by_asset.get(paid_in, ZERO) - old.by_asset.get(paid_in, ZERO)
             postings.append((name, key, paid_in, sign * change))  # type: ignore[arg-type]  # both are books
             postings.append(("wallet", paid_in, paid_in, -sign * change))
     return tuple(posting for posting in postings if posting[3])
+
+
+def _side_of(key: str) -> PositionSide:
+    return "LONG" if key.endswith(":LONG") else "SHORT" if key.endswith(":SHORT") else "BOTH"
 
 
 def _income(book: Book, asset: str, amount: Decimal) -> tuple[Posting, ...]:
@@ -350,16 +387,16 @@ class EventList:
     """A history in memory: the events of a fold, by position."""
 
     def __init__(self) -> None:
-        self._events: dict[str, list[tuple[int, LegEvent]]] = {}
+        self._events: dict[str, list[Journaled]] = {}
 
     def add(self, seq: int, event: Event) -> None:
         """Remember an event, in journal order."""
         if isinstance(event, Fill | FundingPayment) and event.key is not None:
             self._events.setdefault(event.key, []).append((seq, event))
 
-    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
-        """Return the fills and funding of a position with after < seq <= until."""
-        return [event for seq, event in self._events.get(key, ()) if after < seq <= until]
+    def history(self, key: str, *, after: int, until: int) -> Iterable[Journaled]:
+        """Return the fills and funding of a position with after < seq <= until, each with its seq."""
+        return [journaled for journaled in self._events.get(key, ()) if after < journaled[0] <= until]
 
 
 def fold(events: Iterable[Event], *, usd_assets: frozenset[str] = USD_ASSETS) -> Account:

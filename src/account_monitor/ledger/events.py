@@ -205,9 +205,11 @@ Event: TypeAlias = Fill | FundingPayment | Transfer | OtherIncome | Opening | Ad
 LegEvent: TypeAlias = Fill | FundingPayment
 
 
-def trade_number(trade_id: str) -> int | None:
-    """Return a numeric trade id as a number (`"999" < "1000"`), None for any other id.
+def is_numbered(trade_id: str) -> bool:
+    """Whether a trade id is a venue's counter: leading zeros and digits beyond 63 bits make it text."""
+    return trade_id.isdecimal() and trade_id[0] != "0" and len(trade_id) <= 18 and trade_id.isascii()
 
-    Digits beyond 63 bits are no venue's counter: such an id counts as text.
-    """
-    return int(trade_id) if len(trade_id) <= 18 and trade_id.isdecimal() and trade_id.isascii() else None
+
+def trade_number(trade_id: str) -> int | None:
+    """Return a numeric trade id as a number (`"999" < "1000"`), None for any other id."""
+    return int(trade_id) if is_numbered(trade_id) else None

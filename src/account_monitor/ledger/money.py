@@ -62,6 +62,8 @@ def divide(dividend: Decimal, divisor: Decimal) -> Decimal:
 
     Raises: decimal.DivisionByZero.
     """
+    if not divisor:
+        raise decimal.DivisionByZero
     quotient = _SHORT.divide(dividend, divisor)
     if quotient.adjusted() >= _SHORT_INTEGER_DIGITS:
         quotient = _LONG.divide(dividend, divisor)

@@ -12,6 +12,10 @@ from account_monitor.ledger.money import ONE, ZERO, divide
 from account_monitor.ledger.performance import RoundTrips
 
 
+NEVER_MS = -4_611_686_018_427_387_904
+"""Before every time that there is."""
+
+
 def after_trade(
     quantity: Decimal, cost: Decimal, change: Decimal, price: Decimal, instrument: Instrument
 ) -> tuple[Decimal, Decimal, Decimal]:
@@ -84,9 +88,10 @@ class Leg:
     fill_count: int = 0
     last_price: Decimal | None = None
     last_at_ms: int = 0
-    latest_fill_ms: int = -1
+    latest_fill_ms: int = NEVER_MS
     """The largest time of a fill, which need not be the last one's: venues order by trade id."""
-    last_funding: tuple[int, str] = (-1, "")
+    last_funding: tuple[int, str] = (NEVER_MS, "")
+    """(time, id) of the youngest payment."""
 
     def book(self, fill: Fill, instrument: Instrument, usd_assets: frozenset[str]) -> Movement:
         """Apply the next fill in venue order and return what it did."""
@@ -132,8 +137,8 @@ class Leg:
         usd = self.funding.add(payment.asset, payment.amount, rate)
         if self.quantity:
             self.trips.earn(usd)
-        self.last_funding = (payment.at_ms, payment.id)
-        self.last_at_ms = payment.at_ms
+        self.last_funding = max(self.last_funding, (payment.at_ms, payment.id))
+        self.last_at_ms = max(self.last_at_ms, payment.at_ms)
 
     def anchor(self, quantity: Decimal, cost: Decimal) -> None:
         """Become what was stated from outside; the round trip that it is in does not count."""

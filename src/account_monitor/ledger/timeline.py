@@ -6,13 +6,14 @@ place. Checkpoints thin out with age, so a fill that is late by n costs about n,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
-from account_monitor.ledger.events import Anchor, Fill, FundingPayment, LegEvent, trade_number
+from account_monitor.ledger.events import Anchor, Fill, FundingPayment, LegEvent, is_numbered, trade_number
 from account_monitor.ledger.instruments import Instrument
-from account_monitor.ledger.position import Leg
+from account_monitor.ledger.position import NEVER_MS, Leg
 
 CHECKPOINT_EVERY = 64
 """Fills between checkpoints: a copy costs about as much as folding two fills, so one in 64 is lost in the noise."""
@@ -20,13 +21,46 @@ CHECKPOINT_EVERY = 64
 VenueOrder: TypeAlias = int | tuple[int, int, str]
 """The trade id as a number; or (time, length of id, id) for a position whose ids are not all numbers."""
 
+Journaled: TypeAlias = tuple[int, LegEvent]
+"""An event with its sequence in the journal."""
+
+
+class Floor(NamedTuple):
+    """What openings and adjustments contain, all of them together: it moves nothing, whenever it comes."""
+
+    last_number: int = -1
+    """Numeric trade ids up to this one."""
+    at_ms: int = NEVER_MS
+    """Every fill up to this time."""
+    unnumbered_ms: int = NEVER_MS
+    """Fills whose id is not a number, up to this time."""
+
+    def contains(self, fill: Fill) -> bool:
+        """Whether some anchor's quantity already includes the fill."""
+        number = trade_number(fill.trade_id)
+        if number is None:
+            return fill.at_ms <= max(self.at_ms, self.unnumbered_ms)
+        return number <= self.last_number or fill.at_ms <= self.at_ms
+
+    def extended_by(self, anchor: Anchor) -> Floor:
+        """Return the floor that contains what the anchor does, too."""
+        at_ms = NEVER_MS if anchor.at_ms is None else anchor.at_ms
+        if anchor.last_trade_id is None:
+            return self._replace(at_ms=max(self.at_ms, at_ms))
+        return self._replace(
+            last_number=max(self.last_number, anchor.last_trade_id), unnumbered_ms=max(self.unnumbered_ms, at_ms)
+        )
+
 
 class Checkpoint(NamedTuple):
-    """The leg as it was after a place in venue order; every event after that place has a journal sequence > `seq`."""
+    """The leg as it was after a place in venue order."""
 
     last: Fill | None
-    """The last fill in it; None: before everything."""
+    """The last fill in it; None: before every fill that the floor does not contain."""
     seq: int
+    """Every event after its place was journaled after this."""
+    until: int
+    """Every event up to its place that was journaled up to this is in it."""
     leg: Leg
 
 
@@ -41,25 +75,19 @@ class Timeline:
     """Whether every trade id so far is a number; the first one that is not orders the whole position by time."""
     last: Fill | None = None
     """The last fill in venue order; None before the first after the floor."""
-    floor: Anchor | None = None
-    """The last opening or adjustment: what it contains moves nothing."""
-    checkpoints: list[Checkpoint] = field(default_factory=lambda: [Checkpoint(None, 0, Leg())])
+    floor: Floor | None = None
+    checkpoints: list[Checkpoint] = field(default_factory=lambda: [Checkpoint(None, 0, 0, Leg())])
     next_checkpoint: int = CHECKPOINT_EVERY
     """The fill count at which the next one is due."""
 
-    def order_of(self, fill: Fill) -> VenueOrder:
-        """Return the fill's place, comparable with the places of the same position."""
-        trade_id = fill.trade_id
-        if self.by_number and (number := trade_number(trade_id)) is not None:
-            return number
-        return (fill.at_ms, len(trade_id), trade_id)
+    # -- in order ----------------------------------------------------------------------------------------------------
 
     def admits(self, fill: Fill) -> bool:
         """Whether the fill comes after everything applied so far; if so, it is the last one from now on."""
         last, trade_id = self.last, fill.trade_id
-        is_number = len(trade_id) <= 18 and trade_id.isdecimal() and trade_id.isascii()
-        if self.by_number and not is_number:
-            if self.leg.fill_count:
+        leg = self.leg
+        if self.by_number and not is_numbered(trade_id):
+            if leg.fill_count:
                 return False  # the position changes its order: `rewind`
             self.by_number = False
         if last is not None:
@@ -68,7 +96,7 @@ class Timeline:
                     return False
             elif not self._follows(fill, last):
                 return False
-        if fill.at_ms <= self.leg.last_funding[0]:
+        if fill.at_ms <= leg.last_funding[0]:
             return False
         self.last = fill
         return True
@@ -77,19 +105,30 @@ class Timeline:
         """Whether the payment comes after everything applied so far; a fill of the same millisecond comes first."""
         return payment.at_ms >= self.leg.latest_fill_ms and (payment.at_ms, payment.id) > self.leg.last_funding
 
-    def checkpoint(self, seq: int) -> None:
-        """Remember the leg as of `seq`, and forget checkpoints that stand too close together for their age."""
-        self.checkpoints.append(Checkpoint(self.last, seq, self.leg.copy()))
+    def checkpoint(self, seq: int, until: int) -> None:
+        """Remember the leg, and forget checkpoints that stand too close together for their age."""
+        self.checkpoints.append(Checkpoint(self.last, seq, until, self.leg.copy()))
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
         self.checkpoints = _thinned(self.checkpoints)
+
+    # -- out of order ------------------------------------------------------------------------------------------------
+
+    def reach(self, late: Iterable[LegEvent]) -> int:
+        """Return how many fills `rewind` would take back."""
+        late = list(late)
+        base = self.checkpoints[0]
+        if not self._changes_order(late):
+            preceding = (c for c in reversed(self.checkpoints) if all(self._precedes(c, event) for event in late))
+            base = next(preceding, base)
+        return self.leg.fill_count - base.leg.fill_count
 
     def rewind(self, late: Iterable[LegEvent | Anchor]) -> Checkpoint:
         """Go back to the last checkpoint that precedes all of `late`, forget the younger ones, and return it."""
         late = list(late)
-        if self.by_number and any(isinstance(e, Fill) and trade_number(e.trade_id) is None for e in late):
+        if self._changes_order(late):
             self.by_number = False
             del self.checkpoints[1:]
-        while len(self.checkpoints) > 1 and not all(self._precedes(self.checkpoints[-1], e) for e in late):
+        while len(self.checkpoints) > 1 and not all(self._precedes(self.checkpoints[-1], event) for event in late):
             self.checkpoints.pop()
         base = self.checkpoints[-1]
         self.leg = base.leg.copy()
@@ -97,35 +136,51 @@ class Timeline:
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
         return base
 
-    def reach(self, late: Iterable[LegEvent]) -> int:
-        """Return how many fills `rewind` would take back."""
-        late = list(late)
-        preceding = (c for c in reversed(self.checkpoints[1:]) if all(self._precedes(c, event) for event in late))
-        return self.leg.fill_count - next(preceding, self.checkpoints[0]).leg.fill_count
+    def replay(self, events: Iterable[Journaled], base: Checkpoint, until: int, usd_assets: frozenset[str]) -> None:
+        """Apply in venue order what comes after `base`, of all that was journaled up to `until`.
 
-    def replay(self, events: Iterable[LegEvent], base: Checkpoint, usd_assets: frozenset[str]) -> None:
-        """Apply what comes after `base` in venue order. Of two events with one identity the younger stands."""
-        for event in self._in_venue_order(events, base):
+        Of two events with one identity the younger stands.
+        """
+        ordered = self._in_venue_order(events, base)
+        first_after = list(accumulate((seq for seq, _ in reversed(ordered)), min, initial=until + 1))[::-1]
+        for index, (_, event) in enumerate(ordered, start=1):
             if isinstance(event, FundingPayment):
                 self.leg.fund(event, usd_assets)
                 continue
             self.leg.book(event, self.instrument, usd_assets)
             self.last = event
             if self.leg.fill_count >= self.next_checkpoint:
-                self.checkpoint(base.seq)
+                self.checkpoint(first_after[index] - 1, until)
 
-    def drop_anchor(self, anchor: Anchor, base: Checkpoint, events: Iterable[LegEvent], usd: frozenset[str]) -> None:
+    def drop_anchor(
+        self, anchor: Anchor, base: Checkpoint, events: Sequence[Journaled], until: int, usd_assets: frozenset[str]
+    ) -> None:
         """Become what the anchor states at its moment, and apply only what it does not contain."""
-        events = list(events)
-        contained = [e for e in events if not isinstance(e, Fill) or anchor.contains(e)]
-        younger = [e for e in events if isinstance(e, Fill) and not anchor.contains(e)]
-        self.replay(contained, base, usd)
+        inside = [journaled for journaled in events if _is_before(journaled[1], anchor)]
+        after = [journaled for journaled in events if not _is_before(journaled[1], anchor)]
+        self.replay(inside, base, until, usd_assets)
         self.leg.anchor(anchor.quantity, anchor.cost)
-        self.floor = anchor
-        start = Checkpoint(None, base.seq, self.leg.copy())
+        floor = (self.floor or Floor()).extended_by(anchor)
+        self.floor = None if floor == Floor() else floor
+        start = Checkpoint(None, min((seq for seq, _ in after), default=until + 1) - 1, until, self.leg.copy())
         self.checkpoints = [start]
         self.last = None
-        self.replay(younger, start, usd)
+        self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
+        self.replay(after, start, until, usd_assets)
+
+    # -- order -------------------------------------------------------------------------------------------------------
+
+    def _order_of(self, fill: Fill) -> VenueOrder:
+        """Return the fill's place, comparable with the places of the same position."""
+        if self.by_number and (number := trade_number(fill.trade_id)) is not None:
+            return number
+        return (fill.at_ms, len(fill.trade_id), fill.trade_id)
+
+    def _follows(self, fill: Fill, last: Fill | None) -> bool:
+        return last is None or self._order_of(fill) > self._order_of(last)  # type: ignore[operator]  # same kind by mode
+
+    def _changes_order(self, late: Iterable[LegEvent | Anchor]) -> bool:
+        return self.by_number and any(isinstance(e, Fill) and not is_numbered(e.trade_id) for e in late)
 
     def _precedes(self, checkpoint: Checkpoint, event: LegEvent | Anchor) -> bool:
         """Whether nothing that comes after the event is in the checkpoint."""
@@ -134,31 +189,38 @@ class Timeline:
             return event.at_ms >= leg.latest_fill_ms and (event.at_ms, event.id) > leg.last_funding
         if isinstance(event, Fill):
             return self._follows(event, checkpoint.last) and event.at_ms > leg.last_funding[0]
-        if checkpoint.last is None:
-            return True
-        order = self.order_of(checkpoint.last)
-        if event.last_trade_id is not None and isinstance(order, int):
-            return order <= event.last_trade_id
-        return event.at_ms is not None and leg.latest_fill_ms <= event.at_ms
+        if event.at_ms is not None and leg.last_funding[0] > event.at_ms:
+            return False
+        if event.last_trade_id is None:
+            return event.at_ms is not None and leg.latest_fill_ms <= event.at_ms
+        order = None if checkpoint.last is None else self._order_of(checkpoint.last)
+        return isinstance(order, int) and order <= event.last_trade_id
 
-    def _in_venue_order(self, events: Iterable[LegEvent], base: Checkpoint) -> Iterator[LegEvent]:
-        fills: dict[str, Fill] = {}
-        payments: dict[str, FundingPayment] = {}
-        for event in events:
+    def _in_venue_order(self, events: Iterable[Journaled], base: Checkpoint) -> list[Journaled]:
+        fills: dict[str, tuple[int, Fill]] = {}
+        payments: dict[str, tuple[int, FundingPayment]] = {}
+        for seq, event in events:
             if isinstance(event, FundingPayment):
-                if (event.at_ms, event.id) > base.leg.last_funding:
-                    payments[event.id] = event
+                if seq > base.until or (event.at_ms, event.id) > base.leg.last_funding:
+                    payments[event.id] = (seq, event)
             elif self._follows(event, base.last) and not (self.floor is not None and self.floor.contains(event)):
-                fills[event.trade_id] = event
-        waiting = sorted(payments.values(), key=lambda payment: (payment.at_ms, payment.id), reverse=True)
-        for fill in sorted(fills.values(), key=self.order_of):
-            while waiting and waiting[-1].at_ms < fill.at_ms:
-                yield waiting.pop()
-            yield fill
-        yield from reversed(waiting)
+                fills[event.trade_id] = (seq, event)
+        waiting = sorted(payments.values(), key=lambda paid: (paid[1].at_ms, paid[1].id), reverse=True)
+        ordered: list[Journaled] = []
+        for journaled in sorted(fills.values(), key=lambda filled: self._order_of(filled[1])):
+            while waiting and waiting[-1][1].at_ms < journaled[1].at_ms:
+                ordered.append(waiting.pop())
+            ordered.append(journaled)
+        return [*ordered, *reversed(waiting)]
 
-    def _follows(self, fill: Fill, last: Fill | None) -> bool:
-        return last is None or self.order_of(fill) > self.order_of(last)  # type: ignore[operator]  # same kind by mode
+
+def _is_before(event: LegEvent, anchor: Anchor) -> bool:
+    """Whether the event happened up to the anchor's moment."""
+    if isinstance(event, Fill):
+        return anchor.contains(event)
+    if anchor.at_ms is None:
+        return anchor.last_trade_id is not None  # a moment without a time: what was paid so far was paid before
+    return event.at_ms <= anchor.at_ms
 
 
 def _thinned(checkpoints: list[Checkpoint]) -> list[Checkpoint]:

@@ -167,8 +167,8 @@ class Valuation:
         self.unpriced_positions: set[str] = set()
         self._marks = dict(account.state.marks)
         self._keys_by_symbol: dict[str, list[str]] = {}
-        self._keys_by_base: dict[str, list[str]] = {}
-        """By asset that is not a dollar: the positions that settle in it."""
+        self._keys_by_base: dict[str, set[str]] = {}
+        """By asset that is not a dollar: the positions that settle in it, or that paid in it before it had a price."""
         self._shares: dict[str, _Share] = {}
         self._totals = _Totals()
         self.refresh(account.state.timelines)
@@ -266,12 +266,12 @@ class Valuation:
 
     def unpriced(self) -> tuple[str, ...]:
         """Name the open positions and the assets held or paid that have no price, sorted."""
-        totals = self._totals
+        totals, state = self._totals, self._account.state
         assets = {
             asset
             for amounts in (
-                self._account.state.wallets, totals.unrealized, totals.unvalued_realized, totals.unvalued_fees,
-                totals.unvalued_funding,
+                state.wallets, state.funding.unvalued, state.other.unvalued, totals.unrealized, totals.notional,
+                totals.unvalued_realized, totals.unvalued_fees, totals.unvalued_funding,
             )
             for asset, amount in amounts.items()
             if amount and self.rate(asset) is None
@@ -284,16 +284,18 @@ class Valuation:
         instrument = timeline.instrument
         self._keys_by_symbol.setdefault(instrument.symbol, []).append(timeline.key)
         if instrument.settlement_asset not in self._account.usd_assets:
-            self._keys_by_base.setdefault(instrument.settlement_asset, []).append(timeline.key)
+            self._keys_by_base.setdefault(instrument.settlement_asset, set()).add(timeline.key)
 
     def _priced_by(self, symbol: str) -> list[str]:
         keys = self._keys_by_symbol.get(symbol, [])
         base = self._account.instrument(symbol).base_asset if self._keys_by_base else None
-        return [*keys, *self._keys_by_base.get(base, [])] if base else keys
+        return [*keys, *(self._keys_by_base.get(base, set()) - set(keys))] if base else keys
 
     def _value(self, timeline: Timeline) -> None:
         key, leg, instrument = timeline.key, timeline.leg, timeline.instrument
         quantity = leg.quantity
+        for asset in (*leg.fees.unvalued, *leg.funding.unvalued):
+            self._keys_by_base.setdefault(asset, set()).add(key)
         price = self.price(instrument.symbol)
         value = ZERO if not quantity else None if price is None else instrument.value(quantity, price.price)
         unrealized = None if value is None else value - leg.cost

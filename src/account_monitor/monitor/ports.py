@@ -135,8 +135,8 @@ class Journal(Protocol):
         Raises: RecordingStopped after a failed write; only a restart tells whether the batch was recorded.
         """
 
-    def history(self, key: str, *, after: int, until: int) -> Iterable[LegEvent]:
-        """Return the fills and funding of a position with after < seq <= until, in journal order."""
+    def history(self, key: str, *, after: int, until: int) -> Iterable[tuple[int, LegEvent]]:
+        """Return the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
 
     def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
         """Yield entries with after < seq <= until, in journal order."""

@@ -104,8 +104,8 @@ class Journal:
         """Yield entries with after < seq <= until, in journal order."""
         return self.reader.entries(after=after, until=until)
 
-    def history(self, key: str, *, after: int, until: int) -> Iterator[LegEvent]:
-        """Yield the fills and funding of a position with after < seq <= until, in journal order."""
+    def history(self, key: str, *, after: int, until: int) -> Iterator[tuple[int, LegEvent]]:
+        """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
         return self.reader.history(key, after=after, until=until)
 
     def fills(self, query: FillQuery) -> FillPage:

@@ -57,14 +57,14 @@ class JournalReader:
                 yield JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
             after = rows[-1][0]
 
-    def history(self, key: str, *, after: int, until: int) -> Iterator[LegEvent]:
-        """Yield the fills and funding of a position with after < seq <= until, in journal order."""
+    def history(self, key: str, *, after: int, until: int) -> Iterator[tuple[int, LegEvent]]:
+        """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
         while rows := self._rows("history", key, after, until, _CHUNK):
             for seq, kind, body in rows:
                 event = decode_event(seq, kind, body)
                 if not isinstance(event, Fill | FundingPayment):
                     raise JournalCorrupt(f"entry {seq}: a {kind} moves no position, yet it is kept under {key!r}")
-                yield event
+                yield seq, event
             after = rows[-1][0]
 
     def fills(self, query: FillQuery) -> FillPage:
