@@ -7,7 +7,9 @@ import platform
 import sys
 from datetime import UTC, datetime
 
+from account_monitor.config import LoggingSettings, LogLevel
 from account_monitor.ledger.money import use_exact_arithmetic
+from account_monitor.logs import configure_logging
 
 BENCHMARKS = ("ledger", "nats_pull", "durable", "latency", "restart")
 
@@ -18,6 +20,7 @@ def main(chosen: list[str]) -> None:
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
     use_exact_arithmetic()
+    configure_logging(LoggingSettings(level=LogLevel.WARNING))
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {platform.machine()}")
     for name in chosen or BENCHMARKS:
         print(f"\n== {name}", flush=True)

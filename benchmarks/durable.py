@@ -41,7 +41,7 @@ def main() -> None:
 
 
 async def _main() -> None:
-    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", extra="max_payload: 1MB") as server:
+    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
         await _publish(server, LONG)
         pulled, durable = [], []
         for number in range(ROUNDS):
@@ -62,6 +62,8 @@ async def _publish(server: NatsServer, count: int) -> None:
         await client.publish(SUBJECT, message(fill))
         if number % 5_000 == 0:
             await client.flush()
+    while (await client.jetstream().stream_info(STREAM)).state.messages < count:  # noqa: ASYNC110  # it stores behind us
+        await asyncio.sleep(0.05)
     await client.close()
 
 

@@ -27,7 +27,7 @@ BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
 
 def main() -> None:
     """Print the figures."""
-    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats") as server:
+    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
         print(f"one flush of this disk: {_flush_ms(Path(folder)):.2f} ms (median of 200)")
         service = Service(Path(folder), server.url)
         uvloop.run(_prepare(server))

@@ -69,7 +69,7 @@ async def _fill_stream(client: Client) -> None:
         if i % 1000 == 0:
             await client.flush()
     while (await js.stream_info("FILLS")).state.messages < MESSAGES:
-        await asyncio.sleep(0.05)
+        pass
 
 
 async def _pull(connection: Connection) -> float:
@@ -95,5 +95,11 @@ async def _fetch(client: Client) -> float:
     return seconds
 
 
+def main() -> None:
+    """Print both rates."""
+    for name, value in measure().items():
+        print(f"{name:20} {value:>12,}")
+
+
 if __name__ == "__main__":
-    print(measure())
+    main()

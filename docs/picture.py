@@ -16,7 +16,7 @@ def main(url: str) -> None:
     """Draw what `account-monitor status` shows now."""
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
-        console.print(account_screens(url, None))
+        console.print(account_screens(url, None, WIDTH))
     console.save_svg(str(Path(__file__).with_name("demo.svg")), title="account-monitor demo")
 
 

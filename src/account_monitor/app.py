@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from account_monitor import __version__
+from account_monitor.api.metrics import Sample
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
 from account_monitor.config import AccountSettings, OpeningSettings, Settings, changed_accounts, split_position_key
@@ -28,6 +29,7 @@ from account_monitor.monitor.ports import UNROUTED, StreamPosition
 
 if TYPE_CHECKING:
     from account_monitor.feeds.nats import NatsFeed
+    from account_monitor.feeds.progress import StreamGap
 
 STOP_SECONDS = 4.0
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
@@ -52,11 +54,13 @@ class App:
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
             allowed_origins=settings.http.allowed_origins,
+            samples=self._samples,
         )
         self.opened = asyncio.Event()
         """Set once every account has a view."""
         self._reload = reload
         self._feed: NatsFeed | None = None
+        self._gap_count = 0
         self._monitors: dict[str, Monitor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -193,6 +197,7 @@ class App:
             ca_file=None if nats.ca_file is None else str(nats.ca_file),
             reconnect_wait_seconds=nats.reconnect_wait_seconds,
             durable=self.settings.service.name,
+            on_gap=self._note_gap,
         )
         self.spawn("nats", self._feed.run())
         notifier = notifiers.PnLNotifier(
@@ -239,6 +244,25 @@ class App:
             self.desk.health.report("nats", Status.DEGRADED, f"not connected: {status.last_error or 'connecting'}")
         if status.has_reached_end and all(monitor.is_idle for monitor in self._monitors.values()):
             self.desk.wait_for("nats", None)
+
+    def _note_gap(self, gap: StreamGap) -> None:
+        """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
+        self._gap_count += 1
+        self.desk.health.report("stream", Status.DEGRADED, gap.text)
+
+    def _samples(self) -> list[Sample]:
+        if self._feed is None:
+            return []
+        status = self._feed.status
+        return [
+            Sample("nats_connected", "Whether there is a connection to NATS.", "gauge", float(status.connected)),
+            Sample("nats_reconnects_total", "Connections that were made anew.", "counter", status.reconnects),
+            Sample("nats_stream_gaps_total", "Places where a stream had lost messages.", "counter", self._gap_count),
+            *(
+                Sample("nats_messages_received_total", "Messages by what they were.", "counter", count, {"type": kind})
+                for kind, count in status.received.items()
+            ),
+        ]
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a part of the service until it closes; if the part breaks, the service ends with its error."""

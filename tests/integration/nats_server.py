@@ -39,11 +39,13 @@ class NatsServer:
     As a context manager it runs for the length of the block.
     """
 
-    def __init__(self, directory: Path, *, jetstream: bool = True, extra: str = "") -> None:
+    def __init__(self, directory: Path, *, jetstream: bool = True, flushes: bool = True, extra: str = "") -> None:
+        """`flushes`: whether a message is on the disk before it is acknowledged."""
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._directory = directory
         self._jetstream = jetstream
+        self._flushes = flushes
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +63,8 @@ class NatsServer:
         assert program is not None
         self._directory.mkdir(parents=True, exist_ok=True)
         config = self._directory / "nats.conf"
-        store = f'jetstream {{ store_dir: "{self._directory / "store"}", sync_interval: always }}'
+        sync = "sync_interval: always" if self._flushes else ""
+        store = f'jetstream {{ store_dir: "{self._directory / "store"}", {sync} }}'
         config.write_text(f'listen: "127.0.0.1:{self.port}"\n{store if self._jetstream else ""}\n{self._extra}\n')
         self._process = subprocess.Popen([program, "-c", str(config), "-l", str(self._directory / "nats.log")])
         deadline = time.monotonic() + _START_SECONDS
@@ -112,3 +115,9 @@ async def publish(
         if i % 1000 == 999:
             await client.flush()
     await client.flush()
+
+
+async def stored(js: JetStreamContext, last_sequence: int, name: str = "FILLS") -> None:
+    """Return once the stream has stored this many: a server takes a message before its stream does."""
+    while (await js.stream_info(name)).state.last_seq < last_sequence:
+        pass

@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from account_monitor.monitor.inbox import CAPACITY
 from account_monitor.monitor.ports import MALFORMED_EVENT
 from tests.integration.feed_rig import Rig, fill_json, until
-from tests.integration.nats_server import NatsServer, add_stream, nats_server_path, publish
+from tests.integration.nats_server import NatsServer, add_stream, nats_server_path, publish, stored
 
 pytestmark = [
     pytest.mark.integration,
@@ -101,7 +101,8 @@ async def test_a_stream_that_is_deleted_and_made_anew_while_running_is_reported_
         await rig.has(range(13))
         await until(lambda: rig.main.seen() == 3)
 
-        assert rig.main.trade_ids == list(range(13))
+        # Between the streams core NATS was listened to: what came both ways is for the journal to count once.
+        assert [d.sequence for d in rig.main.deliveries if d.source == "nats:FILLS"] == [*range(1, 11), 1, 2, 3]
         assert "made anew: seen up to 10" in rig.gaps[-1]
 
 
@@ -135,6 +136,7 @@ async def test_a_purge_past_the_recorded_place_is_reported_with_the_number_of_me
     async with Rig(server.url) as first:
         await until(lambda: all(r.seen() == 10 for r in first.recorders.values()))
     await publish(client, map(fill_json, range(10, 30)))
+    await stored(js, 30)
     await js.purge_stream("FILLS", seq=26)
 
     async with Rig(server.url, after=first) as second:
@@ -150,6 +152,7 @@ async def test_a_purge_of_what_waits_behind_a_full_inbox_is_reported(
     await add_stream(js, "FILLS", storage="memory")
     count = 3 * CAPACITY
     await publish(client, map(fill_json, range(count)))
+    await stored(js, count)
     async with Rig(server.url) as rig:
         rig.main.can_record.clear()
         await until(lambda: rig.main.inbox.is_full)

@@ -102,7 +102,9 @@ async def _show(app: App, data_dir: Path, nats_url: str) -> None:
             monitor = app.desk.monitor(ACCOUNT)
             if monitor is not None:
                 report = account_report(monitor.view, app.desk.clock())
-                live.update(account_screen(report, notes=(_recorded(app), "Ctrl-C stops")), refresh=True)
+                live.update(
+                    account_screen(report, live.console.width, notes=(_recorded(app), "Ctrl-C stops")), refresh=True
+                )
             await asyncio.sleep(SCREEN_SECONDS)
 
 

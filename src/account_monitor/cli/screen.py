@@ -16,10 +16,15 @@ MISSING = "—"
 _GREEN, _RED, _DIM = "green", "red", "dim"
 
 
-def account_screen(account: AccountReport, *, notes: Iterable[str] = ()) -> RenderableType:
-    """Show one account: results, balances, positions, and what has no price."""
-    parts: list[RenderableType] = [_title(account), _pnl_line(account.pnl), _balances(account.balances)]
-    parts.append(_positions(account.positions))
+WIDE = 110
+"""Columns from which amounts are shown with eight decimals; in a narrower terminal with two."""
+
+
+def account_screen(account: AccountReport, width: int, *, notes: Iterable[str] = ()) -> RenderableType:
+    """Show one account in so many columns: results, balances, positions, and what has no price."""
+    places = 8 if width >= WIDE else 2
+    parts: list[RenderableType] = [_title(account), _pnl_line(account.pnl, places), _balances(account.balances)]
+    parts.append(_positions(account.positions, places))
     if account.unpriced:
         parts.append(Text(f"no price for: {', '.join(account.unpriced)}", style="yellow"))
     parts += [Text(note, style=_DIM) for note in notes]
@@ -38,11 +43,11 @@ def shown(amount: str | None, places: int = 8) -> str:
     return f"{grouped}.{fraction[:places]}…" if len(fraction) > places else f"{grouped}.{fraction}"
 
 
-def _money(amount: str | None) -> Text:
+def _money(amount: str | None, places: int) -> Text:
     if amount is None:
         return Text(MISSING, style=_DIM)
     number = Decimal(amount)
-    return Text(shown(amount), style=_GREEN if number > 0 else _RED if number < 0 else "")
+    return Text(shown(amount, places), style=_GREEN if number > 0 else _RED if number < 0 else "")
 
 
 def _title(account: AccountReport) -> Text:
@@ -51,7 +56,7 @@ def _title(account: AccountReport) -> Text:
     return title
 
 
-def _pnl_line(pnl: PnLReport) -> Table:
+def _pnl_line(pnl: PnLReport, places: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style=_DIM)
     row: list[Text] = []
     for name, amount in (
@@ -63,7 +68,7 @@ def _pnl_line(pnl: PnLReport) -> Table:
         ("funding", pnl.funding),
     ):
         table.add_column(name, justify="right")
-        row.append(Text(shown(amount)) if name in ("equity", "fees") else _money(amount))
+        row.append(Text(shown(amount, places)) if name in ("equity", "fees") else _money(amount, places))
     table.add_column("trades", justify="right")
     table.add_column("win rate", justify="right")
     rate = MISSING if pnl.win_rate is None else f"{shown(pnl.win_rate, 1)} %"
@@ -78,24 +83,24 @@ def _balances(balances: dict[str, BalanceReport]) -> Text:
     return line
 
 
-def _positions(positions: dict[str, PositionReport]) -> Table:
+def _positions(positions: dict[str, PositionReport], places: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style=_DIM)
     table.add_column("position", no_wrap=True)
-    for name in ("quantity", "entry", "price", "unrealized", "realized", "fees USD", "fills"):
+    for name in ("quantity", "entry", "price", "unrealized", "realized", "fees", "fills"):
         table.add_column(name, justify="right", no_wrap=True)
     for key, position in sorted(positions.items(), key=lambda item: (item[1].state == "FLAT", item[0])):
         flat = position.state == "FLAT"
-        price = shown(position.current_price)
+        price = shown(position.current_price, places + 2)
         if position.price_source == "last_fill":
             price += " *"
         table.add_row(
             Text(key, style=_DIM if flat else "bold"),
             Text(shown(position.quantity), style=_DIM if flat else ""),
-            shown(position.entry_price, 6),
+            shown(position.entry_price, places + 2),
             price,
-            _money(None if flat else position.unrealized_pnl),
-            _money(position.realized_pnl),
-            shown(position.total_fees),
+            _money(None if flat else position.unrealized_pnl, places),
+            _money(position.realized_pnl, places),
+            shown(position.total_fees, places),
             str(position.fill_count),
         )
     table.caption = "* no mark price yet: the price of the last fill"

@@ -37,21 +37,21 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
         url = f"http://{host}:{http.port}"
     console = Console()
     if not watch:
-        console.print(account_screens(url, account))
+        console.print(account_screens(url, account, console.width))
         return
-    with Live(account_screens(url, account), console=console, screen=False, auto_refresh=False) as live:
+    with Live(account_screens(url, account, console.width), console=console, screen=False, auto_refresh=False) as live:
         while True:
             time.sleep(WATCH_SECONDS)
-            live.update(account_screens(url, account), refresh=True)
+            live.update(account_screens(url, account, console.width), refresh=True)
 
 
-def account_screens(url: str, account: str | None) -> RenderableType:
-    """Fetch and show one account, or all. Raises: CommandFailed."""
+def account_screens(url: str, account: str | None, width: int) -> RenderableType:
+    """Fetch one account, or all, and show them in so many columns. Raises: CommandFailed."""
     names = [account] if account is not None else [a["account"] for a in json.loads(_get(f"{url}/api/accounts"))]
     reports = [
         msgspec.json.decode(_get(f"{url}/api/account?account={quote(name)}"), type=AccountReport) for name in names
     ]
-    return Group(*(account_screen(report) for report in reports))
+    return Group(*(account_screen(report, width) for report in reports))
 
 
 def _get(url: str) -> bytes:

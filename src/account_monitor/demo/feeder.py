@@ -88,15 +88,15 @@ class Feeder:
                 StreamConfig(name=STREAM, subjects=[FILLS, f"{FILLS}.*"], max_age=7 * _DAY_SECONDS)
             )
             info = await jetstream.stream_info(STREAM)
-            await self._publish_marks(
-                connection, {symbol: start["entry_price"] for symbol, start in recorded_positions().items()}
-            )
-            for fill in recorded_fills()[info.state.last_seq :]:
-                await self._publish(jetstream, str(fill.trade_id), fill.fields)
-                await self._publish_marks(connection, {fill.symbol: fill.fields["price"]})
-                await asyncio.sleep(RECORDED_PAUSE_SECONDS)
+            prices = {symbol: start["entry_price"] for symbol, start in recorded_positions().items()}
+            for number, fill in enumerate(recorded_fills(), start=1):
+                prices[fill.symbol] = fill.fields["price"]
+                if number > info.state.last_seq:
+                    await self._publish(jetstream, str(fill.trade_id), fill.fields)
+                    await self._publish_marks(connection, prices)
+                    await asyncio.sleep(RECORDED_PAUSE_SECONDS)
             while True:
-                await self._publish_marks(connection, self._market.step())
+                await self._publish_marks(connection, {**prices, **self._market.step()})
                 for trade in self._market.trades():
                     self._last_id = max(self._last_id + 1, self._clock() * 1000)  # grows across restarts
                     fields = {**trade._asdict(), "fee_currency": "USDT", "position_side": "BOTH"}

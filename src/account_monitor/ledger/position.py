@@ -11,7 +11,6 @@ from account_monitor.ledger.instruments import Instrument
 from account_monitor.ledger.money import ONE, ZERO, divide
 from account_monitor.ledger.performance import RoundTrips
 
-
 NEVER_MS = -4_611_686_018_427_387_904
 """Before every time that there is."""
 

@@ -278,8 +278,8 @@ def _moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:
                 keys.add(key)
         elif isinstance(event, Opening | Adjustment):
             keys.update(anchor.key for anchor in event.positions)
-        for book, _, asset, _ in postings:
-            if book == "wallet":
+        for book, _, asset, amount in postings:
+            if book == "wallet" and amount:
                 assets.add(asset)
     return keys, assets
 
