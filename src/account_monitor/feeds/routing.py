@@ -42,10 +42,15 @@ class Router:
     def route(self, message: Received, place: Place) -> tuple[str, Delivery]:
         """Return the account whose inbox gets the message, and the delivery; malformed ones with their reason."""
         subject, named = self._subject(message.subject)
-        retry_of = _retry_of(message.headers) if message.headers else None
         account, event, rejection, reason = self._judge(named, message.payload)
         self.received["fill" if rejection is None else rejection] += 1
         source, sequence, acknowledge = place
+        retry_of = None
+        if message.headers and (letter := _retried_letter(message.headers)) is not None:
+            journal, retry_of = letter
+            if journal not in ("", account) and rejection is None:  # parked under another account than it is booked
+                self.put(journal, Delivery(source, subject, b"", None, retry_of=retry_of))
+                retry_of = None
         delivery = Delivery(
             source, subject, message.payload, event, sequence, rejection, reason, retry_of, acknowledge
         )  # fmt: skip
@@ -105,10 +110,11 @@ class Router:
         return known
 
 
-def _retry_of(headers: bytes) -> int | None:
-    """Return the dead letter that the publisher says this is another attempt at."""
+def _retried_letter(headers: bytes) -> tuple[str, int] | None:
+    """Return (journal, id) of the dead letter that this is another attempt at, said as `main:17` or `17`."""
     for line in headers.split(b"\r\n"):
         if line[: len(_RETRY_HEADER)].lower() == _RETRY_HEADER:
-            number = line[len(_RETRY_HEADER) :].strip()
-            return int(number) if number.isdigit() and len(number) < 19 else None
+            journal, _, number = line[len(_RETRY_HEADER) :].strip().rpartition(b":")
+            is_number = number.isdigit() and len(number) < 19
+            return (journal.decode(errors="replace"), int(number)) if is_number else None
     return None

@@ -36,6 +36,8 @@ class _Sorted(NamedTuple):
     conflicts: list[Conflict]
     parked: list[Delivery]
     refusals: list[Refusal]
+    elsewhere: list[Delivery]
+    """Retries of dead letters of this journal that another journal books."""
 
 
 class Recorder:
@@ -98,7 +100,7 @@ class Recorder:
         return {event_id: decode_event(seq, kind, body) for event_id, seq, kind, body in rows}
 
     def _mark_retried(self, batch: _Sorted, now_ms: int) -> None:
-        booked = [*(delivery for _, _, delivery in batch.fresh), *batch.duplicates]
+        booked = [*(delivery for _, _, delivery in batch.fresh), *batch.duplicates, *batch.elsewhere]
         ids = [delivery.retry_of for delivery in booked if delivery.retry_of is not None]
         mark_retried(self._connection, ids, now_ms)
 
@@ -110,9 +112,12 @@ class Recorder:
 
 def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, Event]) -> _Sorted:
     known = dict(recorded)
-    batch = _Sorted([], [], [], [], [])
+    batch = _Sorted([], [], [], [], [], [])
     for delivery in deliveries:
         event = delivery.event
+        if event is None and delivery.rejection is None:
+            batch.elsewhere.append(delivery)
+            continue
         if event is None or delivery.rejection is not None:
             batch.parked.append(delivery)
             batch.refusals.append(refusal(delivery))

@@ -1,0 +1,101 @@
+"""Dead letters as the engineer on call meets them: listed, shown, and tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.nats_server import NatsServer, add_stream, publish
+from tests.integration.service import Service
+
+FILL = {
+    "id": "7", "account": "alt", "symbol": "BTCUSDT", "side": "BUY", "quantity": "2", "price": "100",
+    "timestamp": "2026-11-22T12:00:00.000Z",
+}  # fmt: skip
+
+
+def published(server: NatsServer, *payloads: bytes, subject: str = "trading.fills") -> None:
+    async def work() -> None:
+        client = await server.connect()
+        await publish(client, payloads, subject)
+        await client.close()
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    async def make_stream(started: NatsServer) -> None:
+        client = await started.connect()
+        await add_stream(client.jetstream())
+        await client.close()
+
+    with NatsServer(tmp_path / "nats") as started:
+        asyncio.run(make_stream(started))
+        yield started
+
+
+@pytest.fixture
+def service(tmp_path: Path, server: NatsServer) -> Iterator[Service]:
+    service = Service(tmp_path, server.url)
+    service.start()
+    yield service
+    service.stop()
+
+
+def letters(service: Service) -> str:
+    return service.command("dead-letters", "list", "--config", str(service.config_file)).stdout
+
+
+def test_a_letter_is_listed_with_its_reason_and_shown_whole(server: NatsServer, service: Service) -> None:
+    published(server, b'{"id": "1", "price": "NaN"}', subject="trading.fills.main")
+    service.wait_until(lambda: "MALFORMED_EVENT" in letters(service), "parked")
+
+    shown = service.command("dead-letters", "show", "--account", "main", "1", "--config", str(service.config_file))
+
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["payload"] == '{"id": "1", "price": "NaN"}'
+
+
+def test_a_fill_of_an_unknown_account_counts_once_it_is_configured_and_retried(
+    server: NatsServer, service: Service
+) -> None:
+    published(server, json.dumps(FILL).encode())
+    service.wait_until(lambda: "UNKNOWN_ACCOUNT" in letters(service), "parked")
+    service.document["accounts"].append({"name": "alt", "exchange": "none"})
+    service.write_config()
+    service.wait_until(lambda: service.get("/api/account?account=alt")[0] == 200, "reloaded")
+
+    retried = service.command(
+        "dead-letters", "retry", "--account", "_unrouted", "1", "--config", str(service.config_file)
+    )
+
+    assert retried.returncode == 0, retried.stderr
+    service.wait_until(lambda: service.fill_count("alt") == 1, "booked")
+    service.wait_until(lambda: _retried_at(service) is not None, "marked as retried")
+
+
+def _retried_at(service: Service) -> str | None:
+    shown = service.command("dead-letters", "show", "--account", "_unrouted", "1", "--config", str(service.config_file))
+    retried_at: str | None = json.loads(shown.stdout)["retried_at"]
+    return retried_at
+
+
+def test_a_letter_that_was_not_kept_whole_is_not_published_in_part(server: NatsServer, service: Service) -> None:
+    published(server, b"x" * 10_000)
+    service.wait_until(lambda: "MALFORMED_EVENT" in letters(service), "parked")
+
+    retried = service.command("dead-letters", "retry", "--account", "main", "1", "--config", str(service.config_file))
+
+    assert retried.returncode == 1
+    assert "4096 of 10000" in retried.stderr
+
+
+def test_a_letter_that_does_not_exist_is_named(service: Service) -> None:
+    shown = service.command("dead-letters", "show", "--account", "main", "99", "--config", str(service.config_file))
+
+    assert (shown.returncode, "99" in shown.stderr) == (1, True)
