@@ -193,6 +193,19 @@ async def test_progress_through_messages_that_are_not_fills_is_recorded_too(serv
         assert second.gaps == []
 
 
+async def test_noting_progress_never_overtakes_a_fill_that_is_on_its_way(server: NatsServer, client: Client) -> None:
+    js = client.jetstream()
+    await add_stream(js, "ALL", "trading.>", storage="memory")
+    async with Rig(server.url, look_seconds=0.0) as rig:  # as often as it can, while fills and others come one by one
+        for i in range(1000):
+            await js.publish("trading.other", b"{}")
+            await js.publish("trading.fills.main", fill_json(i))
+        await rig.has(range(1000))
+        await until(lambda: rig.main.seen("nats:ALL") == 2000)
+
+        assert rig.main.trade_ids == list(range(1000))
+
+
 @pytest.mark.usefixtures("stream")
 async def test_a_full_inbox_stops_the_pulling_and_nothing_is_lost(server: NatsServer, client: Client) -> None:
     count = 3 * CAPACITY

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -38,6 +38,7 @@ _NANOSECONDS = 1_000_000_000
 
 _NO_JETSTREAM = (10_039, 10_076)  # not enabled for this account, not enabled at all
 _STREAM_NOT_FOUND = 10_059
+_MESSAGE_NOT_FOUND = 10_037
 
 _ACK_PREFIX = b"$JS.ACK."
 
@@ -129,6 +130,14 @@ async def _ask(connection: Connection, subject: str, body: dict[str, Any], kind:
         raise FeedUnavailable(f"JetStream answered {subject} with something else: {error}") from None
 
 
+async def _ask_stream(connection: Connection, subject: str, body: dict[str, Any], kind: type[_AnswerT]) -> _AnswerT:
+    """Ask about a stream or consumer that was there. Raises: FeedUnavailable, also where JetStream is gone."""
+    try:
+        return await _ask(connection, subject, body, kind)
+    except errors.NoRespondersError:
+        raise FeedUnavailable(f"nobody answers {subject}") from None
+
+
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
@@ -182,6 +191,21 @@ async def stream_info(connection: Connection, name: str) -> Stream | None:
     return Stream(name, answer.created, config.subjects or (), keeps, state.first_seq, state.last_seq)
 
 
+async def holds_any(connection: Connection, stream: str, filters: Iterable[str], from_sequence: int) -> bool:
+    """Whether the stream itself holds a message of these subjects from a sequence on. Raises: FeedUnavailable.
+
+    A consumer's own count does not tell: it learns of a message only after the stream has it.
+    """
+    subject = f"STREAM.MSG.GET.{stream}"
+    for pattern in filters:
+        answer = await _ask_stream(connection, subject, {"seq": from_sequence, "next_by_subj": pattern}, _Answer)
+        if answer.error is None:
+            return True
+        if answer.error.err_code != _MESSAGE_NOT_FOUND:
+            raise _refusal(subject, answer.error)
+    return False
+
+
 # -- the consumer ------------------------------------------------------------------------------------------------------
 
 
@@ -216,9 +240,9 @@ class Consumer:
         body = {"stream_name": self._stream, "config": self._config(start_sequence)}
         try:
             self._subscription = await self._connection.listen(self._inbox, self.receive)
-            answer = await _ask(self._connection, subject, body, _ConsumerInfo)
         except NATS_ERRORS as error:
-            raise FeedUnavailable(f"JetStream did not answer {subject}: {_said(error)}") from None
+            raise FeedUnavailable(f"no inbox could be opened: {_said(error)}") from None
+        answer = await _ask_stream(self._connection, subject, body, _ConsumerInfo)
         if answer.error is not None:
             raise _refusal(subject, answer.error)
         self.pending = answer.num_pending
@@ -279,10 +303,7 @@ class Consumer:
     async def backlog(self) -> tuple[int, int]:
         """Return the consumer's number of the last message sent, and how many wait. Raises: FeedUnavailable."""
         subject = f"CONSUMER.INFO.{self._stream}.{self.name}"
-        try:
-            answer = await _ask(self._connection, subject, {}, _ConsumerInfo)
-        except NATS_ERRORS as error:
-            raise FeedUnavailable(f"JetStream did not answer {subject}: {_said(error)}") from None
+        answer = await _ask_stream(self._connection, subject, {}, _ConsumerInfo)
         if answer.error is not None or answer.delivered is None:
             raise _refusal(subject, answer.error or _Error())
         return answer.delivered.consumer_seq, answer.num_pending

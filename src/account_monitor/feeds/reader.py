@@ -11,7 +11,7 @@ import structlog
 
 from account_monitor.errors import FeedUnavailable
 from account_monitor.feeds.connection import NATS_ERRORS, Connection, Received, heed_cancellation
-from account_monitor.feeds.jetstream import Consumer, ConsumerLost, Stream, StreamMessage, stream_info
+from account_monitor.feeds.jetstream import Consumer, ConsumerLost, Stream, StreamMessage, holds_any, stream_info
 from account_monitor.feeds.progress import Progress, StreamGap
 from account_monitor.feeds.routing import Place, Router
 
@@ -86,25 +86,31 @@ class Reader:
             self.restart("the stream was made anew" if is_another else "the stream lost messages")
             return
         self.stream = stream
-        consumer = self._consumer
-        if self._durable is not None or consumer is None or stream.last_sequence <= self._progress.sequence:
+        if self._durable is None and self._consumer is not None:
+            await self._find_removed(stream, self._consumer)
+            await self._note_what_is_not_ours(stream)
+
+    async def _find_removed(self, stream: Stream, consumer: Consumer) -> None:
+        """Report messages that waited for us, were not sent, and wait no more."""
+        if stream.first_sequence <= self._progress.sequence + 1:
             return
         try:
             sent, waiting = await consumer.backlog()
         except FeedUnavailable as error:
-            self.restart(str(error))
+            consumer.lose(str(error))
             return
-        if consumer is self._consumer and consumer.taken <= sent:
-            self._compare(stream, consumer, unread=sent - consumer.taken + waiting)
-
-    def _compare(self, stream: Stream, consumer: Consumer, *, unread: int) -> None:
         seen = self._progress.sequence
-        removed = consumer.pending - unread  # they were waiting for us, were not sent, and wait no more
-        if removed > 0 and stream.first_sequence > seen + 1:
+        unread = sent - consumer.taken + waiting
+        removed = consumer.pending - unread
+        if consumer.taken <= sent and removed > 0 and stream.first_sequence > seen + 1:
             begins = f"stream {stream.name} begins at {stream.first_sequence}, but was seen up to {seen}"
             self._report(self._gap(f"{begins}: {removed} messages were removed unseen"))
             consumer.pending = unread
-        if unread == 0:  # nothing up to the end, as it was before we asked, is still to come
+
+    async def _note_what_is_not_ours(self, stream: Stream) -> None:
+        """Move on to the end of the stream, as it was when we looked, if nothing up to there is still to come."""
+        seen = self._progress.sequence
+        if stream.last_sequence > seen and not await holds_any(self._connection, stream.name, self.filters, seen + 1):
             self._progress.advance(stream.last_sequence)
             self._reach_end()
 
