@@ -20,7 +20,7 @@ help: ## say what can be made
 setup: ## build .venv with everything that tests and checks need
 	$(install) dev
 
-demo: ## run a simulated exchange, NATS, the monitor and the dashboard; Ctrl-C stops all
+demo: ## run NATS, real recorded fills, an endless market and the monitor; Ctrl-C stops all
 	$(install) run
 	@exec $(BIN)/account-monitor demo $(ARGS)
 

@@ -76,6 +76,7 @@ class App:
         try:
             await self._open_accounts()
             self.opened.set()
+            self.desk.wait_for("start", "the doors are not complete yet")
             await self._open_feed()
             await self.doors.complete()
             self.desk.wait_for("start", None)

@@ -97,11 +97,11 @@ async def test_a_retry_that_fails_again_stays_one_letter_with_the_new_reason(jou
 
     await journal.append([garbage(b"first", retry_of=1)._replace(reason="still no JSON")])
     [letter] = journal.reader.dead_letters()
-    assert (letter.reason, letter.retried_at_ms) == ("still no JSON", None)
+    assert (letter.reason, letter.retried_at_ms is None) == ("still no JSON", False)
 
     await journal.append([delivery(fill(price="101"), retry_of=1)])
     [letter] = journal.reader.dead_letters()
-    assert (letter.rejection, letter.retried_at_ms) == (CONFLICTING_FILL, None)
+    assert (letter.rejection, letter.retried_at_ms is None) == (CONFLICTING_FILL, False)
 
 
 async def test_a_retry_of_a_letter_that_is_gone_is_parked_anew(journal: Journal) -> None:

@@ -182,7 +182,7 @@ async def test_progress_through_messages_that_are_not_fills_is_recorded_too(serv
     async with Rig(server.url) as first:
         await until(lambda: first.main.seen("nats:ALL") == 51)
         await publish(client, [b"{}"] * 500, "trading.other")
-        await until(lambda: first.main.seen("nats:ALL") == 551)
+        await until(lambda: all(r.seen("nats:ALL") == 551 for r in first.recorders.values()))
 
         assert first.gaps == []
 
@@ -197,13 +197,13 @@ async def test_noting_progress_never_overtakes_a_fill_that_is_on_its_way(server:
     js = client.jetstream()
     await add_stream(js, "ALL", "trading.>", storage="memory")
     async with Rig(server.url, look_seconds=0.0) as rig:  # as often as it can, while fills and others come one by one
-        for i in range(1000):
+        for i in range(500):
             await js.publish("trading.other", b"{}")
             await js.publish("trading.fills.main", fill_json(i))
-        await rig.has(range(1000))
-        await until(lambda: rig.main.seen("nats:ALL") == 2000)
+        await rig.has(range(500))
+        await until(lambda: rig.main.seen("nats:ALL") == 1000)
 
-        assert rig.main.trade_ids == list(range(1000))
+        assert rig.main.trade_ids == list(range(500))
 
 
 @pytest.mark.usefixtures("stream")

@@ -168,6 +168,30 @@ async def test_a_purge_of_what_waits_behind_a_full_inbox_is_reported(
         assert len(rig.main.deliveries) + removed == count + 1
 
 
+async def test_messages_that_expire_behind_a_full_inbox_are_counted(
+    server: NatsServer, client: Client, js: JetStreamContext
+) -> None:
+    await add_stream(js, "FILLS", storage="memory", max_msgs=5000)
+    async with Rig(server.url) as rig:
+        await rig.reaches_end()
+        rig.main.can_record.clear()
+        published = 0
+        while not rig.main.inbox.is_full:
+            await publish(client, map(fill_json, range(published, published + 1000)))
+            published += 1000
+            await until(lambda: len(rig.main.inbox) >= min(published, CAPACITY))  # noqa: B023  # awaited at once
+        await publish(client, map(fill_json, range(published, published + 20_000)))
+        published += 20_000
+        await stored(js, published)
+        rig.main.can_record.set()
+        await publish(client, [fill_json(published)])
+        await rig.has([published])
+
+        removed = sum(int(gap.split()[-5]) for gap in rig.gaps)
+        assert removed > 10_000
+        assert len(rig.main.deliveries) + removed == published + 1
+
+
 async def test_messages_that_expire_after_they_were_read_are_no_gap(
     server: NatsServer, client: Client, js: JetStreamContext
 ) -> None:

@@ -167,4 +167,4 @@ def test_older_marks_do_not_replace_younger_ones() -> None:
 
 
 def test_a_late_fill_does_not_turn_back_the_time_at_which_a_wallet_moved() -> None:
-    assert fold([trade(2, "BUY", "1", "100"), trade(1, "BUY", "1", "100")]).state.wallet_moved_ms == {"USDT": 20}
+    assert fold([trade(2, "BUY", "1", "100"), trade(1, "BUY", "1", "100")]).state.wallet_touched_ms == {"USDT": 20}

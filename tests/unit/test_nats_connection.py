@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from nats.errors import ProtocolError
 
@@ -71,3 +73,15 @@ async def test_what_was_left_of_a_broken_connection_is_forgotten() -> None:
     await connection.messages.parse(b"MSG b 1 2\r\nhi\r\n")
 
     assert [message.subject for message in received] == [b"b"]
+
+
+async def test_a_pong_that_nobody_waits_for_any_more_is_no_error() -> None:
+    connection, received = connection_with_receiver()
+    abandoned = asyncio.get_running_loop().create_future()
+    abandoned.cancel()
+    connection._pongs = [abandoned]
+
+    await connection.messages.parse(b"PONG\r\nMSG a 1 2\r\nhi\r\n")
+
+    assert len(received) == 1
+    assert connection._pongs == []

@@ -51,6 +51,9 @@ def run(arguments: list[str]) -> int:
     """Run a command and return the exit code: an error is one clear line on stderr, never a traceback."""
     try:
         finished = commands.main(arguments, prog_name="account-monitor", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         return _fail(error.format_message(), 2)
     except click.Abort:
@@ -66,6 +69,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     return finished if isinstance(finished, int) else 0  # click gives back the code of an early exit
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from account_monitor.cli.options import Journals, journal_options, journals_from, settings_from
 from account_monitor.config import NatsSettings
@@ -35,21 +34,24 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
 @dead_letters.command("list")
 @_options
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-def list_letters(config_file: Path | None, data_dir: Path | None, account: str | None, limit: int) -> None:
-    """List the newest letters of every journal, or of one."""
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, each letter whole.")
+def list_letters(
+    config_file: Path | None, data_dir: Path | None, account: str | None, limit: int, as_json: bool
+) -> None:
+    """List the newest letters of every journal, or of one: journal, id, when, what was wrong."""
     journals = journals_from(config_file, data_dir)
-    table = Table("journal", "id", "parked at", "reason", "subject", "bytes", "retried at", box=None)
+    listed = 0
     for name in _names(journals, account):
-        reader = journals.reader(name)
-        try:
-            for letter in list(reader.dead_letters())[-limit:]:
-                table.add_row(*_row(name, letter))
+        with journals.reader(name) as reader:
+            letters = deque(reader.dead_letters(), maxlen=limit)
             counts = reader.dead_letter_counts()
-        finally:
-            reader.close()
+        for letter in letters:
+            click.echo(json.dumps(_facts(name, letter), ensure_ascii=False) if as_json else _line(name, letter))
+        listed += len(letters)
         if counts.dropped:
             click.echo(f"{name}: {counts.dropped} older letters were dropped to stay within the bound", err=True)
-    Console().print(table if table.row_count else "no dead letters")
+    if not listed:
+        click.echo("no dead letters", err=True)
 
 
 @dead_letters.command("show")
@@ -60,20 +62,7 @@ def show_letter(config_file: Path | None, data_dir: Path | None, account: str | 
     journals = journals_from(config_file, data_dir)
     name = _one(journals, account)
     letter = _letter(journals, name, letter_id)
-    facts = {
-        "journal": name,
-        "id": letter.id,
-        "rejection": letter.rejection,
-        "reason": letter.reason,
-        "source": letter.source,
-        "subject": letter.subject,
-        "parked_at": time_text(letter.parked_at_ms),
-        "retried_at": None if letter.retried_at_ms is None else time_text(letter.retried_at_ms),
-        "size": letter.size,
-        "sha256": letter.sha256,
-        "payload": letter.payload.decode("utf-8", "backslashreplace"),
-    }
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(_facts(name, letter), indent=2, ensure_ascii=False))
 
 
 @dead_letters.command("retry")
@@ -114,7 +103,7 @@ async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> 
             await connection.publish(letter.subject, letter.payload, headers=headers)
             await connection.flush()
             return "published; no stream covers the subject, so only a service that listens now has heard it"
-        return f"published to stream {ack.stream} as message {ack.seq}"
+        return f"published to stream {ack.stream} as message {ack.seq}; `dead-letters show` tells what became of it"
     finally:
         await connection.close()
 
@@ -131,17 +120,30 @@ def _one(journals: Journals, account: str | None) -> str:
 
 
 def _letter(journals: Journals, name: str, letter_id: int) -> DeadLetter:
-    reader = journals.reader(name)
-    try:
+    with journals.reader(name) as reader:
         letter = reader.dead_letter(letter_id)
-    finally:
-        reader.close()
     if letter is None:
         raise CommandFailed(f"there is no dead letter {letter_id} in the journal of {name}")
     return letter
 
 
-def _row(name: str, letter: DeadLetter) -> tuple[str, ...]:
-    retried = "" if letter.retried_at_ms is None else time_text(letter.retried_at_ms)
-    reason = f"{letter.rejection}: {letter.reason}"
-    return (name, str(letter.id), time_text(letter.parked_at_ms), reason, letter.subject, str(letter.size), retried)
+def _facts(name: str, letter: DeadLetter) -> dict[str, object]:
+    return {
+        "journal": name,
+        "id": letter.id,
+        "rejection": letter.rejection,
+        "reason": letter.reason,
+        "source": letter.source,
+        "subject": letter.subject,
+        "parked_at": time_text(letter.parked_at_ms),
+        "retried_at": None if letter.retried_at_ms is None else time_text(letter.retried_at_ms),
+        "size": letter.size,
+        "sha256": letter.sha256,
+        "payload": letter.payload.decode("utf-8", "backslashreplace"),
+    }
+
+
+def _line(name: str, letter: DeadLetter) -> str:
+    retried = "" if letter.retried_at_ms is None else f"  (retried {time_text(letter.retried_at_ms)})"
+    what = f"{letter.rejection}: {letter.reason}"
+    return f"{name} {letter.id}  {time_text(letter.parked_at_ms)}  {letter.subject}  {what}{retried}"

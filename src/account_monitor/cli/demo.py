@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,7 @@ from account_monitor.clock import now_ms
 from account_monitor.config import Settings, load_settings
 from account_monitor.demo.feeder import ACCOUNT, Feeder, recorded_fills, recorded_positions
 from account_monitor.demo.nats_server import EmbeddedNatsServer
+from account_monitor.errors import CommandFailed
 from account_monitor.logs import configure_logging
 from account_monitor.monitor.reports import account_report
 
@@ -42,7 +46,19 @@ _TOLERANCE = Decimal("0.00000001")
 def demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
     """Start a NATS server, play recorded fills and then an endless market, and monitor it all."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    run_loop(_demo(seed, minutes, data_dir, http_port, metrics_port))
+    with _only_one(data_dir):
+        run_loop(_demo(seed, minutes, data_dir, http_port, metrics_port))
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Own the data directory. Raises: CommandFailed while another demo does."""
+    with (data_dir / "demo.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandFailed(f"{data_dir}: a demo is running here; stop it, or name another --data-dir") from None
+        yield
 
 
 async def _demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
@@ -60,6 +76,7 @@ async def _demo(seed: int, minutes: float | None, data_dir: Path, http_port: int
                 loop.add_signal_handler(number, app.stop)
             if minutes is not None:
                 loop.call_later(minutes * 60, app.stop)
+            app.spawn("server", server.keep_running())
             app.spawn("feeder", Feeder(server.url, seed, now_ms).run())
             app.spawn("screen", _show(app, data_dir, server.url))
             await app.run()
@@ -136,6 +153,6 @@ def _recorded(app: App) -> str:
         if abs(positions[symbol].realized_pnl - sum(stated[symbol])) <= _TOLERANCE * len(stated[symbol])
     ]
     return (
-        f"recorded real fills: {len(complete)} of {len(stated)} symbols played,"
-        f" {len(equal)} with the exchange's own realized P&L"
+        f"recorded real fills: {len(complete)} of {len(stated)} symbols complete;"
+        f" realized P&L equals the exchange's own in {len(equal)}"
     )

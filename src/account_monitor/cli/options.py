@@ -63,7 +63,8 @@ class Journals(NamedTuple):
         if account is None and len(names) == 1:
             return names[0]
         problem = "which one?" if account is None else f"there is no journal of {account!r}."
-        raise ConfigurationError(f"--account: {problem} {self.data_dir} has: {', '.join(names) or 'no journal'}")
+        everyone = [*names, UNROUTED] if self.path(UNROUTED).exists() else names
+        raise ConfigurationError(f"--account: {problem} {self.data_dir} has: {', '.join(everyone) or 'no journal'}")
 
     def path(self, account: str) -> Path:
         """Return the file of an account."""

@@ -46,8 +46,7 @@ def replay(
     """Fold the journal from its beginning and print the state as JSON; the service may be running."""
     journals = journals_from(config_file, data_dir)
     name = journals.chosen(account)
-    reader = journals.reader(name)
-    try:
+    with journals.reader(name) as reader:
         if verify:
             entries, last_hash = reader.verify()
             _verify_checkpoint(reader, journals)
@@ -56,8 +55,6 @@ def replay(
         view = ViewBuilder(name, reader.head().epoch, folded, Valuation(folded)).view
         report = account_report(view, last_ms if until_ms is None else until_ms)
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
-    finally:
-        reader.close()
 
 
 def _folded(

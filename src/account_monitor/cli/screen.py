@@ -13,6 +13,9 @@ from rich.text import Text
 from account_monitor.monitor.reports import AccountReport, BalanceReport, PnLReport, PositionReport
 
 MISSING = "—"
+_COLUMNS = ("quantity", "entry", "price", "unrealized", "realized", "fees", "fills")
+"""Of the table of positions; a narrow terminal gets all but the last two."""
+
 _GREEN, _RED, _DIM = "green", "red", "dim"
 
 
@@ -77,32 +80,33 @@ def _pnl_line(pnl: PnLReport, places: int) -> Table:
 
 
 def _balances(balances: dict[str, BalanceReport]) -> Text:
-    line = Text("wallets  ", style=_DIM)
+    line = Text("wallets")
+    line.stylize(_DIM)
     for balance in balances.values():
-        line.append(f"{shown(balance.total)} {balance.asset}   ", style="")
+        line.append(f"  {shown(balance.total)} {balance.asset}", style="not dim")
     return line
 
 
 def _positions(positions: dict[str, PositionReport], places: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style=_DIM)
     table.add_column("position", no_wrap=True)
-    for name in ("quantity", "entry", "price", "unrealized", "realized", "fees", "fills"):
+    for name in _COLUMNS if places > 2 else _COLUMNS[:-2]:
         table.add_column(name, justify="right", no_wrap=True)
     for key, position in sorted(positions.items(), key=lambda item: (item[1].state == "FLAT", item[0])):
-        flat = position.state == "FLAT"
+        is_flat = position.state == "FLAT"
         price = shown(position.current_price, places + 2)
         if position.price_source == "last_fill":
             price += " *"
-        table.add_row(
-            Text(key, style=_DIM if flat else "bold"),
-            Text(shown(position.quantity), style=_DIM if flat else ""),
+            table.caption = "* no mark price yet: the price of the last fill"
+            table.caption_justify = "left"
+        cells: list[RenderableType] = [
+            Text(shown(position.quantity, places), style=_DIM if is_flat else ""),
             shown(position.entry_price, places + 2),
             price,
-            _money(None if flat else position.unrealized_pnl, places),
+            _money(None if is_flat else position.unrealized_pnl, places),
             _money(position.realized_pnl, places),
             shown(position.total_fees, places),
             str(position.fill_count),
-        )
-    table.caption = "* no mark price yet: the price of the last fill"
-    table.caption_justify = "left"
+        ]
+        table.add_row(Text(key, style=_DIM if is_flat else "bold"), *cells[: len(table.columns) - 1])
     return table

@@ -24,11 +24,7 @@ RELOAD_POLL_SECONDS = 2.0
 def run(config_file: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C; SIGHUP or a changed file reloads the accounts."""
     settings = settings_from(config_file)
-    if not settings.accounts:
-        raise ConfigurationError(
-            f"{config_file or DEFAULT_CONFIG}: accounts: none is configured; name one"
-            " (config.example.yaml shows how), or see it work with: account-monitor demo"
-        )
+    _require_accounts(settings, config_file)
     configure_logging(settings.logging)
     run_loop(serve(settings, config_file))
 
@@ -90,5 +86,14 @@ def check_config(config_file: Path | None) -> None:
     if problems:
         raise click.exceptions.Exit(2)
     settings = settings_from(config_file)
-    accounts = ", ".join(account.name for account in settings.accounts) or "none"
-    click.echo(f"{config_file or 'defaults'}: ok; accounts: {accounts}")
+    _require_accounts(settings, config_file)
+    accounts = ", ".join(account.name for account in settings.accounts)
+    click.echo(f"{config_file or 'environment'}: ok; accounts: {accounts}")
+
+
+def _require_accounts(settings: Settings, config_file: Path | None) -> None:
+    if not settings.accounts:
+        raise ConfigurationError(
+            f"{config_file or DEFAULT_CONFIG}: accounts: none is configured; name one"
+            " (config.example.yaml shows how), or see it work with: account-monitor demo"
+        )

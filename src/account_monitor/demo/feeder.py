@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import nats
+import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
@@ -24,7 +26,10 @@ ACCOUNT = "demo"
 
 RECORDED_PAUSE_SECONDS = 0.25
 MARKET_PAUSE_SECONDS = 0.5
+RETRY_SECONDS = 0.2
 _DAY_SECONDS = 86_400
+
+log = structlog.get_logger()
 
 
 class RecordedFill(NamedTuple):
@@ -70,6 +75,10 @@ def recorded_fills() -> list[RecordedFill]:
     return fills
 
 
+async def _note(error: Exception) -> None:
+    log.debug("demo_connection", error=str(error) or type(error).__name__)
+
+
 class Feeder:
     """Publishes fills and prices until cancelled; what it published survives a restart, and is not published twice."""
 
@@ -81,7 +90,9 @@ class Feeder:
 
     async def run(self) -> None:
         """Publish the recording if the stream does not hold it yet, then the market."""
-        connection = await nats.connect(self._url, max_reconnect_attempts=-1)
+        connection = await nats.connect(
+            self._url, max_reconnect_attempts=-1, reconnect_time_wait=RETRY_SECONDS, error_cb=_note
+        )
         try:
             jetstream = connection.jetstream()
             await jetstream.add_stream(
@@ -113,4 +124,11 @@ class Feeder:
     async def _publish(self, jetstream: JetStreamContext, trade_id: str, fields: dict[str, Any]) -> None:
         message = {"id": trade_id, "account": ACCOUNT, **fields, "timestamp": time_text(self._clock())}
         message_id = f"{message['symbol']}:{trade_id}"
-        await jetstream.publish(f"{FILLS}.{ACCOUNT}", json.dumps(message).encode(), headers={"Nats-Msg-Id": message_id})
+        payload = json.dumps(message).encode()
+        while True:  # a server that dies may have it already, and knows it by the id
+            try:
+                await jetstream.publish(f"{FILLS}.{ACCOUNT}", payload, headers={"Nats-Msg-Id": message_id})
+                return
+            except (nats.errors.Error, TimeoutError) as error:
+                log.warning("demo_fill_not_published", error=str(error) or type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)

@@ -13,14 +13,19 @@ import sys
 import time
 from pathlib import Path
 
+import structlog
+
 from account_monitor.errors import CommandFailed
 
 START_SECONDS = 10.0
 STOP_SECONDS = 3.0
+RESTART_SECONDS = 0.5
 CONFIG_FILE = "nats-server.conf"
 PID_FILE = "nats-server.pid"
 
 _PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
 
 
 class EmbeddedNatsServer:
@@ -33,7 +38,7 @@ class EmbeddedNatsServer:
         self.url = ""
 
     async def start(self) -> None:
-        """Start the server and return once it listens. Raises: CommandFailed."""
+        """Start the server and return once it listens. The caller owns the store directory. Raises: CommandFailed."""
         self._store_dir.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(_end_leftover, self._store_dir)
         for old in self._store_dir.glob("*.ports"):
@@ -55,6 +60,15 @@ class EmbeddedNatsServer:
         except TimeoutError:
             await self.stop()
             raise CommandFailed(f"nats-server did not listen within {START_SECONDS:.0f} s; see {self._log}") from None
+        self._port = int(self.url.rpartition(":")[2])  # the same one, should it have to be started again
+
+    async def keep_running(self) -> None:
+        """Start the server again whenever it dies, until cancelled. Raises: CommandFailed."""
+        while self._process is not None:
+            code = await self._process.wait()
+            log.warning("nats_server_died", code=code)
+            await asyncio.sleep(RESTART_SECONDS)
+            await self.start()
 
     async def stop(self) -> None:
         """Ask the server to end, and end it if it does not."""

@@ -32,8 +32,8 @@ _CLOSE_SECONDS = 2
 def heed_cancellation() -> None:
     """Raise the cancellation that nats-py may have swallowed.
 
-    It awaits with asyncio.wait_for, which in Python 3.11 returns a result that comes together with a cancellation;
-    a task that went on after that would never end.
+    It awaits with asyncio.wait_for, which in Python 3.11 forgets a cancellation that comes together with a result or
+    an error; a task that went on after that would never end.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -159,6 +159,7 @@ class Connection(Client):
             on_reconnect()
 
         async def failed(error: Exception) -> None:
+            heed_cancellation()  # nats-py tries for ever, and this is where it tells of each attempt
             on_error(error)
 
         async def closed() -> None:
@@ -223,6 +224,12 @@ class Connection(Client):
         if message.headers.startswith(_NO_RESPONDERS):
             raise errors.NoRespondersError
         return message
+
+    async def _process_pong(self) -> None:
+        # nats-py answers whoever waits for this pong; where a cancelled waiter stands, that would end its reader.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def confirm(self) -> None:
         """Return once the server has heard all that was said to it."""

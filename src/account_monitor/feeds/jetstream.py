@@ -301,11 +301,16 @@ class Consumer:
                 return messages
 
     async def backlog(self) -> tuple[int, int]:
-        """Return the consumer's number of the last message sent, and how many wait. Raises: FeedUnavailable."""
+        """Return the consumer's number of the last message sent, and how many wait.
+
+        A consumer that is gone counts as lost. Raises: FeedUnavailable.
+        """
         subject = f"CONSUMER.INFO.{self._stream}.{self.name}"
         answer = await _ask_stream(self._connection, subject, {}, _ConsumerInfo)
         if answer.error is not None or answer.delivered is None:
-            raise _refusal(subject, answer.error or _Error())
+            refusal = _refusal(subject, answer.error or _Error())
+            self.lose(str(refusal))
+            raise refusal
         return answer.delivered.consumer_seq, answer.num_pending
 
     def receive(self, message: Received) -> None:

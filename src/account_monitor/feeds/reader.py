@@ -53,6 +53,7 @@ class Reader:
         self._on_change = on_change
         self._consumer: Consumer | None = None
         self._end_sequence = stream.last_sequence
+        self._next = 0
         self._batches = 0
         self._acknowledged: deque[bytes] = deque()
         self._has_acknowledged = asyncio.Event()
@@ -86,33 +87,29 @@ class Reader:
             self.restart("the stream was made anew" if is_another else "the stream lost messages")
             return
         self.stream = stream
-        if self._durable is None and self._consumer is not None:
-            await self._find_removed(stream, self._consumer)
-            await self._note_what_is_not_ours(stream)
-
-    async def _find_removed(self, stream: Stream, consumer: Consumer) -> None:
-        """Report messages that waited for us, were not sent, and wait no more."""
-        if stream.first_sequence <= self._progress.sequence + 1:
-            return
-        try:
-            sent, waiting = await consumer.backlog()
-        except FeedUnavailable as error:
-            consumer.lose(str(error))
+        consumer = self._consumer
+        if self._durable is not None or consumer is None or stream.last_sequence <= self._progress.sequence:
             return
         seen = self._progress.sequence
-        unread = sent - consumer.taken + waiting
+        is_more_there = await holds_any(self._connection, stream.name, self.filters, seen + 1)
+        sent, waiting = await consumer.backlog()
+        if consumer is not self._consumer or consumer.taken > sent:
+            return
+        self._find_removed(stream, consumer, unread=sent - consumer.taken + waiting)
+        # In this order: what is in the stream no more, up to its end as we saw it, was sent, and is taken, or removed.
+        if not is_more_there and consumer.taken == sent:
+            self._progress.advance(stream.last_sequence)
+            self._reach_end()
+
+    def _find_removed(self, stream: Stream, consumer: Consumer, *, unread: int) -> None:
+        """Report messages that waited for us, were not sent, and wait no more."""
+        seen = self._progress.sequence
         removed = consumer.pending - unread
-        if consumer.taken <= sent and removed > 0 and stream.first_sequence > seen + 1:
+        if removed > 0 and stream.first_sequence > seen + 1:
             begins = f"stream {stream.name} begins at {stream.first_sequence}, but was seen up to {seen}"
             self._report(self._gap(f"{begins}: {removed} messages were removed unseen"))
             consumer.pending = unread
-
-    async def _note_what_is_not_ours(self, stream: Stream) -> None:
-        """Move on to the end of the stream, as it was when we looked, if nothing up to there is still to come."""
-        seen = self._progress.sequence
-        if stream.last_sequence > seen and not await holds_any(self._connection, stream.name, self.filters, seen + 1):
-            self._progress.advance(stream.last_sequence)
-            self._reach_end()
+            self._next = max(self._next, stream.first_sequence)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -143,6 +140,7 @@ class Reader:
         try:
             await consumer.open(self._progress.sequence + 1)
             self._consumer = consumer
+            self._next = self._progress.sequence + 1
             if self._durable is None and not self._progress.is_complete:
                 self.restart("the accounts have changed")  # while the consumer was being made
             self.error = None
@@ -185,10 +183,22 @@ class Reader:
         self._batches += 1
         last = batch[-1]
         if self._durable is None:
+            self._find_hole(last.sequence, len(batch))
             self._progress.advance(last.sequence)
         if last.pending == 0 or last.sequence >= self._end_sequence:
             self._reach_end()
         _log.debug("stream_batch_put", stream=self.stream.name, messages=len(batch), sequence=last.sequence)
+
+    def _find_hole(self, last: int, count: int) -> None:
+        """Report messages that came and were removed before we were sent them, where all the stream is ours.
+
+        Holes in what was there when reading began are older than we are.
+        """
+        removed = last + 1 - self._next - count
+        if removed > 0 and self._next > self._end_sequence and set(self.stream.subjects) == set(self.filters):
+            between = f"between {self._next} and {last} of stream {self.stream.name}"
+            self._report(self._gap(f"{between}, {removed} messages were removed unseen"))
+        self._next = max(self._next, last + 1)
 
     def _put_unseen(self, message: StreamMessage) -> None:
         progress, sequence = self._progress, message.sequence

@@ -77,8 +77,10 @@ class AccountState:
     wallets: dict[str, Decimal] = field(default_factory=dict)
     wallets_known: bool = False
     """Whether somebody said what the wallets held at first; if not, `wallets` holds changes since then."""
-    wallet_moved_ms: dict[str, int] = field(default_factory=dict)
-    """By asset, the venue time of the last event that moved the wallet."""
+    latest_ms: int = 0
+    """The venue time of the youngest event, contained ones included."""
+    wallet_touched_ms: dict[str, int] = field(default_factory=dict)
+    """By asset, the venue time of the youngest event that settles, pays or states in it."""
     funding: Tally = field(default_factory=Tally)
     """Funding that names no position."""
     other: Tally = field(default_factory=Tally)
@@ -130,6 +132,8 @@ class Account:
                 entry = self._apply_in_order(seq, event, timeline)
                 if entry is not None:
                     self.state.seq = seq
+                    if event.at_ms > self.state.latest_ms:
+                        self.state.latest_ms = event.at_ms
                     return entry
         return self.apply_all(((seq, event),))[0]
 
@@ -159,6 +163,8 @@ class Account:
                 entry = Entry(seq, event, "restated", ())
             entries.append(entry)
             self.state.seq = seq
+            if event.at_ms > self.state.latest_ms:
+                self.state.latest_ms = event.at_ms
         return Batch(entries, late)
 
     def restatement_size(self, batch: Batch) -> int:
@@ -180,7 +186,9 @@ class Account:
             known = self._history.history(key, after=base.seq, until=last.seq)
             timeline.replay(known, base, last.seq, self._usd_assets)
             postings = restatement(key, timeline.instrument.settlement_asset, before, timeline.leg)
-            self._move_wallets(postings, last.event.at_ms)
+            self._move_wallets(postings, NEVER_MS)
+            for index in indexes:
+                self._touch_wallets(entries[index].event, timeline.instrument.settlement_asset)
             entries[indexes[-1]] = last._replace(postings=postings)
         late.clear()
         return entries
@@ -297,11 +305,18 @@ class Account:
                 self._move_wallet(asset, amount, at_ms)
 
     def _move_wallet(self, asset: str, amount: Decimal, at_ms: int) -> None:
-        if amount:
-            state = self.state
-            state.wallets[asset] = state.wallets.get(asset, ZERO) + amount
-            if at_ms > state.wallet_moved_ms.get(asset, 0):
-                state.wallet_moved_ms[asset] = at_ms
+        state = self.state
+        state.wallets[asset] = state.wallets.get(asset, ZERO) + amount
+        if at_ms > state.wallet_touched_ms.get(asset, NEVER_MS):
+            state.wallet_touched_ms[asset] = at_ms
+
+    def _touch_wallets(self, event: Event, settlement_asset: str) -> None:
+        """Note the time of a late event as if it had come in order."""
+        if isinstance(event, Fill):
+            self._move_wallet(settlement_asset, ZERO, event.at_ms)
+            self._move_wallet(event.fee_asset or settlement_asset, ZERO, event.at_ms)
+        elif isinstance(event, FundingPayment):
+            self._move_wallet(event.asset, ZERO, event.at_ms)
 
     def _set_wallets(self, opening: Opening) -> list[Posting]:
         """Return the postings that make the wallets what an opening states, whatever was booked before it came."""

@@ -85,6 +85,8 @@ class Leg:
     funding: Tally = field(default_factory=Tally)
     trips: RoundTrips = field(default_factory=RoundTrips)
     fill_count: int = 0
+    fills_without_fee: int = 0
+    """Fills whose source did not say what the fee was; the fees are those of the others."""
     last_price: Decimal | None = None
     last_at_ms: int = 0
     latest_fill_ms: int = NEVER_MS
@@ -116,7 +118,8 @@ class Leg:
         if fee:
             fee_usd = self.fees.add(fee_asset, fee, ONE if fee_asset in usd_assets else fee_rate)
             result = None if result is None or fee_usd is None else result - fee_usd
-        else:
+        elif fee is None:
+            self.fills_without_fee += 1
             fee = ZERO
         if quantity and (not before or before.is_signed() is quantity.is_signed()):
             self.trips.earn(result)
@@ -148,8 +151,8 @@ class Leg:
         """Return a leg that changes on its own."""
         return Leg(
             self.quantity, self.cost, self.realized, self.rounding, self.realized_usd, self.realized_unvalued,
-            self.fees.copy(), self.funding.copy(), self.trips.copy(), self.fill_count, self.last_price,
-            self.last_at_ms, self.latest_fill_ms, self.last_funding,
+            self.fees.copy(), self.funding.copy(), self.trips.copy(), self.fill_count,
+            self.fills_without_fee, self.last_price, self.last_at_ms, self.latest_fill_ms, self.last_funding,
         )  # fmt: skip
 
     def _realize(self, amount: Decimal, rate: Decimal | None) -> Decimal | None:

@@ -55,6 +55,7 @@ class PositionValue:
     funding: Decimal | None
     value_usd: Decimal | None
     fill_count: int
+    fills_without_fee: int
     last_update_ms: int
 
 
@@ -236,7 +237,7 @@ class Valuation:
                 asset,
                 amount if known else None,
                 _times(amount, self.rate(asset)) if known else None,
-                state.wallet_moved_ms.get(asset),
+                state.wallet_touched_ms.get(asset),
             )
             for asset, amount in state.wallets.items()
         }
@@ -319,6 +320,7 @@ class Valuation:
             funding=self._tally(leg.funding),
             value_usd=_times(value, rate),
             fill_count=leg.fill_count,
+            fills_without_fee=leg.fills_without_fee,
             last_update_ms=leg.last_at_ms,
         )
         (self.unpriced_positions.add if value is None else self.unpriced_positions.discard)(key)

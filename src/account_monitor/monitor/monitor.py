@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -15,7 +16,7 @@ from account_monitor.ledger.events import Adjustment, Event, Fill, FundingPaymen
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.inbox import Inbox
-from account_monitor.monitor.ports import Clock, Delivery, Journal, Recorded, StreamPosition
+from account_monitor.monitor.ports import CONFLICTING_FILL, Clock, Delivery, Journal, Recorded, StreamPosition
 from account_monitor.monitor.schedule import Every, Monotonic
 from account_monitor.monitor.views import Change, View, ViewBuilder
 
@@ -258,14 +259,14 @@ class Monitor:
             observer(view, change)
 
     def _say_parked(self, recorded: Recorded) -> None:
-        first = recorded.conflicts[0].delivery if recorded.conflicts else recorded.parked[0]
-        log.warning(
-            "messages_parked",
-            account=self.name,
-            conflicting=len(recorded.conflicts),
-            malformed=len(recorded.parked),
-            first_reason=first.reason,
-        )
+        counts = Counter(delivery.rejection or "" for delivery in recorded.parked)
+        counts[CONFLICTING_FILL] += len(recorded.conflicts)
+        if recorded.conflicts:
+            conflict = recorded.conflicts[0]
+            reason = f"{conflict.recorded.event_id} is recorded with another {', '.join(conflict.fields)}"
+        else:
+            reason = recorded.parked[0].reason
+        log.warning("messages_parked", account=self.name, counts=dict(+counts), first_reason=reason)
 
 
 def _moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:

@@ -54,6 +54,7 @@ class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
     liquidation_price: str | None
     settlement_asset: str
     fill_count: int
+    fills_without_fee: int
     last_update: str | None
 
 
@@ -162,6 +163,7 @@ def position_report(position: PositionValue) -> PositionReport:
         liquidation_price=None,
         settlement_asset=position.settlement_asset,
         fill_count=position.fill_count,
+        fills_without_fee=position.fills_without_fee,
         last_update=_time(position.last_update_ms),
     )
 

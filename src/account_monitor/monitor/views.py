@@ -51,16 +51,13 @@ class ViewBuilder:
         self._epoch = epoch
         self._account = account
         self._valuation = valuation
-        legs = account.state.timelines.values()
-        self._as_of_ms = max((timeline.leg.last_at_ms for timeline in legs), default=0)
+        self._as_of_ms = account.state.latest_ms
         self.view = self._build(dict(valuation.positions))
 
     def after_events(self, recorded: Recorded, append_seconds: float, keys: set[str], assets: set[str]) -> Change:
         """Build the view after a commit that moved these positions and wallets."""
         priced = self._valuation.refresh(keys)
-        for entry in recorded.entries:
-            if entry.event.at_ms > self._as_of_ms:
-                self._as_of_ms = entry.event.at_ms
+        self._as_of_ms = max(self._as_of_ms, self._account.state.latest_ms)
         self._publish(priced)
         fills = [entry for entry in recorded.entries if type(entry.event) is Fill]
         return Change(fills, tuple(sorted(priced)), tuple(sorted(assets)), recorded, append_seconds)

@@ -40,7 +40,7 @@ def park(connection: apsw.Connection, refusals: Sequence[Refusal], now_ms: int) 
 
     What came before from the same place of its source is not kept twice, and a retry that fails again stays one letter.
     """
-    fresh = [_row(refused, now_ms) for refused in refusals if not _is_parked_again(connection, refused)]
+    fresh = [_row(refused, now_ms) for refused in refusals if not _is_parked_again(connection, refused, now_ms)]
     insert_rows(connection, SQL["park"], fresh)
     connection.execute(SQL["drop_oldest_dead_letters"], (KEPT,))
 
@@ -51,10 +51,10 @@ def mark_retried(connection: apsw.Connection, letters: Sequence[int], now_ms: in
         connection.execute(SQL["mark_retried"], (now_ms, letter))
 
 
-def _is_parked_again(connection: apsw.Connection, refused: Refusal) -> bool:
+def _is_parked_again(connection: apsw.Connection, refused: Refusal, now_ms: int) -> bool:
     if refused.delivery.retry_of is None:
         return False
-    why = (_bounded(refused.rejection), _bounded(refused.reason), refused.delivery.retry_of)
+    why = (_bounded(refused.rejection), _bounded(refused.reason), now_ms, refused.delivery.retry_of)
     connection.execute(SQL["park_again"], why)
     return connection.changes() > 0
 
