@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
+import importlib.util
 import time
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
@@ -17,7 +17,7 @@ from account_monitor.api.metrics import Sample
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
 from account_monitor.config import AccountSettings, OpeningSettings, Settings, changed_accounts, split_position_key
-from account_monitor.errors import ConfigurationError, JournalError
+from account_monitor.errors import ConfigurationError, JournalError, StartAborted
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.logs import configure_logging
@@ -35,6 +35,7 @@ STOP_SECONDS = 4.0
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
 
 WATCH_SECONDS = 0.25
+CANCEL_ATTEMPTS = 3
 
 log = structlog.get_logger()
 
@@ -59,8 +60,11 @@ class App:
         self.opened = asyncio.Event()
         """Set once every account has a view."""
         self._reload = reload
+        self._starting: Monitor | None = None
         self._feed: NatsFeed | None = None
         self._gap_count = 0
+        self._heard_at_end: dict[str, int] | None = None
+        """By account, how much had been heard when the end of the streams was first reached."""
         self._monitors: dict[str, Monitor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -72,6 +76,7 @@ class App:
         """Serve until `stop`. Raises: ConfigurationError or JournalError at start; whatever broke a part later."""
         self.desk.configure([account.name for account in self.settings.accounts])
         await self.doors.start()
+        self.spawn("doors", self.doors.watch())
         log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()
@@ -82,6 +87,8 @@ class App:
             self.desk.wait_for("start", None)
             log.info("service_started", accounts=self.desk.accounts, version=__version__)
             await self._stopping.wait()
+        except StartAborted as reason:
+            log.info("start_aborted", reason=str(reason))
         finally:
             await self._close()
         if self._failure is not None:
@@ -90,25 +97,34 @@ class App:
     def stop(self) -> None:
         """End `run`: what was heard is recorded first."""
         self._stopping.set()
+        if self._starting is not None:
+            self._starting.stop()
 
     async def reload(self) -> None:
         """Read the configuration again and take over accounts and log level; an error keeps what was, and is logged."""
         if self._reload is None:
             return
+        opened: list[Monitor] = []
         try:
             settings = await asyncio.to_thread(self._reload)
+            if not settings.accounts:
+                raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
             self._check_openings(settings)
-            for account in settings.accounts:
-                if account.name in changes.added:
-                    await self._open_account(account)
-        except (ConfigurationError, JournalError) as error:
+            added = [account for account in settings.accounts if account.name in changes.added]
+            for account in added:
+                opened.append(await self._open_account(account))  # noqa: PERF401  # one fails: the others are known
+        except (ConfigurationError, JournalError, StartAborted, OSError) as error:
             log.error("reload_refused", reason=str(error))
+            for monitor in opened:
+                await self._close_monitor(monitor.name)
             return
+        for monitor in opened:
+            self._show_account(monitor)
         for name in changes.removed:
             await self._close_account(name)
         needs_restart = _needs_restart(self.settings, settings)
-        self.settings = settings
+        self.settings = self.settings._replace(accounts=settings.accounts, logging=settings.logging)
         self.desk.configure([account.name for account in settings.accounts])
         configure_logging(settings.logging)
         await self._tell_feed()
@@ -119,12 +135,16 @@ class App:
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
         for account in self.settings.accounts:
-            await self._open_account(account)
+            self._show_account(await self._open_account(account))
+            if self._stopping.is_set():
+                raise StartAborted("stopped before all accounts were open")
         self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
 
-    async def _open_account(self, account: AccountSettings) -> None:
-        monitor = await self._open_monitor(account.name, Inbox(), opening_of(account.opening))
-        self.inboxes.add(account.name, monitor.inbox)
+    async def _open_account(self, account: AccountSettings) -> Monitor:
+        return await self._open_monitor(account.name, Inbox(), opening_of(account.opening))
+
+    def _show_account(self, monitor: Monitor) -> None:
+        self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
 
     async def _open_monitor(self, name: str, inbox: Inbox, opening: Opening | None) -> Monitor:
@@ -145,11 +165,14 @@ class App:
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
         )
+        self._starting = monitor
         try:
             await monitor.start()
         except BaseException:
             await journal.close()
             raise
+        finally:
+            self._starting = None
         self._monitors[name] = monitor
         self.spawn(f"account:{name}", monitor.run())
         return monitor
@@ -181,6 +204,10 @@ class App:
         if nats.urls is None:
             self.desk.health.report("nats", Status.HEALTHY, "switched off")
             return
+        if nats.credentials_file is not None and importlib.util.find_spec("nkeys") is None:
+            raise ConfigurationError(
+                "pubsub.nats.credentials_file: needs the package nkeys; install account-monitor[credentials]"
+            )
         self.desk.wait_for("nats", f"waiting for NATS at {', '.join(nats.urls)}")
         feeds, notifiers = [
             await asyncio.to_thread(importlib.import_module, f"account_monitor.{room}.nats")
@@ -220,8 +247,9 @@ class App:
 
     def mark(self, symbol: str, price: Decimal, at_ms: int) -> None:
         """Hand a price to every account: NATS prices are for all that have no exchange of their own."""
-        for monitor in self._monitors.values():
-            monitor.mark(MarkPrice(symbol, price, at_ms))
+        for name, monitor in self._monitors.items():
+            if name != UNROUTED:
+                monitor.mark(MarkPrice(symbol, price, at_ms))
 
     # -- watching ----------------------------------------------------------------------------------------------------
 
@@ -229,9 +257,9 @@ class App:
         """Keep the health checks true."""
         while True:
             for name, monitor in self._monitors.items():
-                failed = monitor.failure is not None
-                status = Status.UNHEALTHY if failed else Status.HEALTHY
-                self.desk.health.report(f"journal:{name}", status, monitor.failure or "recording")
+                failure = monitor.failure or monitor.journal.failure
+                status = Status.HEALTHY if failure is None else Status.UNHEALTHY
+                self.desk.health.report(f"journal:{name}", status, failure or "recording")
             if self._feed is not None:
                 self._watch_feed(self._feed)
             await asyncio.sleep(WATCH_SECONDS)
@@ -243,7 +271,12 @@ class App:
             self.desk.health.report("nats", Status.HEALTHY, f"connected; {modes}")
         else:
             self.desk.health.report("nats", Status.DEGRADED, f"not connected: {status.last_error or 'connecting'}")
-        if status.has_reached_end and all(monitor.is_idle for monitor in self._monitors.values()):
+        if not status.has_reached_end:
+            return
+        if self._heard_at_end is None:
+            self._heard_at_end = {name: monitor.inbox.put_count for name, monitor in self._monitors.items()}
+        monitors = self._monitors
+        if all(name not in monitors or monitors[name].taken_count >= n for name, n in self._heard_at_end.items()):
             self.desk.wait_for("nats", None)
 
     def _note_gap(self, gap: StreamGap) -> None:
@@ -283,9 +316,10 @@ class App:
         started = time.monotonic()
         for name in [name for name in self._tasks if not name.startswith("account:")]:
             task = self._tasks.pop(name)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):  # `_ended` has said what it died of
-                await task
+            for _ in range(CANCEL_ATTEMPTS):  # a library may swallow a cancellation
+                task.cancel()
+                if (await asyncio.wait([task], timeout=0.5))[0]:
+                    break
         await asyncio.gather(*(self._close_monitor(name) for name in list(self._monitors)))
         await self.doors.stop()
         log.info("service_stopped", seconds=round(time.monotonic() - started, 3))

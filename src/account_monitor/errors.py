@@ -8,6 +8,7 @@ AccountMonitorError
 │   ├── JournalTooNew         written by a younger version of this program
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
+├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
@@ -52,6 +53,10 @@ class JournalCorrupt(JournalError):
 
 class RecordingStopped(JournalError):
     """A write or flush failed. After that nothing may be trusted to this handle: restart and verify."""
+
+
+class StartAborted(AccountMonitorError):
+    """The process was asked to stop before it had started."""
 
 
 class FeedUnavailable(AccountMonitorError):

@@ -45,7 +45,7 @@ async def test_a_conflict_names_each_field_with_both_values(journal: Journal) ->
     [letter] = journal.reader.dead_letters()
     assert letter.rejection == CONFLICTING_FILL
     assert letter.reason == (
-        "fill:BTCUSDT:1 contradicts the recorded fill: "
+        "fill:BTCUSDT:1 is recorded with other content: "
         "side: recorded BUY, got SELL; price: recorded 100, got 100.5; maker: recorded False, got True"
     )
 

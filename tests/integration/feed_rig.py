@@ -101,8 +101,7 @@ class Rig:
             inboxes=self.inboxes,
             prices=self.prices,
             recorded=self.positions(),
-            reconnect_wait_seconds=0.05,
-            **({"look_seconds": 0.1} | settings),
+            **({"look_seconds": 0.1, "reconnect_wait_seconds": 0.05} | settings),
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from account_monitor.monitor.inbox import CAPACITY
 from account_monitor.monitor.ports import MALFORMED_EVENT
 from tests.integration.feed_rig import Rig, fill_json, until
-from tests.integration.nats_server import NatsServer, add_stream, nats_server_path, publish, stored
+from tests.integration.nats_server import NatsServer, add_stream, free_port, nats_server_path, publish, stored
 
 pytestmark = [
     pytest.mark.integration,
@@ -86,6 +86,14 @@ async def test_a_server_that_is_not_there_at_start_is_waited_for(tmp_path: Path)
             await publish(client, [fill_json(1)])
             await rig.has([1])
             await client.close()
+
+
+async def test_it_ends_at_any_moment_of_vain_attempts_to_connect() -> None:
+    nowhere = f"nats://127.0.0.1:{free_port()}"
+    for moments in range(200):
+        async with asyncio.timeout(10), Rig(nowhere, reconnect_wait_seconds=0.0):
+            for _ in range(moments):
+                await asyncio.sleep(0)
 
 
 async def test_a_stream_that_is_deleted_and_made_anew_while_running_is_reported_and_read_from_its_start(

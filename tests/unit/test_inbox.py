@@ -104,3 +104,29 @@ def test_a_message_without_an_account_means_the_only_one(accounts: tuple[str, ..
 
     assert inboxes.only_account == only
     assert [name for name, _ in inboxes.all()] == [*accounts, UNROUTED]
+
+
+def test_a_removed_account_records_no_progress_for_what_it_did_not_get() -> None:
+    inboxes = Inboxes()
+    inbox = Inbox()
+    inboxes.add("main", inbox)
+    inbox.put(delivery(1))
+    inbox.see(StreamPosition("FILLS", "now", 1))
+
+    inboxes.remove("main")
+    inbox.put(delivery(2))
+    inbox.see(StreamPosition("FILLS", "now", 2))
+
+    taken, seen = inbox.take(10)
+    assert [d.sequence for d in taken] == [1]
+    assert seen == [StreamPosition("FILLS", "now", 1)]
+
+
+def test_large_payloads_fill_an_inbox_as_well_as_many_do() -> None:
+    inbox = Inbox()
+    for sequence in range(33):
+        inbox.put(delivery(sequence)._replace(payload=bytes(1024 * 1024)))
+
+    assert inbox.is_full
+    inbox.take(10)
+    assert not inbox.is_full

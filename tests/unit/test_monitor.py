@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from account_monitor.errors import ConfigurationError
+from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.ledger.events import Anchor, Fill, MarkPrice, Marks, Opening
 from account_monitor.monitor.inbox import Inbox
@@ -322,3 +322,89 @@ async def test_stopping_drains_the_inbox_first(tmp_path: Path) -> None:
         await monitor.run()
 
         assert monitor.view.seq == 2_500
+
+
+async def test_a_copy_that_states_what_the_record_lacks_is_parked_and_not_dropped(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for event in (fill("1"), fill("1", fee=D("0.5")), fill("1")):
+            monitor.inbox.put(heard(event))
+        await monitor.step()
+
+        (letter,) = dead_letters(tmp_path)
+        assert "fee: recorded None, got 0.5" in letter.reason
+        assert monitor.view.positions["BTCUSDT"].fills_without_fee == 1
+
+
+async def test_money_in_another_asset_is_valued_when_its_price_comes_and_after_a_restart(tmp_path: Path) -> None:
+    opening = Opening("config", 0, (("USDT", D(1000)), ("BNB", D(10))))
+    clock = Clock()
+    async with opened(tmp_path, clock, opening) as monitor:
+        assert (monitor.view.pnl.equity, monitor.view.unpriced) == (None, ("BNB",))
+        monitor.mark(MarkPrice("BNBUSDT", D(600), clock.ms))
+        for _ in range(2):
+            await monitor.step()
+            clock.ms += 1000
+        assert monitor.view.pnl.equity == D(7000)
+        before = monitor.view
+
+    async with opened(tmp_path, clock, opening) as monitor:
+        assert monitor.view == before
+
+
+async def test_an_older_price_does_not_replace_a_younger_one_of_the_same_moment(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.inbox.put(heard(fill("1")))
+        await monitor.step()
+        monitor.mark(MarkPrice("BTCUSDT", D(120), clock.ms))
+        monitor.mark(MarkPrice("BTCUSDT", D(110), clock.ms - 1))
+        clock.ms += 1000
+        await monitor.step()
+
+        assert monitor.view.positions["BTCUSDT"].price is not None
+        assert monitor.view.positions["BTCUSDT"].price.price == D(120)
+
+
+async def test_an_old_fill_does_not_get_todays_rate(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.mark(MarkPrice("BNBUSDT", D(600), clock.ms))
+        await monitor.step()
+        old = fill("1", fee=D("0.01"), fee_asset="BNB")._replace(at_ms=clock.ms - 86_400_000)
+        monitor.inbox.put(heard(old))
+        await monitor.step()
+
+        (entry,) = (e for e in monitor.journal.entries() if isinstance(e.event, Fill))
+        assert isinstance(entry.event, Fill)
+        assert entry.event.fee_rate is None
+
+
+async def test_a_very_late_fill_is_restated_in_a_thread_to_the_same_numbers(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(2, 1_000):
+            monitor.inbox.put(heard(fill(str(number), "SELL" if number % 2 else "BUY", price=str(100 + number))))
+        await monitor.step()
+        monitor.inbox.put(heard(fill("1", "BUY", price="50")))
+        await monitor.step()
+        before = monitor.view
+
+    async with opened(tmp_path, Clock()) as monitor:
+        assert monitor.view == before
+
+
+async def test_stopping_while_the_journal_is_folded_ends_the_start(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(2_500):
+            monitor.inbox.put(heard(fill(str(number + 1))))
+        while len(monitor.inbox):
+            await monitor.step()
+
+    journal = Journal.open(tmp_path, "main", clock=Clock())
+    monitor = Monitor(
+        "main", journal, JournalCheckpoints(journal, USD_ASSETS), Inbox(), clock=Clock(),
+        monotonic=Clock().seconds, usd_assets=USD_ASSETS, opening=None, snapshot_seconds=1.0,
+    )  # fmt: skip
+    monitor.stop()
+    with pytest.raises(StartAborted):
+        await monitor.start()
+    await journal.close()

@@ -255,3 +255,12 @@ def test_late_fills_of_a_batch_are_restated_before_its_adjustment() -> None:
 
     assert ("fees", "BTCUSDT", "USDT", D("0.1")) in late.postings
     assert {book for book, *_ in adjusted.postings} == {"position", "adjustment"}
+
+
+def test_one_fill_far_ahead_does_not_make_later_ones_read_all_that_came_since() -> None:
+    """A trade id of another counter stays last for good, so everything after it is late by one."""
+    account = Recorded([fill("999999999999", "BUY", "1", "100", 0)])
+    reads = [account.apply(fill(str(number), "BUY", "1", "100", number)) for number in range(1, 3_001)]
+
+    assert max(reads[:500]) <= 200
+    assert max(reads[-500:]) <= 200

@@ -201,7 +201,7 @@ def test_totals_are_the_sum_over_positions_after_any_refresh(seed: int) -> None:
 
     valuation.mark(MarkPrice("BTCUSDT", D(100), 1000))
     fresh = Valuation(account)
-    for mark in valuation.marks_of(valuation.positions):
+    for mark in valuation.marks_in_use():
         fresh.mark(mark)
     assert valuation.positions == fresh.positions
     assert (valuation.pnl(), valuation.exposure()) == (fresh.pnl(), fresh.exposure())

@@ -44,6 +44,7 @@ TERMS = {
     "liquidation_price": _decimal("Price at which the venue would liquidate."),
     "settlement_asset": Term("Asset of entry price, realized and unrealized P&L."),
     "fill_count": Term("Fills that made the position."),
+    "fills_without_fee": Term("Fills whose source did not say what the fee was; the fees are those of the others."),
     "PositionReport.realized_pnl": _decimal("In the settlement asset, before fees and funding."),
     "PositionReport.unrealized_pnl": _decimal("In the settlement asset, at the current price."),
     # results
@@ -83,7 +84,7 @@ TERMS = {
     "daily_loss": _decimal("Loss since the day started."),
     "liquidations": Term("Liquidation prices by position key."),
     # fills
-    "fills": Term("Fills in venue order."),
+    "fills": Term("Fills by their time at the venue, then by trade id."),
     "next": Term("Cursor of the next page; null at the end."),
     "id": Term("Trade id of the venue."),
     "side": Term("BUY or SELL."),

@@ -106,6 +106,15 @@ class Doors:
         """Return when everything is answered, not only health."""
         await asyncio.shield(self._completion)
 
+    async def watch(self) -> None:
+        """Raise what a part of the doors died of; for ever otherwise."""
+        running = [task for task in self._tasks if task is not self._completion]
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        await asyncio.Event().wait()  # they end in good order only when the process does
+
     async def _serve(self, application: Application, sockets: list[socket.socket]) -> None:
         server = _Server(_settings(application))
         self._servers.append(server)

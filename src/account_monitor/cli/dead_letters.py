@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import deque
 from pathlib import Path
 
@@ -91,6 +92,7 @@ async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> 
             list(settings.urls),
             connect_timeout=CONNECT_SECONDS,
             allow_reconnect=False,
+            tls=None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file)),
             user_credentials=None if settings.credentials_file is None else str(settings.credentials_file),
         )
     except (OSError, TimeoutError, nats.errors.Error) as error:
@@ -99,6 +101,8 @@ async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> 
     try:
         try:
             ack = await connection.jetstream().publish(letter.subject, letter.payload, headers=headers)
+        except (TimeoutError, nats.errors.TimeoutError) as error:
+            raise CommandFailed(f"{letter.subject}: no answer; it may have been published, or not") from error
         except NoStreamResponseError:
             await connection.publish(letter.subject, letter.payload, headers=headers)
             await connection.flush()

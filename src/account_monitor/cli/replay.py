@@ -66,7 +66,7 @@ def _folded(
     last_ms = 0
     for entry in reader.entries(until=until_seq):
         if until_ms is not None and entry.recorded_at_ms > until_ms:
-            break
+            continue  # not the end: the clock of the machine may have been put back
         last_ms = entry.recorded_at_ms
         batch.append((entry.seq, entry.event))
         if len(batch) >= _BATCH:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
-from account_monitor.config import Settings, check_settings
+from account_monitor.config import Settings, check_settings, load_settings
 from account_monitor.errors import ConfigurationError
 from account_monitor.logs import configure_logging
 
-RELOAD_POLL_SECONDS = 2.0
+if TYPE_CHECKING:
+    from account_monitor.app import App
+
+RELOAD_POLL_SECONDS = 1.0
 
 
 @click.command()
 @config_option
 def run(config_file: Path | None) -> None:
     """Run the service until SIGTERM or Ctrl-C; SIGHUP or a changed file reloads the accounts."""
+    config_file = config_file or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     settings = settings_from(config_file)
     _require_accounts(settings, config_file)
     configure_logging(settings.logging)
@@ -33,13 +37,13 @@ async def serve(settings: Settings, config_file: Path | None) -> None:
     """Run the service under signals and a watched file."""
     from account_monitor.app import App  # imports the doors
 
-    app = App(settings, reload=lambda: settings_from(config_file))
+    app = App(settings, reload=lambda: load_settings(config_file, os.environ))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.stop)
     reloading = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, reloading.set)
-    app.spawn("config", _reload_on_change(app.reload, config_file or DEFAULT_CONFIG, reloading))
+    app.spawn("config", _reload_on_change(app, config_file, reloading))
     await app.run()
 
 
@@ -51,22 +55,27 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-async def _reload_on_change(reload: Callable[[], Awaitable[None]], file: Path, asked: asyncio.Event) -> None:
-    known = _stamp(file)
+async def _reload_on_change(app: App, file: Path | None, asked: asyncio.Event) -> None:
+    """Reload when asked, or once a changed file has stopped changing."""
+    await app.opened.wait()
+    known = latest = _stamp(file)
     while True:
         try:
             async with asyncio.timeout(RELOAD_POLL_SECONDS):
                 await asked.wait()
         except TimeoutError:
-            if (stamp := _stamp(file)) == known:
+            before, latest = latest, _stamp(file)
+            if latest is None or latest == known or latest != before:
                 continue
-            known = stamp
         asked.clear()
-        await reload()
+        known = latest = _stamp(file)
+        await app.reload()
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def _stamp(file: Path | None) -> tuple[int, int] | None:
     """Identify the content of a file without reading it; None while it is away, as during an atomic replacement."""
+    if file is None:
+        return None
     try:
         status = file.stat()
     except OSError:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from account_monitor.errors import FeedUnavailable
 from account_monitor.feeds.connection import NATS_ERRORS, Connection, Received
 
 CAPACITY = 50_000
@@ -45,7 +46,10 @@ class CoreListener:
 
     async def run(self) -> None:
         """Listen until cancelled; what was heard until then is still handed over."""
-        subscription = await self._connection.listen(self.pattern, self._receive)
+        try:
+            subscription = await self._connection.listen(self.pattern, self._receive)
+        except NATS_ERRORS as error:  # the connection has just gone; the session is told by the connection itself
+            raise FeedUnavailable(f"{self.pattern}: {type(error).__name__} {error}") from error
         try:
             await self._confirm()
             while True:

@@ -23,7 +23,7 @@ from account_monitor.ledger.events import (
 from account_monitor.ledger.instruments import Instrument, linear_instrument
 from account_monitor.ledger.money import ONE, ZERO
 from account_monitor.ledger.position import NEVER_MS, Leg, Movement, Tally
-from account_monitor.ledger.timeline import Floor, Journaled, Timeline
+from account_monitor.ledger.timeline import Ahead, Checkpoint, Floor, Journaled, Timeline
 
 USD_ASSETS = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "USD"})
 """Assets that count as one dollar, unless configured otherwise."""
@@ -78,7 +78,7 @@ class AccountState:
     wallets_known: bool = False
     """Whether somebody said what the wallets held at first; if not, `wallets` holds changes since then."""
     latest_ms: int = 0
-    """The venue time of the youngest event, contained ones included."""
+    """The venue time of the youngest event or price, contained ones included."""
     wallet_touched_ms: dict[str, int] = field(default_factory=dict)
     """By asset, the venue time of the youngest event that settles, pays or states in it."""
     funding: Tally = field(default_factory=Tally)
@@ -163,8 +163,9 @@ class Account:
                 entry = Entry(seq, event, "restated", ())
             entries.append(entry)
             self.state.seq = seq
-            if event.at_ms > self.state.latest_ms:
-                self.state.latest_ms = event.at_ms
+            at_ms = max(mark.at_ms for mark in event.prices) if type(event) is Marks and event.prices else event.at_ms
+            if at_ms > self.state.latest_ms:
+                self.state.latest_ms = at_ms
         return Batch(entries, late)
 
     def restatement_size(self, batch: Batch) -> int:
@@ -183,7 +184,7 @@ class Account:
             before = timeline.leg.copy()
             last = entries[indexes[-1]]
             base = timeline.rewind(entries[index].event for index in indexes)  # type: ignore[misc]  # leg events
-            known = self._history.history(key, after=base.seq, until=last.seq)
+            known = self._known(key, base, last.seq)
             timeline.replay(known, base, last.seq, self._usd_assets)
             postings = restatement(key, timeline.instrument.settlement_asset, before, timeline.leg)
             self._move_wallets(postings, NEVER_MS)
@@ -203,7 +204,7 @@ class Account:
         asset = timeline.instrument.settlement_asset
         moved = leg.book(event, timeline.instrument, self._usd_assets)
         if leg.fill_count >= timeline.next_checkpoint:
-            timeline.checkpoint(seq, seq)
+            timeline.checkpoint(seq, seq, Ahead())
         _, realized, _, fee, fee_asset = moved
         if fee_asset == asset:
             self._move_wallet(asset, realized - fee, event.at_ms)
@@ -233,10 +234,16 @@ class Account:
             timeline = self._timeline(anchor.key, anchor.symbol)
             before = timeline.leg.copy()
             base = timeline.rewind([anchor])
-            known = list(self._history.history(anchor.key, after=base.seq, until=seq))
+            known = self._known(anchor.key, base, seq)
             timeline.drop_anchor(anchor, base, known, seq, self._usd_assets)
             postings += restatement(anchor.key, timeline.instrument.settlement_asset, before, timeline.leg, book)
         return postings
+
+    def _known(self, key: str, base: Checkpoint, until: int) -> list[Journaled]:
+        """Return what comes after a checkpoint, of all that was journaled up to `until`."""
+        if base.ahead is None:
+            return list(self._history.history(key, after=base.seq, until=until))
+        return [*base.ahead.fills, *base.ahead.payments, *self._history.history(key, after=base.until, until=until)]
 
     def _flat_at(self, opening: Opening) -> list[Anchor]:
         """Return what an opening says of the positions that it does not name: they were flat."""

@@ -59,6 +59,11 @@ class Fill(NamedTuple):
         """Contracts, positive when bought."""
         return self.quantity if self.side == "BUY" else -self.quantity
 
+    def lacks(self, other: Fill) -> tuple[str, ...]:
+        """Return the names of the amounts that the other states and this one does not."""
+        amounts = ("fee", "realized_pnl")
+        return tuple(name for name in amounts if getattr(self, name) is None and getattr(other, name) is not None)
+
     def contradicts(self, other: Fill) -> tuple[str, ...]:
         """Return the names of the fields in which both state something and the statements differ."""
         return tuple(

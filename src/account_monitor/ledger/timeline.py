@@ -18,6 +18,10 @@ from account_monitor.ledger.position import NEVER_MS, Leg
 CHECKPOINT_EVERY = 64
 """Fills between checkpoints: a copy costs about as much as folding two fills, so one in 64 is lost in the noise."""
 
+AHEAD = 64
+"""Events after its place that a checkpoint keeps. One fill far ahead of its time makes every later one late: without
+this, each would read again all that came since."""
+
 VenueOrder: TypeAlias = int | tuple[int, int, str]
 """The trade id as a number; or (time, length of id, id) for a position whose ids are not all numbers."""
 
@@ -52,6 +56,13 @@ class Floor(NamedTuple):
         )
 
 
+class Ahead(NamedTuple):
+    """A few journaled events, each kind by itself, so that they can be written down."""
+
+    fills: tuple[tuple[int, Fill], ...] = ()
+    payments: tuple[tuple[int, FundingPayment], ...] = ()
+
+
 class Checkpoint(NamedTuple):
     """The leg as it was after a place in venue order."""
 
@@ -62,6 +73,8 @@ class Checkpoint(NamedTuple):
     until: int
     """Every event up to its place that was journaled up to this is in it."""
     leg: Leg
+    ahead: Ahead | None = None
+    """The events after its place that were journaled up to `until`; None where they are too many to keep."""
 
 
 @dataclass(slots=True)
@@ -76,7 +89,7 @@ class Timeline:
     last: Fill | None = None
     """The last fill in venue order; None before the first after the floor."""
     floor: Floor | None = None
-    checkpoints: list[Checkpoint] = field(default_factory=lambda: [Checkpoint(None, 0, 0, Leg())])
+    checkpoints: list[Checkpoint] = field(default_factory=lambda: [Checkpoint(None, 0, 0, Leg(), Ahead())])
     next_checkpoint: int = CHECKPOINT_EVERY
     """The fill count at which the next one is due."""
 
@@ -105,9 +118,9 @@ class Timeline:
         """Whether the payment comes after everything applied so far; a fill of the same millisecond comes first."""
         return payment.at_ms >= self.leg.latest_fill_ms and (payment.at_ms, payment.id) > self.leg.last_funding
 
-    def checkpoint(self, seq: int, until: int) -> None:
+    def checkpoint(self, seq: int, until: int, ahead: Ahead | None) -> None:
         """Remember the leg, and forget checkpoints that stand too close together for their age."""
-        self.checkpoints.append(Checkpoint(self.last, seq, until, self.leg.copy()))
+        self.checkpoints.append(Checkpoint(self.last, seq, until, self.leg.copy(), ahead))
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
         self.checkpoints = _thinned(self.checkpoints)
 
@@ -150,7 +163,7 @@ class Timeline:
             self.leg.book(event, self.instrument, usd_assets)
             self.last = event
             if self.leg.fill_count >= self.next_checkpoint:
-                self.checkpoint(first_after[index] - 1, until)
+                self.checkpoint(first_after[index] - 1, until, _kept(ordered[index : index + AHEAD + 1]))
 
     def drop_anchor(
         self, anchor: Anchor, base: Checkpoint, events: Sequence[Journaled], until: int, usd_assets: frozenset[str]
@@ -162,7 +175,8 @@ class Timeline:
         self.leg.anchor(anchor.quantity, anchor.cost)
         floor = (self.floor or Floor()).extended_by(anchor)
         self.floor = None if floor == Floor() else floor
-        start = Checkpoint(None, min((seq for seq, _ in after), default=until + 1) - 1, until, self.leg.copy())
+        seq = min((seq for seq, _ in after), default=until + 1) - 1
+        start = Checkpoint(None, seq, until, self.leg.copy(), _kept(after))
         self.checkpoints = [start]
         self.last = None
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
@@ -212,6 +226,15 @@ class Timeline:
                 ordered.append(waiting.pop())
             ordered.append(journaled)
         return [*ordered, *reversed(waiting)]
+
+
+def _kept(ahead: Sequence[Journaled]) -> Ahead | None:
+    if len(ahead) > AHEAD:
+        return None
+    return Ahead(
+        tuple((seq, event) for seq, event in ahead if isinstance(event, Fill)),
+        tuple((seq, event) for seq, event in ahead if isinstance(event, FundingPayment)),
+    )
 
 
 def _is_before(event: LegEvent, anchor: Anchor) -> bool:

@@ -22,6 +22,16 @@ PriceSource: TypeAlias = Literal["mark", "last_fill"]
 PositionState: TypeAlias = Literal["LONG", "SHORT", "FLAT"]
 
 
+DOLLARS = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
+"""The quotes in which an asset's price is its rate, the usual ones first."""
+
+NEAR_MS = 600_000
+"""How far in time a price may be from an event to be the price of its own time."""
+
+MAX_MARKS = 20_000
+"""Symbols whose marks are kept: publishers choose them, so there has to be an end."""
+
+
 class Price(NamedTuple):
     """A price of now, where it comes from, and the venue time at which it was one."""
 
@@ -192,6 +202,8 @@ class Valuation:
     def mark(self, mark: MarkPrice) -> list[str]:
         """Take a mark price; return the positions that it prices. A price older than the known one is ignored."""
         known = self._marks.get(mark.symbol)
+        if known is None and len(self._marks) >= MAX_MARKS:
+            return []
         if known is not None and mark.at_ms < known.at_ms:
             return []
         self._marks[mark.symbol] = mark
@@ -202,10 +214,27 @@ class Valuation:
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
-    def marks_of(self, keys: Iterable[str]) -> list[MarkPrice]:
-        """Return the mark prices of the positions' symbols, where there are any."""
-        symbols = {key.partition(":")[0] for key in keys}
+    def marks_in_use(self) -> list[MarkPrice]:
+        """Return the marks that the account's worth depends on: of open positions, and of money in other assets."""
+        symbols = {position.symbol for position in self.positions.values() if position.quantity}
+        symbols.update(asset + dollar for asset in self._other_money() for dollar in DOLLARS)
         return [self._marks[symbol] for symbol in sorted(symbols) if symbol in self._marks]
+
+    def prices_money(self, symbol: str) -> bool:
+        """Whether a price of this symbol is the rate of an asset that the account has money in."""
+        return self._account.instrument(symbol).base_asset in self._other_money()
+
+    def _other_money(self) -> set[str]:
+        totals, state = self._totals, self._account.state
+        return {
+            asset
+            for amounts in (
+                state.wallets, state.funding.unvalued, state.other.unvalued, totals.unrealized,
+                totals.unvalued_realized, totals.unvalued_fees, totals.unvalued_funding,
+            )
+            for asset in amounts
+            if asset not in self._account.usd_assets
+        }  # fmt: skip
 
     def price(self, symbol: str) -> Price | None:
         """Return the mark, else the price of the last fill, else None."""
@@ -218,13 +247,13 @@ class Valuation:
             return None
         return Price(last.last_price, "last_fill", last.latest_fill_ms)
 
-    def rate(self, asset: str) -> Decimal | None:
-        """Return USD per unit of an asset, None where nothing prices it."""
+    def rate(self, asset: str, *, at_ms: int | None = None) -> Decimal | None:
+        """Return USD per unit of an asset, None where nothing prices it; with `at_ms`, where nothing did near then."""
         if asset in self._account.usd_assets:
             return ONE
-        for dollar in ("USDT", "USDC", "FDUSD", "BUSD", "USD"):
+        for dollar in DOLLARS:
             price = self.price(asset + dollar) if dollar in self._account.usd_assets else None
-            if price is not None:
+            if price is not None and (at_ms is None or abs(price.at_ms - at_ms) <= NEAR_MS):
                 return price.price
         return None
 

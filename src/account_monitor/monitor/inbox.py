@@ -11,6 +11,10 @@ CAPACITY = 8_192
 """Deliveries that may wait: a fifth of a second of work at full speed, a few MB of memory."""
 
 
+CAPACITY_BYTES = 32 * 1024 * 1024
+"""Of their payloads: fills are small, but garbage may come a megabyte at a time."""
+
+
 class Inbox:
     """Deliveries in order of arrival, and how far each source has been seen.
 
@@ -24,7 +28,10 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self._is_shut = False
+        self._is_sealed = False
+        self._bytes = 0
+        self.put_count = 0
+        """Deliveries that were ever put."""
 
     def __len__(self) -> int:
         return len(self._deliveries)
@@ -32,21 +39,28 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """Whether feeds must stop pulling. What was already pulled may still be put."""
-        return len(self._deliveries) >= self._capacity
+        return len(self._deliveries) >= self._capacity or self._bytes >= CAPACITY_BYTES
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery. Never refuses: a feed looks at `is_full` before it asks its source for more."""
-        if self._is_shut:
+        if self._is_sealed:
             return
         self._deliveries.append(delivery)
+        self._bytes += len(delivery.payload)
+        self.put_count += 1
         self._arrived.set()
         if self.is_full:
             self._has_room.clear()
 
+    def seal(self) -> None:
+        """Take nothing more, and no notice of progress; what is there can still be taken."""
+        self._is_sealed = True
+
     def shut(self) -> None:
         """Forget everything and take nothing more: nobody records any longer, and the source keeps what it has."""
-        self._is_shut = True
+        self.seal()
         self._deliveries.clear()
+        self._bytes = 0
         self._seen.clear()
         self._has_room.set()
 
@@ -56,7 +70,7 @@ class Inbox:
 
     def see(self, position: StreamPosition) -> None:
         """Note that everything of a source up to this place was put here, or concerned others."""
-        if self._is_shut:
+        if self._is_sealed:
             return
         self._seen[position.source] = position
 
@@ -93,6 +107,7 @@ class Inbox:
                 for source, position in self._seen.items()
                 if last.get(source, 0) and last[source] < position.sequence
             ]
+        self._bytes -= sum(len(delivery.payload) for delivery in taken)
         if not self.is_full:
             self._has_room.set()
         return taken, seen
@@ -111,7 +126,7 @@ class Inboxes:
 
     def remove(self, account: str) -> None:
         """Route an account no longer; what still comes for it is unrouted from now on."""
-        del self._by_account[account]
+        self._by_account.pop(account).seal()
 
     def get(self, account: str) -> Inbox | None:
         """Return the inbox of a configured account."""

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from account_monitor.errors import ConfigurationError, RecordingStopped
+from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, Entry
 from account_monitor.ledger.events import Adjustment, Event, Fill, FundingPayment, MarkPrice, Marks, Opening
 from account_monitor.ledger.money import to_text
@@ -29,7 +29,7 @@ CHECKPOINT_EVERY = 50_000
 PRICES_EVERY_SECONDS = 0.05
 """How long changed prices may wait for a view."""
 
-RESTATE_OFF_LOOP = 5_000
+RESTATE_OFF_LOOP = 250
 """Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
 
 Observer: TypeAlias = Callable[[View, Change], None]
@@ -68,6 +68,8 @@ class Monitor:
         self.inbox = inbox
         self.observers: list[Observer] = []
         self.failure: str | None = None
+        self.taken_count = 0
+        """Deliveries of the inbox that are recorded and applied, since the start."""
         self._checkpoints = checkpoints
         self._clock = clock
         self._monotonic = monotonic
@@ -82,13 +84,15 @@ class Monitor:
         """Symbols whose fills need no rate."""
         self._recorded_positions: dict[str, StreamPosition] = {}
         self._checkpoint_seq = 0
-        self._is_recording = False
         self._stopping = False
 
     # -- start -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Fold the journal and publish the first view. Raises: ConfigurationError for a changed opening."""
+        """Fold the journal and publish the first view.
+
+        Raises: ConfigurationError for a changed opening; StartAborted when `stop` is called meanwhile.
+        """
         self._account = await asyncio.to_thread(self._fold)
         self._valuation = Valuation(self._account)
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
@@ -96,13 +100,13 @@ class Monitor:
         await self._open()
         log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything that was heard is recorded and applied."""
-        return not len(self.inbox) and not self._is_recording
-
     def check_opening(self, configured: Opening | None) -> None:
         """Raise ConfigurationError unless the configured opening is the journaled one."""
+        if configured is not None and self._account.state.opening is None and self.view.seq:
+            raise ConfigurationError(
+                f"accounts.{self.name}.opening: the journal already holds {self.view.seq} entries without an opening;"
+                " remove the key, or start the account under a new name"
+            )
         _check_opening(self.name, self._account.state.opening, configured)
 
     def _fold(self) -> Account:
@@ -113,6 +117,8 @@ class Monitor:
         for entry in self.journal.entries(after=account.state.seq):
             batch.append((entry.seq, entry.event))
             if len(batch) >= BATCH:
+                if self._stopping:
+                    raise StartAborted(f"account {self.name}: stopped while its journal was folded")
                 account.apply_all(batch)
                 batch.clear()
         account.apply_all(batch)
@@ -120,15 +126,8 @@ class Monitor:
 
     async def _open(self) -> None:
         """Journal the configured opening once; later it must stay what it was."""
-        recorded = self._account.state.opening
-        if recorded is not None or self._opening is None:
-            self.check_opening(self._opening)
-        elif self.view.seq:
-            raise ConfigurationError(
-                f"accounts.{self.name}.opening: the journal already holds {self.view.seq} entries without an opening;"
-                " remove the key, or start the account under a new name"
-            )
-        else:
+        self.check_opening(self._opening)
+        if self._opening is not None and self._account.state.opening is None:
             await self._record([Delivery("config", "", b"", self._opening)], [])
 
     @property
@@ -157,18 +156,24 @@ class Monitor:
 
     def mark(self, mark: MarkPrice) -> None:
         """Value a symbol at this price from now on."""
+        known = self._prices.get(mark.symbol)
+        if known is not None and known.at_ms > mark.at_ms:
+            return
+        if not self._prices:
+            self.inbox.wake()
         self._prices[mark.symbol] = mark
-        self.inbox.wake()
 
     async def step(self) -> None:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
         deliveries, seen = self.inbox.take(BATCH)
+        taken = len(deliveries)
         deliveries = [self._with_rates(delivery) for delivery in deliveries]
         if self._unjournaled_marks and self._snapshots.is_due():
             deliveries += self._marks()
         moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
         if deliveries or (moved and self._positions_due.is_due()):
             await self._record(deliveries, moved)
+        self.taken_count += taken
         if self._prices and self._prices_due.is_due():
             self._take_prices()
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
@@ -181,7 +186,6 @@ class Monitor:
         return PRICES_EVERY_SECONDS if self._prices else 0.25
 
     async def _record(self, deliveries: list[Delivery], positions: list[StreamPosition]) -> None:
-        self._is_recording = True
         started = self._monotonic()
         recorded = await self.journal.append(deliveries, positions)
         append_seconds = self._monotonic() - started
@@ -192,7 +196,6 @@ class Monitor:
         for delivery in deliveries:
             if delivery.acknowledge is not None:
                 delivery.acknowledge()
-        self._is_recording = False
 
     async def _apply(self, recorded: Recorded, append_seconds: float) -> None:
         batch = self._account.apply_in_order([(entry.seq, entry.event) for entry in recorded.entries])
@@ -217,14 +220,14 @@ class Monitor:
             keys.update(self._valuation.mark(mark))
         at_ms = max(mark.at_ms for mark in self._prices.values())
         self._unjournaled_marks.update(self._prices)
+        is_rate = any(self._valuation.prices_money(symbol) for symbol in self._prices)
         self._prices.clear()
-        if keys:
+        if keys or is_rate:
             self._publish(self._builder.after_prices(keys, at_ms))
 
     def _marks(self) -> list[Delivery]:
-        """Return the marks of what is held that the journal does not know yet, as one event or none."""
-        held = [key for key, position in self.view.positions.items() if position.quantity]
-        prices = tuple(mark for mark in self._valuation.marks_of(held) if mark.symbol in self._unjournaled_marks)
+        """Return the marks in use that the journal does not know yet, as one event or none."""
+        prices = tuple(mark for mark in self._valuation.marks_in_use() if mark.symbol in self._unjournaled_marks)
         self._unjournaled_marks.clear()
         return [Delivery("monitor", "", b"", Marks(self._clock(), prices))] if prices else []
 
@@ -249,7 +252,7 @@ class Monitor:
         instrument = self._account.instrument(fill.symbol)
         if asset == instrument.base_asset and instrument.settlement_asset in self._usd_assets:
             return fill.price
-        return self._valuation.rate(asset)
+        return self._valuation.rate(asset, at_ms=fill.at_ms)
 
     # -- what others hear --------------------------------------------------------------------------------------------
 
@@ -273,9 +276,9 @@ def _moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:
     """Return the positions and the wallets that entries moved."""
     keys: set[str] = set()
     assets: set[str] = set()
-    for _, event, outcome, postings in entries:
+    for _, event, _, postings in entries:
         if isinstance(event, Fill | FundingPayment):
-            if outcome != "contained" and (key := event.key) is not None:
+            if (key := event.key) is not None:
                 keys.add(key)
         elif isinstance(event, Opening | Adjustment):
             keys.update(anchor.key for anchor in event.positions)

@@ -138,7 +138,7 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, Event]) -> _Sor
 def _conflict(before: Event, event: Event, delivery: Delivery) -> Conflict | None:
     if not isinstance(before, Fill) or not isinstance(event, Fill):
         return None
-    fields = before.contradicts(event)
+    fields = before.contradicts(event) or before.lacks(event)
     return Conflict(delivery, before, fields) if fields else None
 
 
@@ -147,7 +147,7 @@ def _reason(conflict: Conflict) -> str:
     told = (
         f"{field}: recorded {_said(conflict.recorded, field)}, got {_said(fill, field)}" for field in conflict.fields
     )
-    return f"{conflict.recorded.event_id} contradicts the recorded fill: {'; '.join(told)}"
+    return f"{conflict.recorded.event_id} is recorded with other content: {'; '.join(told)}"
 
 
 def _said(fill: object, field: str) -> str:
