@@ -180,14 +180,14 @@ class App:
     async def _close_account(self, name: str) -> None:
         self.inboxes.remove(name)
         self.desk.remove(name)
-        await self._close_monitor(name)
+        await self._close_monitor(name, None)
         log.info("account_closed", account=name)
 
-    async def _close_monitor(self, name: str) -> None:
+    async def _close_monitor(self, name: str, patience_seconds: float | None = STOP_SECONDS) -> None:
         monitor = self._monitors.pop(name)
         task = self._tasks.pop(f"account:{name}")
         monitor.stop()
-        await asyncio.wait([task], timeout=STOP_SECONDS)
+        await asyncio.wait([task], timeout=patience_seconds)
         await monitor.journal.close()
         self.desk.health.forget(f"journal:{name}")
 

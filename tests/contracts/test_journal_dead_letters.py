@@ -99,9 +99,15 @@ async def test_a_retry_that_fails_again_stays_one_letter_with_the_new_reason(jou
     [letter] = journal.reader.dead_letters()
     assert (letter.reason, letter.retried_at_ms is None) == ("still no JSON", False)
 
+
+async def test_another_message_that_calls_itself_a_retry_is_kept_by_itself(journal: Journal) -> None:
+    await journal.append([delivery(fill(price="100")), garbage(b"first", sequence=5)])
+
     await journal.append([delivery(fill(price="101"), retry_of=1)])
-    [letter] = journal.reader.dead_letters()
-    assert (letter.rejection, letter.retried_at_ms is None) == (CONFLICTING_FILL, False)
+
+    first, second = journal.reader.dead_letters()
+    assert (first.payload, first.retried_at_ms) == (b"first", None)
+    assert second.rejection == CONFLICTING_FILL
 
 
 async def test_a_retry_of_a_letter_that_is_gone_is_parked_anew(journal: Journal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from account_monitor.app import App
 
 RELOAD_POLL_SECONDS = 1.0
+MAX_FILES = 65_536
 
 
 @click.command()
@@ -30,7 +32,16 @@ def run(config_file: Path | None) -> None:
     settings = settings_from(config_file)
     _require_accounts(settings, config_file)
     configure_logging(settings.logging)
+    _allow_many_files()
     run_loop(serve(settings, config_file))
+
+
+def _allow_many_files() -> None:
+    """Use as many files as the system permits: idle clients must not keep a journal from being opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(settings: Settings, config_file: Path | None) -> None:

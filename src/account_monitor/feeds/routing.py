@@ -47,10 +47,11 @@ class Router:
         source, sequence, acknowledge = place
         retry_of = None
         if message.headers and (letter := _retried_letter(message.headers)) is not None:
-            journal, retry_of = letter
-            if journal not in ("", account) and rejection is None:  # parked under another account than it is booked
-                self.put(journal, Delivery(source, subject, b"", None, retry_of=retry_of))
-                retry_of = None
+            journal, number = letter
+            if journal in ("", account):
+                retry_of = number
+            elif rejection is None:  # parked under another account than it is booked
+                self.put(journal, Delivery(source, subject, b"", None, retry_of=number))
         delivery = Delivery(
             source, subject, message.payload, event, sequence, rejection, reason, retry_of, acknowledge
         )  # fmt: skip

@@ -143,6 +143,7 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            await self._record_progress()
             await self._save_checkpoint()
         except RecordingStopped as failure:
             self.failure = str(failure)
@@ -178,6 +179,13 @@ class Monitor:
             self._take_prices()
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
             await self._save_checkpoint()
+
+    async def _record_progress(self) -> None:
+        """Record how far the sources were seen, so that nothing looks unseen after a stop in good order."""
+        deliveries, seen = self.inbox.take(BATCH)
+        moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
+        if deliveries or moved:
+            await self._record(deliveries, moved)
 
     def _patience(self) -> float:
         """Seconds until something is due without a delivery."""

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from account_monitor.monitor.desk import Desk
-from account_monitor.monitor.reports import pnl_report
+from account_monitor.monitor.reports import PnLReport, pnl_report
 from account_monitor.monitor.views import Change, View
 
 INTERVAL_SECONDS = 1.0
@@ -46,6 +46,8 @@ class PnLNotifier:
         self._ca_file = ca_file
         self._reconnect_wait_seconds = reconnect_wait_seconds
         self._changed: dict[str, View] = {}
+        self._told: dict[str, PnLReport] = {}
+        """By account, the last report without its time."""
         desk.observe(self._note)
 
     def _note(self, view: View, _change: Change) -> None:
@@ -75,10 +77,15 @@ class PnLNotifier:
         changed, self._changed = self._changed, {}
         for account in changed.keys() & set(self._desk.accounts):
             view = changed[account]
-            payload = msgspec.json.encode({"account": account, **msgspec.structs.asdict(pnl_report(view))})
+            report = pnl_report(view)
+            figures = msgspec.structs.replace(report, timestamp=None)
+            if self._told.get(account) == figures:
+                continue
+            payload = msgspec.json.encode({"account": account, **msgspec.structs.asdict(report)})
             message_id = f"pnl:{account}:{view.epoch}:{view.seq}:{self._desk.clock()}"
             try:
                 await connection.publish(self._subject, payload, headers={"Nats-Msg-Id": message_id})
+                self._told[account] = figures
             except (Error, OSError) as error:
                 log.warning("pnl_not_published", account=account, error=str(error) or type(error).__name__)
                 self._changed.setdefault(account, view)

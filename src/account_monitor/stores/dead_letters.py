@@ -54,8 +54,10 @@ def mark_retried(connection: apsw.Connection, letters: Sequence[int], now_ms: in
 def _is_parked_again(connection: apsw.Connection, refused: Refusal, now_ms: int) -> bool:
     if refused.delivery.retry_of is None:
         return False
-    why = (_bounded(refused.rejection), _bounded(refused.reason), now_ms, refused.delivery.retry_of)
-    connection.execute(SQL["park_again"], why)
+    delivery = refused.delivery
+    why = (_bounded(refused.rejection), _bounded(refused.reason), now_ms)
+    digest = sha256(delivery.payload).hexdigest()  # a publisher's word alone must not keep a message from being kept
+    connection.execute(SQL["park_again"], (*why, delivery.retry_of, digest))
     return connection.changes() > 0
 
 

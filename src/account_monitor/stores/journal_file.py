@@ -84,9 +84,11 @@ def _prepare_for_writing(connection: apsw.Connection, path: Path, account: str, 
         raise JournalError(f"{path} is a SQLite file, but no journal")
     if connection.pragma("journal_mode", "wal") != "wal":
         raise JournalError(f"{path}: SQLite cannot keep a write-ahead log here; is this a network file system?")
-    # FULL: a commit returns after the WAL is flushed. No mmap: an I/O error would be a signal that ends the process.
+    # FULL: a commit returns after the WAL is flushed. Nothing is needed outside the data directory: no temporary files.
+    # No mmap: an I/O error would be a signal that ends the process.
     for name, value in (
         ("synchronous", "FULL"),
+        ("temp_store", "MEMORY"),
         ("mmap_size", 0),
         ("cache_size", -_WRITER_CACHE_KIB),
         ("journal_size_limit", _LARGEST_WAL),
@@ -132,6 +134,7 @@ def _connect_for_reading(path: Path) -> apsw.Connection:
     try:
         connection.set_busy_timeout(_BUSY_MS)
         connection.pragma("mmap_size", 0)
+        connection.pragma("temp_store", "MEMORY")
         connection.pragma("cache_size", -_READER_CACHE_KIB)
         connection.pragma("schema_version")  # the first read: it needs the WAL and its index
         return connection

@@ -66,7 +66,7 @@ INSERT OR IGNORE INTO dead_letters
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: park_again
-UPDATE dead_letters SET rejection = ?, reason = ?, retried_at_ms = ? WHERE id = ?;
+UPDATE dead_letters SET rejection = ?, reason = ?, retried_at_ms = ? WHERE id = ? AND sha256 = ?;
 
 -- name: mark_retried
 UPDATE dead_letters SET retried_at_ms = ? WHERE id = ?;
