@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -28,7 +29,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": OPENING}])
+    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": copy.deepcopy(OPENING)}])
     service.start()
     yield service
     service.stop()
@@ -141,7 +142,7 @@ def test_replay_until_a_time_before_the_first_entry_is_empty(service: Service) -
 def test_replay_names_the_entry_that_somebody_edited(tmp_path: Path) -> None:
     import apsw
 
-    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": OPENING}])
+    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": copy.deepcopy(OPENING)}])
     service.start()
     assert service.stop() == 0
     with apsw.Connection(str(tmp_path / "data" / "main.journal")) as journal:
@@ -207,4 +208,5 @@ def test_metrics_are_on_their_own_port(service: Service) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
 
-    assert 'account_balance{account="main",asset="USDT"} 10000' in text
+    balances = [line for line in text.splitlines() if line.startswith("account_balance{")]
+    assert balances == ['account_balance{account="main",asset="USDT"} 10000.0'], text[:3000]
