@@ -103,12 +103,20 @@ async def test_equal_numbers_written_differently_are_no_conflict(journal: Journa
     assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
 
 
-async def test_a_field_that_was_missing_is_no_conflict(journal: Journal) -> None:
-    await journal.append([delivery(fill())])
+async def test_a_copy_that_says_less_than_the_record_is_a_duplicate(journal: Journal) -> None:
+    await journal.append([delivery(fill()._replace(fee=D("0.1"), fee_asset="USDT"))])
+
+    recorded = await journal.append([delivery(fill()._replace(fee=None, fee_asset=None))])
+
+    assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
+
+
+async def test_a_copy_that_states_an_amount_that_the_record_lacks_is_not_dropped(journal: Journal) -> None:
+    await journal.append([delivery(fill()._replace(fee=None, fee_asset=None))])
 
     recorded = await journal.append([delivery(fill()._replace(fee=D("0.1"), fee_asset="USDT"))])
 
-    assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
+    assert [conflict.fields for conflict in recorded.conflicts] == [("fee",)]
 
 
 @pytest.mark.parametrize("in_one_batch", [True, False])

@@ -163,7 +163,8 @@ def test_the_standard_library_goes_through_the_same_pipe(log: Log) -> None:
     assert second["logger"] == "py.warnings"
 
 
-def test_requests_are_logged_only_at_debug(log: Log) -> None:
+def test_requests_are_logged_only_at_debug(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)  # a server of another test said no
     log.configure(LogLevel.INFO)
     logging.getLogger("uvicorn.access").info("GET /health")
     log.configure(LogLevel.DEBUG)

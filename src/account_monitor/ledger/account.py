@@ -89,8 +89,8 @@ class AccountState:
     opening: Opening | None = None
     flat_until_ms: int = NEVER_MS
     """Openings say of every position that they do not name that it was flat at this time."""
-    wallets_stated_ms: int = NEVER_MS
-    """Openings include every movement of money up to this time."""
+    wallet_statements: list[tuple[int, int]] = field(default_factory=list)
+    """(seq, time) of the openings that stated wallets: they include money that moved up to that time and came later."""
 
 
 class Account:
@@ -216,7 +216,7 @@ class Account:
     def _apply_other(self, seq: int, event: Event, key: str | None, batch: Batch) -> Entry | None:
         """Apply anything but a fill; None when it is late."""
         if isinstance(event, FundingPayment | Transfer | OtherIncome):
-            if event.at_ms <= self.state.wallets_stated_ms:
+            if self._is_stated(seq, event.at_ms):
                 return Entry(seq, event, "contained", ())
         elif isinstance(event, Opening | Adjustment):
             self.restate(batch)
@@ -241,9 +241,16 @@ class Account:
 
     def _known(self, key: str, base: Checkpoint, until: int) -> list[Journaled]:
         """Return what comes after a checkpoint, of all that was journaled up to `until`."""
-        if base.ahead is None:
-            return list(self._history.history(key, after=base.seq, until=until))
-        return [*base.ahead.fills, *base.ahead.payments, *self._history.history(key, after=base.until, until=until)]
+        after, ahead = (base.seq, Ahead()) if base.ahead is None else (base.until, base.ahead)
+        read = self._history.history(key, after=after, until=until)
+        known: list[Journaled] = [*ahead.fills, *ahead.payments, *read]
+        if not self.state.wallet_statements:
+            return known
+        return [(seq, e) for seq, e in known if isinstance(e, Fill) or not self._is_stated(seq, e.at_ms)]
+
+    def _is_stated(self, seq: int, at_ms: int) -> bool:
+        """Whether the wallets that an earlier entry stated include money that moved at this time."""
+        return any(stated_seq < seq and at_ms <= stated_ms for stated_seq, stated_ms in self.state.wallet_statements)
 
     def _flat_at(self, opening: Opening) -> list[Anchor]:
         """Return what an opening says of the positions that it does not name: they were flat."""
@@ -275,7 +282,7 @@ class Account:
                 state.flat_until_ms = max(state.flat_until_ms, event.at_ms)
                 if event.wallets is not None:
                     state.wallets_known = True
-                    state.wallets_stated_ms = max(state.wallets_stated_ms, event.at_ms)
+                    state.wallet_statements.append((seq, event.at_ms))
                 self._move_wallets(positions, event.at_ms)
                 wallets = self._set_wallets(event)
                 self._move_wallets(wallets, event.at_ms)
