@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import importlib.util
 import time
@@ -84,6 +85,8 @@ class App:
             self.desk.wait_for("start", "the doors are not complete yet")
             await self._open_feed()
             await self.doors.complete()
+            gc.collect()
+            gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
             log.info("service_started", accounts=self.desk.accounts, version=__version__)
             await self._stopping.wait()

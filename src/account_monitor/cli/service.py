@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 RELOAD_POLL_SECONDS = 1.0
 MAX_FILES = 65_536
+SWITCH_SECONDS = 0.0005
+"""How long one thread may make another wait for the interpreter: by default ten times this, and a commit is a hand-over
+to the journal's thread and back."""
 
 
 @click.command()
@@ -62,6 +66,7 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on uvloop."""
     import uvloop
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)
 
