@@ -210,3 +210,25 @@ def test_metrics_are_on_their_own_port(service: Service) -> None:
 
     balances = [line for line in text.splitlines() if line.startswith("account_balance{")]
     assert balances == ['account_balance{account="main",asset="USDT"} 10000.0'], text[:3000]
+
+
+def test_a_reload_that_fails_half_way_leaves_nothing_behind(tmp_path: Path, service: Service) -> None:
+    (tmp_path / "data" / "bad.journal").write_text("this is no journal")
+    service.document["accounts"] += [{"name": name, "exchange": "none"} for name in ("alpha", "bad")]
+    service.write_config()
+    service.wait_until(lambda: "reload_refused" in service.log_file.read_text(), "refused")
+    assert service.get("/api/account?account=alpha")[0] == 404
+
+    service.document["accounts"].pop()
+    service.write_config()
+
+    service.wait_until(lambda: service.get("/api/account?account=alpha")[0] == 200, "reloaded")
+    assert service.account("main")["positions"]["BTCUSDT"]["quantity"] == "2"
+
+
+def test_a_configuration_that_loses_its_accounts_keeps_them_running(service: Service) -> None:
+    service.config_file.write_text("")
+
+    service.wait_until(lambda: "reload_refused" in service.log_file.read_text(), "refused")
+
+    assert service.account("main")["positions"]["BTCUSDT"]["quantity"] == "2"
