@@ -408,3 +408,15 @@ async def test_stopping_while_the_journal_is_folded_ends_the_start(tmp_path: Pat
     with pytest.raises(StartAborted):
         await monitor.start()
     await journal.close()
+
+
+async def test_a_stop_in_good_order_records_how_far_the_streams_were_seen(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for sequence in (1, 2):  # within one second: progress alone is recorded once
+            monitor.inbox.see(StreamPosition("FILLS", "then", sequence))
+            await monitor.step()
+        assert monitor.journal.positions["FILLS"].sequence == 1
+        monitor.stop()
+        await monitor.run()
+
+        assert monitor.journal.positions["FILLS"].sequence == 2

@@ -12,12 +12,12 @@ import click
 from account_monitor.config import Settings, load_settings
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.ports import UNROUTED
+from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import JournalReader, open_reader
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = Path("config.yaml")
-JOURNAL_SUFFIX = ".journal"
 
 
 def config_option(command: _Command) -> _Command:
@@ -52,7 +52,7 @@ class Journals(NamedTuple):
 
     def accounts(self) -> list[str]:
         """Return the accounts that have a journal."""
-        names = (path.name.removesuffix(JOURNAL_SUFFIX) for path in self.data_dir.glob(f"*{JOURNAL_SUFFIX}"))
+        names = (path.stem for path in self.data_dir.glob(journal_path(self.data_dir, "*").name))
         return sorted(name for name in names if name != UNROUTED)
 
     def chosen(self, account: str | None) -> str:
@@ -68,7 +68,7 @@ class Journals(NamedTuple):
 
     def path(self, account: str) -> Path:
         """Return the file of an account."""
-        return self.data_dir / f"{account}{JOURNAL_SUFFIX}"
+        return journal_path(self.data_dir, account)
 
     def reader(self, account: str) -> JournalReader:
         """Open a journal for reading. Raises: JournalError."""

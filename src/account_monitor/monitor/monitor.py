@@ -143,7 +143,7 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
-            await self._record_progress()
+            await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
             self.failure = str(failure)
@@ -172,20 +172,13 @@ class Monitor:
         if self._unjournaled_marks and self._snapshots.is_due():
             deliveries += self._marks()
         moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
-        if deliveries or (moved and self._positions_due.is_due()):
+        if deliveries or (moved and (self._stopping or self._positions_due.is_due())):
             await self._record(deliveries, moved)
         self.taken_count += taken
         if self._prices and self._prices_due.is_due():
             self._take_prices()
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
             await self._save_checkpoint()
-
-    async def _record_progress(self) -> None:
-        """Record how far the sources were seen, so that nothing looks unseen after a stop in good order."""
-        deliveries, seen = self.inbox.take(BATCH)
-        moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
-        if deliveries or moved:
-            await self._record(deliveries, moved)
 
     def _patience(self) -> float:
         """Seconds until something is due without a delivery."""

@@ -17,10 +17,8 @@ START = bytes(32)
 """The hash before the first entry."""
 
 NO_NUMBER = -1
-"""The trade number of a fill whose id is no number, or one beyond 63 bits: it sorts before the numbered ones."""
+"""The trade number of a fill whose id is no number: it sorts before the numbered ones."""
 
-_LARGEST = 2**63 - 1
-_MOST_DIGITS = 19
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -60,8 +58,8 @@ def link(before: bytes, epoch: int, row: Sequence[object], body: bytes) -> bytes
 def columns(event: Event) -> tuple[str | None, int | None, str | None]:
     """Return position_key, trade_number and symbol of an event: what the indexes need."""
     if isinstance(event, Fill):
-        number = trade_number(event.trade_id) if len(event.trade_id) <= _MOST_DIGITS else None
-        return event.key, NO_NUMBER if number is None or number > _LARGEST else number, event.symbol
+        number = trade_number(event.trade_id)
+        return event.key, NO_NUMBER if number is None else number, event.symbol
     if isinstance(event, FundingPayment):
         return event.key, None, event.symbol
     return None, None, None
