@@ -1,0 +1,1 @@
+"""Binance USD-M futures: what the exchange says about an account, as events."""
