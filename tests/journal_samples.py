@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
+    Claim,
     Event,
     Fill,
     FundingPayment,
+    Listing,
     MarkPrice,
     Marks,
     Opening,
@@ -73,10 +75,13 @@ fills = st.builds(
     maker=st.none() | st.booleans(),
     fee_rate=st.none() | decimals,
     settlement_rate=st.none() | decimals,
+    revision=st.just(0),  # feeds deliver no other; the journal numbers them
 )
 
 events: st.SearchStrategy[Event] = st.one_of(
     fills,
+    st.builds(Claim, fills),
+    st.builds(Listing, _texts, _texts, st.none() | _texts, _times),
     st.builds(FundingPayment, _texts, _texts, decimals, _times, st.none() | _texts, _sides, st.none() | decimals),
     st.builds(Transfer, _texts, _texts, decimals, _times),
     st.builds(OtherIncome, _texts, _texts, decimals, _times, _texts, st.none() | decimals),

@@ -11,9 +11,19 @@ from typing import TypeAlias
 import pytest
 
 from account_monitor.errors import RecordingStopped
+from account_monitor.ledger.account import Account
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Transfer
 from account_monitor.ledger.money import use_exact_arithmetic
-from account_monitor.monitor.ports import CONFLICTING_FILL, FillQuery, Journal, Recorded, StreamPosition
+from account_monitor.ledger.position import Leg
+from account_monitor.monitor.ports import (
+    CONFLICTING_FILL,
+    VENUE_STREAM,
+    VENUE_TRADES,
+    FillQuery,
+    Journal,
+    Recorded,
+    StreamPosition,
+)
 from account_monitor.stores.journal import Journal as SqliteJournal
 from tests.journal_samples import deliveries, delivery, fill, garbage
 
@@ -111,12 +121,66 @@ async def test_a_copy_that_says_less_than_the_record_is_a_duplicate(journal: Jou
     assert (len(recorded.duplicates), recorded.conflicts) == (1, [])
 
 
-async def test_a_copy_that_states_an_amount_that_the_record_lacks_is_not_dropped(journal: Journal) -> None:
-    await journal.append([delivery(fill()._replace(fee=None, fee_asset=None))])
+async def test_a_copy_that_states_an_amount_that_the_record_lacks_completes_it(journal: Journal) -> None:
+    bare = fill()._replace(fee=None, fee_asset=None)
+    await journal.append([delivery(bare)])
 
-    recorded = await journal.append([delivery(fill()._replace(fee=D("0.1"), fee_asset="USDT"))])
+    recorded = await journal.append([delivery(bare._replace(fee=D("0.1"), fee_asset="USDT", order_id="9"))])
 
-    assert [conflict.fields for conflict in recorded.conflicts] == [("fee",)]
+    complete = bare._replace(fee=D("0.1"), fee_asset="USDT", order_id="9", revision=1)
+    assert [entry.event for entry in recorded.entries] == [complete]
+    assert (recorded.duplicates, recorded.conflicts) == ([], [])
+    assert [entry.event for entry in journal.fills(FillQuery()).entries] == [complete]
+    assert (await journal.append([delivery(bare), delivery(complete._replace(revision=0))])).entries == []
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False])
+async def test_where_another_source_disagrees_the_exchange_stands(journal: Journal, in_one_batch: bool) -> None:
+    told = delivery(fill(price="100"))
+    venue = delivery(fill(price="101")._replace(realized_pnl=D(3)))._replace(source=VENUE_STREAM)
+    if not in_one_batch:
+        await journal.append([told])
+
+    recorded = await journal.append([told, venue] if in_one_batch else [venue])
+    again = await journal.append([told, venue])
+
+    stands = fill(price="101")._replace(realized_pnl=D(3), revision=1)
+    assert [(c.fields, c.stands) for c in recorded.conflicts] == [(("price",), True)]
+    assert [entry.event for entry in journal.fills(FillQuery()).entries] == [stands]
+    assert [entry.event for entry in journal.fills(FillQuery(symbol=stands.symbol)).entries] == [stands]
+    assert [(c.fields, c.stands) for c in again.conflicts] == [(("price",), False)]  # and what it says is parked
+    assert again.duplicates == [venue]
+
+
+async def test_a_clock_of_its_own_is_no_conflict_and_the_exchanges_time_stands(journal: Journal) -> None:
+    told = fill()
+    venue = told._replace(at_ms=told.at_ms - 250)
+
+    first = await journal.append([delivery(told), delivery(venue)._replace(source=VENUE_STREAM)])
+    second = await journal.append([delivery(told)])
+
+    assert [entry.event for entry in first.entries] == [told, venue._replace(revision=1)]
+    assert (first.conflicts, second.conflicts, len(second.duplicates)) == ([], [], 1)
+
+
+async def test_a_fill_that_the_exchange_has_on_another_leg_leaves_the_first(journal: Journal) -> None:
+    told = fill()
+    venue = told._replace(position_side="LONG")
+
+    await journal.append([delivery(told), delivery(venue)._replace(source=VENUE_TRADES)])
+    again = await journal.append([delivery(venue)._replace(source=VENUE_STREAM)])
+
+    assert [entry.event for entry in journal.fills(FillQuery()).entries] == [venue._replace(revision=2)]
+    last = journal.last_seq
+    assert fold_of(journal, told.key, last).quantity == 0
+    assert fold_of(journal, venue.key, last).quantity == told.signed_quantity
+    assert len(again.duplicates) == 1
+
+
+def fold_of(journal: Journal, key: str, last: int) -> Leg:
+    account = Account(journal)
+    account.apply_all([(entry.seq, entry.event) for entry in journal.entries(until=last)])
+    return account.leg(key)
 
 
 @pytest.mark.parametrize("in_one_batch", [True, False])
@@ -128,7 +192,7 @@ async def test_a_fill_that_contradicts_the_recorded_one_is_a_conflict(journal: J
     recorded = await journal.append([good, bad] if in_one_batch else [bad])
 
     [conflict] = recorded.conflicts
-    assert conflict == (bad, fill(price="100"), ("side", "price"))
+    assert conflict == (bad, fill(price="100"), ("side", "price"), False)
     assert recorded.parked == []
     assert [entry.event for entry in journal.entries()] == [fill(price="100")]
 

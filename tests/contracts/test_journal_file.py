@@ -165,10 +165,14 @@ def test_the_schema_is_the_sum_of_the_migrations(path: Path) -> None:
     connection.close()
 
 
+def parameters(sql: str) -> int:
+    return 1 if "?1" in sql else sql.count("?")
+
+
 def test_every_query_fits_the_schema(path: Path) -> None:
     connection = apsw.Connection(str(path))
     for name, sql in load_queries("journal").items():
-        assert connection.execute(f"EXPLAIN {sql}", (None,) * sql.count("?")).fetchall(), name
+        assert connection.execute(f"EXPLAIN {sql}", (None,) * parameters(sql)).fetchall(), name
     connection.close()
 
 
@@ -178,16 +182,27 @@ def test_every_query_fits_the_schema(path: Path) -> None:
         ("fills", "fills_in_venue_order ((at_ms,trade_number)>(?,?) AND at_ms<?)"),
         ("fills_of_symbol", "fills_of_symbol (symbol=? AND (at_ms,trade_number)>(?,?) AND at_ms<?)"),
         ("history", "journal_by_position (position_key=? AND rowid>? AND rowid<?)"),
+        ("flows", "flows (at_ms>?)"),
         ("entries", "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ],
 )
 def test_reads_cost_what_they_return(path: Path, query: str, index: str) -> None:
     connection = apsw.Connection(str(path))
     sql = SQL[query]
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (1,) * sql.count("?"))]
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (1,) * parameters(sql))]
     connection.close()
 
-    assert plan == [f"SEARCH journal USING {'' if 'PRIMARY' in index else 'INDEX '}{index}"]
+    assert plan[0] == f"SEARCH journal USING {'' if 'PRIMARY' in index else 'INDEX '}{index}"
+    assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan)
+
+
+def test_what_is_recorded_is_found_through_the_index_of_ids(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL['find_recorded']}", ("[]",))]
+    connection.close()
+
+    assert sum("sqlite_autoindex_journal_1 (event_id" in step for step in plan) == 2
+    assert not any("SCAN journal" in step for step in plan)
 
 
 def test_an_untouched_journal_verifies(path: Path) -> None:

@@ -78,7 +78,7 @@ def fills(
         symbol=symbol, trade_id=ids, side=st.sampled_from(["BUY", "SELL"]), quantity=positive, price=positive,
         at_ms=moments, position_side=position_sides, fee=st.one_of(st.none(), signed, st.just(Decimal(0))),
         fee_asset=maybe_assets, realized_pnl=st.one_of(st.none(), st.none(), signed, st.just(Decimal(0))),
-        fee_rate=st.one_of(st.none(), positive), settlement_rate=st.one_of(st.none(), positive),
+        fee_rate=st.one_of(st.none(), positive), settlement_rate=st.one_of(st.none(), positive), revision=st.just(0),
         order_id=st.none(), maker=st.none(),
     )  # fmt: skip
 

@@ -324,15 +324,16 @@ async def test_stopping_drains_the_inbox_first(tmp_path: Path) -> None:
         assert monitor.view.seq == 2_500
 
 
-async def test_a_copy_that_states_what_the_record_lacks_is_parked_and_not_dropped(tmp_path: Path) -> None:
+async def test_a_copy_that_states_what_the_record_lacks_completes_it(tmp_path: Path) -> None:
     async with opened(tmp_path, Clock()) as monitor:
         for event in (fill("1"), fill("1", fee=D("0.5")), fill("1")):
             monitor.inbox.put(heard(event))
         await monitor.step()
 
-        (letter,) = dead_letters(tmp_path)
-        assert "fee: recorded None, got 0.5" in letter.reason
-        assert monitor.view.positions["BTCUSDT"].fills_without_fee == 1
+        position = monitor.view.positions["BTCUSDT"]
+        assert (position.fills_without_fee, position.total_fees, position.fill_count) == (0, D("0.5"), 1)
+        assert monitor.view.balances["USDT"].total is None
+        assert dead_letters(tmp_path) == []
 
 
 async def test_money_in_another_asset_is_valued_when_its_price_comes_and_after_a_restart(tmp_path: Path) -> None:

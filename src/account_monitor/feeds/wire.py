@@ -164,6 +164,7 @@ def _plain_fill(payload: bytes) -> tuple[str | None, Fill] | None:
         maker,
         None,
         None,
+        0,
     ))  # fmt: skip
 
 
@@ -265,6 +266,7 @@ def _fill(
         None if maker is None else _flag("maker", maker),
         None,
         None,
+        0,
     ))  # fmt: skip
 
 

@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
+    Claim,
     Event,
     Fill,
     FundingPayment,
+    Listing,
     MarkPrice,
     Marks,
     Opening,
@@ -38,7 +40,7 @@ Posting: TypeAlias = tuple[Book, str, str, Decimal]
 # A named tuple made by its own constructor costs twice as much, and one is made for every fill.
 _new = tuple.__new__
 
-Outcome: TypeAlias = Literal["booked", "restated", "contained"]
+Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
 
 
 class Entry(NamedTuple):
@@ -46,6 +48,7 @@ class Entry(NamedTuple):
 
     `restated`: the event arrived late, and its postings include what it changed in events after it. Late events of one
     batch are restated together, in the entry of the last one. `contained`: an opening or adjustment includes it.
+    `noted`: it says something about events, and moves nothing.
     """
 
     seq: int
@@ -86,6 +89,8 @@ class AccountState:
     other: Tally = field(default_factory=Tally)
     transfers: Tally = field(default_factory=Tally)
     marks: dict[str, MarkPrice] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
+    """By symbol, what the venue said of a contract before anything was held of it."""
     opening: Opening | None = None
     flat_until_ms: int = NEVER_MS
     """Openings say of every position that they do not name that it was flat at this time."""
@@ -109,7 +114,7 @@ class Account:
         self._instrument_of = instrument_of
         self.state = state if state is not None else AccountState()
         for key, timeline in self.state.timelines.items():
-            timeline.instrument = instrument_of(key.partition(":")[0])
+            timeline.instrument = self.instrument(key.partition(":")[0])
 
     @property
     def usd_assets(self) -> frozenset[str]:
@@ -118,6 +123,9 @@ class Account:
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the contract that a symbol names."""
+        listing = self.state.listings.get(symbol)
+        if listing is not None:
+            return Instrument(symbol, listing.settlement_asset, listing.base_asset)
         return self._instrument_of(symbol)
 
     def leg(self, key: str) -> Leg:
@@ -298,6 +306,12 @@ class Account:
                     if known is None or mark.at_ms >= known.at_ms:
                         state.marks[mark.symbol] = mark
                 postings = ()
+            case Claim():
+                return Entry(seq, event, "noted", ())
+            case Listing():
+                if all(timeline.instrument.symbol != event.symbol for timeline in state.timelines.values()):
+                    state.listings[event.symbol] = event
+                return Entry(seq, event, "noted", ())
             case Fill():
                 raise AssertionError("a fill always names its position")
             case _:
@@ -346,7 +360,7 @@ class Account:
     def _timeline(self, key: str, symbol: str) -> Timeline:
         timeline = self.state.timelines.get(key)
         if timeline is None:
-            timeline = self.state.timelines[key] = Timeline(key, self._instrument_of(symbol))
+            timeline = self.state.timelines[key] = Timeline(key, self.instrument(symbol))
             if self.state.flat_until_ms > 0:
                 timeline.floor = Floor(at_ms=self.state.flat_until_ms)
         return timeline

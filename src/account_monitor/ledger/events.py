@@ -27,6 +27,8 @@ class Fill(NamedTuple):
     `realized_pnl` is what the venue says it moved the wallet by, None where it does not say.
     `fee_rate` and `settlement_rate` are USD per unit of the fee and settlement asset at the fill's own time, None for
     an asset that counts as one dollar, or where no price was known.
+    `revision` counts how often the record of this execution was completed or set right: the highest stands. A quantity
+    of zero says that it does not belong to this position after all.
     """
 
     symbol: str
@@ -43,11 +45,17 @@ class Fill(NamedTuple):
     maker: bool | None = None
     fee_rate: Decimal | None = None
     settlement_rate: Decimal | None = None
+    revision: int = 0
+
+    @property
+    def identity(self) -> str:
+        """Names the execution within its account: symbol and venue trade id."""
+        return f"fill:{self.symbol}:{self.trade_id}"
 
     @property
     def event_id(self) -> str:
-        """The identity of a fill within its account: symbol and venue trade id."""
-        return f"fill:{self.symbol}:{self.trade_id}"
+        """Names this record of it; ids hold no spaces."""
+        return f"fill:{self.symbol}:{self.trade_id} r{self.revision}" if self.revision else self.identity
 
     @property
     def key(self) -> str:
@@ -73,6 +81,39 @@ class Fill(NamedTuple):
             if (mine := getattr(self, name)) != (theirs := getattr(other, name))
             and mine is not None and theirs is not None
         )  # fmt: skip
+
+
+class Claim(NamedTuple):
+    """What somebody other than the venue says was executed, under an id that is not the venue's: it moves nothing.
+
+    It is matched with the fill of which it tells; one that stays alone is a reason for an alarm.
+    """
+
+    fill: Fill
+
+    @property
+    def at_ms(self) -> int:
+        """When it happened, by the clock of whoever says so."""
+        return self.fill.at_ms
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a claim within its account."""
+        return f"claim:{self.fill.symbol}:{self.fill.trade_id}"
+
+
+class Listing(NamedTuple):
+    """A contract about which the venue says other than its symbol: a linear one, settled in `settlement_asset`."""
+
+    symbol: str
+    settlement_asset: str
+    base_asset: str | None
+    at_ms: int
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a listing within its account."""
+        return f"listing:{self.symbol}:{self.settlement_asset}:{self.base_asset or ''}"
 
 
 class FundingPayment(NamedTuple):
@@ -206,7 +247,7 @@ class Marks(NamedTuple):
         return f"marks:{self.at_ms}"
 
 
-Event: TypeAlias = Fill | FundingPayment | Transfer | OtherIncome | Opening | Adjustment | Marks
+Event: TypeAlias = Fill | FundingPayment | Transfer | OtherIncome | Opening | Adjustment | Marks | Claim | Listing
 LegEvent: TypeAlias = Fill | FundingPayment
 
 

@@ -218,7 +218,10 @@ class Timeline:
                 if seq > base.until or (event.at_ms, event.id) > base.leg.last_funding:
                     payments[event.id] = (seq, event)
             elif self._follows(event, base.last) and not (self.floor is not None and self.floor.contains(event)):
-                fills[event.trade_id] = (seq, event)
+                fills[event.trade_id] = (seq, event)  # of two records of one execution the younger stands
+        voided = [trade_id for trade_id, (_, fill) in fills.items() if not fill.quantity]
+        for trade_id in voided:
+            del fills[trade_id]
         waiting = sorted(payments.values(), key=lambda paid: (paid[1].at_ms, paid[1].id), reverse=True)
         ordered: list[Journaled] = []
         for journaled in sorted(fills.values(), key=lambda filled: self._order_of(filled[1])):

@@ -14,9 +14,20 @@ Clock: TypeAlias = Callable[[], int]
 UNROUTED = "_unrouted"
 """The journal of what names no configured account: it holds dead letters and stream positions, and no ledger."""
 
+VENUE_STREAM = "exchange:stream"
+VENUE_TRADES = "exchange:trades"
+VENUE_INCOME = "exchange:income"
+VENUE_STATEMENT = "exchange:statement"
+"""The sources that are the exchange's own word; where others disagree, it stands."""
+
 MALFORMED_EVENT = "MALFORMED_EVENT"
 CONFLICTING_FILL = "CONFLICTING_FILL"
 UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
+
+
+def is_venue(source: str) -> bool:
+    """Whether a source is the exchange itself."""
+    return source.startswith("exchange:")
 
 
 class StreamPosition(NamedTuple):
@@ -52,11 +63,12 @@ class Delivery(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """A fill that contradicts the recorded one of the same id; it was parked."""
+    """A fill that contradicts the recorded one of the same id; it was parked, or stands if the exchange said it."""
 
     delivery: Delivery
     recorded: Fill
     fields: tuple[str, ...]
+    stands: bool = False
 
 
 class JournalEntry(NamedTuple):
@@ -69,7 +81,10 @@ class JournalEntry(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What a commit did: entries that are new, and what was not booked. All of it is durable."""
+    """What a commit did: entries that are new, and what was not booked. All of it is durable.
+
+    A delivery that completes or corrects a recorded fill makes an entry; it is no duplicate.
+    """
 
     entries: list[JournalEntry]
     duplicates: list[Delivery]
@@ -141,6 +156,9 @@ class Journal(Protocol):
 
     def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
         """Yield entries with after < seq <= until, in journal order."""
+
+    def flows(self, *, since_ms: int) -> list[JournalEntry]:
+        """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
 
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills. Raises: ValueError for a cursor that this journal did not give."""

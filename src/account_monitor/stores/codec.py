@@ -16,9 +16,11 @@ from account_monitor.errors import JournalCorrupt
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
+    Claim,
     Event,
     Fill,
     FundingPayment,
+    Listing,
     MarkPrice,
     Marks,
     Opening,
@@ -29,7 +31,9 @@ from account_monitor.ledger.events import (
 )
 from account_monitor.ledger.money import to_text
 
-Kind: TypeAlias = Literal["fill", "funding", "transfer", "income", "opening", "adjustment", "marks"]
+Kind: TypeAlias = Literal[
+    "fill", "void", "funding", "transfer", "income", "opening", "adjustment", "marks", "claim", "listing"
+]
 
 
 class _Wire(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -51,6 +55,14 @@ class _Fill(_Wire):
     maker: bool | None = None
     fee_rate: Decimal | None = None
     settlement_rate: Decimal | None = None
+    revision: int = 0
+
+
+class _Listing(_Wire):
+    symbol: str
+    settlement_asset: str
+    at_ms: int
+    base_asset: str | None = None
 
 
 class _Funding(_Wire):
@@ -126,7 +138,11 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
     """Return the kind of an event and its body."""
     match event:
         case Fill():
-            return "fill", _encode(_fill(event))
+            return "fill" if event.quantity else "void", _encode(_fill(event))
+        case Claim(fill):
+            return "claim", _encode(_fill(fill))
+        case Listing(symbol, settlement_asset, base_asset, at_ms):
+            return "listing", _encode(_Listing(symbol, settlement_asset, at_ms, base_asset))
         case FundingPayment():
             return "funding", _encode(_funding(event))
         case Transfer(id, asset, amount, at_ms):
@@ -164,7 +180,9 @@ def _optional(number: Decimal | None) -> Any:
 
 
 def _fill(fill: Fill) -> _Fill:
-    symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, fee_rate, rate = fill
+    (
+        symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, fee_rate, rate, revision,
+    ) = fill  # fmt: skip
     return _Fill(
         symbol,
         trade_id,
@@ -180,6 +198,7 @@ def _fill(fill: Fill) -> _Fill:
         maker,
         None if fee_rate is None else _text(fee_rate),
         None if rate is None else _text(rate),
+        revision,
     )
 
 
@@ -221,6 +240,7 @@ def _finite(*numbers: Decimal | None) -> None:
 
 
 _fill_decoder = msgspec.json.Decoder(_Fill)
+_listing_decoder = msgspec.json.Decoder(_Listing)
 _funding_decoder = msgspec.json.Decoder(_Funding)
 _transfer_decoder = msgspec.json.Decoder(_Transfer)
 _income_decoder = msgspec.json.Decoder(_Income)
@@ -247,7 +267,17 @@ def _read_fill(body: str | bytes) -> Fill:
         w.maker,
         w.fee_rate,
         w.settlement_rate,
+        w.revision,
     )
+
+
+def _read_claim(body: str | bytes) -> Claim:
+    return Claim(_read_fill(body))
+
+
+def _read_listing(body: str | bytes) -> Listing:
+    w = _listing_decoder.decode(body)
+    return Listing(w.symbol, w.settlement_asset, w.base_asset, w.at_ms)
 
 
 def _read_funding(body: str | bytes) -> FundingPayment:
@@ -296,6 +326,9 @@ def _read_anchors(anchors: list[_Anchor] | None) -> tuple[Anchor, ...]:
 
 _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "fill": _read_fill,
+    "void": _read_fill,
+    "claim": _read_claim,
+    "listing": _read_listing,
     "funding": _read_funding,
     "transfer": _read_transfer,
     "income": _read_income,

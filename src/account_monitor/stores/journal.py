@@ -108,6 +108,10 @@ class Journal:
         """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
         return self.reader.history(key, after=after, until=until)
 
+    def flows(self, *, since_ms: int) -> list[JournalEntry]:
+        """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
+        return self.reader.flows(since_ms=since_ms)
+
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills in venue order. Raises: ValueError for a cursor that this journal did not give."""
         return self.reader.fills(query)

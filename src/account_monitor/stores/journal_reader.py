@@ -67,8 +67,15 @@ class JournalReader:
                 yield seq, event
             after = rows[-1][0]
 
+    def flows(self, *, since_ms: int) -> list[JournalEntry]:
+        """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
+        return [
+            JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
+            for seq, kind, body, source, recorded_at_ms in self._rows("flows", since_ms)
+        ]
+
     def fills(self, query: FillQuery) -> FillPage:
-        """Return a page of fills by time, trade number and place in the journal.
+        """Return a page of fills by time, trade number and place in the journal, each as it stands now.
 
         Fills whose trade id is no number come before the numbered ones of the same millisecond.
         Raises: ValueError for a cursor that this journal did not give, or a limit below 1.

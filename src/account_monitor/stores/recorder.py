@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from account_monitor.ledger.events import Event, Fill
-from account_monitor.ledger.money import to_text
+from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
     Conflict,
@@ -17,6 +17,7 @@ from account_monitor.monitor.ports import (
     JournalEntry,
     Recorded,
     StreamPosition,
+    is_venue,
 )
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import Head, columns, link
@@ -26,6 +27,13 @@ from account_monitor.stores.journal_file import SQL
 
 CHECKPOINTS_KEPT = 2
 """The newest, and one before it in case the newest is of another version of the program."""
+
+
+class _Known(NamedTuple):
+    """The record of an event that stands, and who said it."""
+
+    event: Event
+    source: str
 
 
 class _Sorted(NamedTuple):
@@ -53,7 +61,7 @@ class Recorder:
         batch = _sort(deliveries, {})
         entries = self._insert_all_new(batch, now_ms)
         if entries is None:
-            batch = _sort(deliveries, self._find([event_id for event_id, _, _ in batch.fresh]))
+            batch = _sort(deliveries, self._find([_identity(event) for _, event, _ in batch.fresh]))
             entries = self._insert(batch, now_ms)
         if batch.refusals:
             park(self._connection, batch.refusals, now_ms)
@@ -95,9 +103,13 @@ class Recorder:
         self.head = Head(epoch, seq, last_hash)
         return entries
 
-    def _find(self, event_ids: list[str]) -> dict[str, Event]:
-        rows = self._connection.execute(SQL["find_recorded"], (msgspec.json.encode(event_ids).decode(),))
-        return {event_id: decode_event(seq, kind, body) for event_id, seq, kind, body in rows}
+    def _find(self, identities: list[str]) -> dict[str, _Known]:
+        rows = self._connection.execute(SQL["find_recorded"], (msgspec.json.encode(identities).decode(),))
+        return {
+            identity: _Known(decode_event(seq, kind, body), source)
+            for identity, seq, kind, body, source in rows
+            if kind != "void"  # of an execution that was moved to another position, the record there is what stands
+        }
 
     def _mark_retried(self, batch: _Sorted, now_ms: int) -> None:
         booked = [*(delivery for _, _, delivery in batch.fresh), *batch.duplicates, *batch.elsewhere]
@@ -110,7 +122,7 @@ class Recorder:
             self.positions[position.source] = position
 
 
-def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, Event]) -> _Sorted:
+def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _Sorted:
     known = dict(recorded)
     batch = _Sorted([], [], [], [], [], [])
     for delivery in deliveries:
@@ -122,34 +134,67 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, Event]) -> _Sor
             batch.parked.append(delivery)
             batch.refusals.append(refusal(delivery))
             continue
-        event_id = event.event_id
-        before = known.get(event_id)
+        identity = _identity(event)
+        before = known.get(identity)
         if before is None:
-            known[event_id] = event
-            batch.fresh.append((event_id, event, delivery))
-        elif conflict := _conflict(before, event, delivery):
-            batch.conflicts.append(conflict)
-            batch.refusals.append(Refusal(delivery, CONFLICTING_FILL, _reason(conflict)))
+            known[identity] = _Known(event, delivery.source)
+            batch.fresh.append((event.event_id, event, delivery))
+        elif isinstance(before.event, Fill) and isinstance(event, Fill):
+            if (stands := _meet(before.event, before.source, event, delivery, batch)) is not None:
+                known[identity] = stands
         else:
             batch.duplicates.append(delivery)
     return batch
 
 
-def _conflict(before: Event, event: Event, delivery: Delivery) -> Conflict | None:
-    if not isinstance(before, Fill) or not isinstance(event, Fill):
+def _identity(event: Event) -> str:
+    return event.identity if type(event) is Fill else event.event_id
+
+
+def _meet(before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sorted) -> _Known | None:
+    """Sort a fill that is recorded already; return the record that stands from now on, None if that is the old one.
+
+    What was missing is completed. Where a source that is not the exchange disagrees with it, the exchange's word stands
+    and the conflict is told; that such a source has a clock of its own is no conflict.
+    """
+    fields = before.contradicts(fill)
+    overrules = is_venue(delivery.source) and not is_venue(source)
+    if is_venue(delivery.source) is not is_venue(source):
+        disputed = tuple(field for field in fields if field != "at_ms")
+    else:
+        disputed = fields
+    if disputed and not overrules:
+        batch.conflicts.append(Conflict(delivery, before, disputed))
+        batch.refusals.append(Refusal(delivery, CONFLICTING_FILL, _reason(before, fill, disputed)))
         return None
-    fields = before.contradicts(event) or before.lacks(event)
-    return Conflict(delivery, before, fields) if fields else None
+    if not before.lacks(fill) and not (fields and overrules):
+        batch.duplicates.append(delivery)
+        return None
+    if disputed:
+        batch.conflicts.append(Conflict(delivery, before, disputed, stands=True))
+    stands = _merged(before, fill) if overrules else _merged(fill, before)
+    stands = stands._replace(revision=before.revision + 1)
+    if stands.key != before.key:
+        void = before._replace(quantity=ZERO, revision=before.revision + 1)
+        batch.fresh.append((void.event_id, void, delivery._replace(retry_of=None)))
+        stands = stands._replace(revision=before.revision + 2)
+    batch.fresh.append((stands.event_id, stands, delivery))
+    return _Known(stands, delivery.source if overrules else source)
 
 
-def _reason(conflict: Conflict) -> str:
-    fill = conflict.delivery.event
-    told = (
-        f"{field}: recorded {_said(conflict.recorded, field)}, got {_said(fill, field)}" for field in conflict.fields
-    )
-    return f"{conflict.recorded.event_id} is recorded with other content: {'; '.join(told)}"
+def _merged(loser: Fill, winner: Fill) -> Fill:
+    """Return what the winner states, and the other where the winner states nothing."""
+    merged = Fill._make(theirs if ours is None else ours for ours, theirs in zip(winner, loser, strict=True))
+    if winner.fee is None or winner.fee_asset is None or winner.fee_asset == loser.fee_asset:
+        return merged
+    return merged._replace(fee_rate=winner.fee_rate)  # the other's is that of another asset
 
 
-def _said(fill: object, field: str) -> str:
+def _reason(recorded: Fill, fill: Fill, fields: tuple[str, ...]) -> str:
+    told = (f"{field}: recorded {_said(recorded, field)}, got {_said(fill, field)}" for field in fields)
+    return f"{recorded.identity} is recorded with other content: {'; '.join(told)}"
+
+
+def _said(fill: Fill, field: str) -> str:
     value = getattr(fill, field)
     return to_text(value) if hasattr(value, "as_tuple") else str(value)

@@ -4,7 +4,13 @@ INSERT INTO journal
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: find_recorded
-SELECT event_id, seq, kind, body FROM journal WHERE event_id IN (SELECT value FROM json_each(?));
+-- Each id, and of a fill every later record of the same execution, oldest first. CROSS: the ids are the outer loop.
+SELECT asked.value, seq, kind, body, source FROM json_each(?1) AS asked
+JOIN journal ON journal.event_id = asked.value
+UNION ALL
+SELECT asked.value, seq, kind, body, source FROM json_each(?1) AS asked
+CROSS JOIN journal ON journal.event_id > asked.value || ' r' AND journal.event_id < asked.value || ' s'
+ORDER BY seq;
 
 -- name: move_head
 UPDATE meta SET last_seq = ?, last_hash = ?;
@@ -36,18 +42,36 @@ SELECT seq, kind, body FROM journal
 WHERE position_key = ? AND seq > ? AND seq <= ?
 ORDER BY seq LIMIT ?;
 
+-- name: flows
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE kind IN ('funding', 'transfer', 'income') AND at_ms >= ?
+ORDER BY at_ms, seq;
+
 -- name: rows_to_verify
 SELECT seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash
 FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: fills
+-- Of several records of one execution, the highest revision.
 SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
 WHERE kind = 'fill' AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+AND NOT EXISTS (
+    SELECT 1 FROM journal AS later
+    WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
+    AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
+    AND later.seq > journal.seq
+)
 ORDER BY at_ms, trade_number, seq LIMIT ?;
 
 -- name: fills_of_symbol
 SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
 WHERE kind = 'fill' AND symbol = ? AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+AND NOT EXISTS (
+    SELECT 1 FROM journal AS later
+    WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
+    AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
+    AND later.seq > journal.seq
+)
 ORDER BY at_ms, trade_number, seq LIMIT ?;
 
 -- name: fill_at
