@@ -17,11 +17,19 @@ from account_monitor import __version__
 from account_monitor.api.metrics import Sample
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
-from account_monitor.config import AccountSettings, OpeningSettings, Settings, changed_accounts, split_position_key
+from account_monitor.config import (
+    AccountSettings,
+    Exchange,
+    OpeningSettings,
+    Settings,
+    changed_accounts,
+    split_position_key,
+)
 from account_monitor.errors import ConfigurationError, JournalError, StartAborted
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.logs import configure_logging
+from account_monitor.monitor.alarms import Alarm, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
@@ -29,6 +37,7 @@ from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
 
 if TYPE_CHECKING:
+    from account_monitor.exchanges import Exchanges
     from account_monitor.feeds.nats import NatsFeed
     from account_monitor.feeds.progress import StreamGap
 
@@ -47,6 +56,7 @@ class App:
     def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
         self.desk = Desk(now_ms, __version__)
+        self.alarms = AlarmBoard(now_ms)
         self.inboxes = Inboxes()
         self.doors = Doors(
             self.desk,
@@ -63,9 +73,10 @@ class App:
         self._reload = reload
         self._starting: Monitor | None = None
         self._feed: NatsFeed | None = None
+        self._exchanges: Exchanges | None = None
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
-        """By account, how much had been heard when the end of the streams was first reached."""
+        """By account without an exchange, how much had been heard when the end of the streams was first reached."""
         self._monitors: dict[str, Monitor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -122,10 +133,14 @@ class App:
             for monitor in opened:
                 await self._close_monitor(monitor.name)
             return
-        for monitor in opened:
+        for account, monitor in zip(added, opened, strict=True):
             self._show_account(monitor)
+            self._serve(monitor, account)
         for name in changes.removed:
             await self._close_account(name)
+        for account in settings.accounts:
+            if account.name in changes.changed and (changed := self._monitors.get(account.name)) is not None:
+                await self._serve_anew(changed, account)
         needs_restart = _needs_restart(self.settings, settings)
         self.settings = self.settings._replace(accounts=settings.accounts, logging=settings.logging)
         self.desk.configure([account.name for account in settings.accounts])
@@ -138,19 +153,47 @@ class App:
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
         for account in self.settings.accounts:
-            self._show_account(await self._open_account(account))
+            monitor = await self._open_account(account)
+            self._show_account(monitor)
+            self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
         self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
 
     async def _open_account(self, account: AccountSettings) -> Monitor:
-        return await self._open_monitor(account.name, Inbox(), opening_of(account.opening))
+        has_venue = account.exchange is not Exchange.NONE
+        return await self._open_monitor(account.name, Inbox(), opening_of(account.opening), has_venue=has_venue)
 
     def _show_account(self, monitor: Monitor) -> None:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
+        monitor.observers.append(self.alarms.note)
 
-    async def _open_monitor(self, name: str, inbox: Inbox, opening: Opening | None) -> Monitor:
+    def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
+        """Feed the account from its exchange, where it has one."""
+        if account.exchange is Exchange.NONE:
+            return
+        if self._exchanges is None:
+            from account_monitor.exchanges import Exchanges
+
+            self._exchanges = Exchanges(
+                self.desk,
+                self.alarms,
+                spawn=self.spawn,
+                cancel=self._cancel,
+                nats_connected=lambda: self._feed is not None and self._feed.status.connected,
+            )
+        self._exchanges.open(monitor, account, self.settings.reconciliation)
+
+    async def _serve_anew(self, monitor: Monitor, account: AccountSettings) -> None:
+        """Take over other keys or addresses."""
+        if self._exchanges is not None:
+            await self._exchanges.close(account.name)
+        self._serve(monitor, account)
+
+    async def _open_monitor(
+        self, name: str, inbox: Inbox, opening: Opening | None, *, has_venue: bool = False
+    ) -> Monitor:
         from account_monitor.stores.checkpoints import JournalCheckpoints
         from account_monitor.stores.journal import Journal
 
@@ -167,6 +210,7 @@ class App:
             usd_assets=usd_assets,
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
+            has_venue=has_venue,
         )
         self._starting = monitor
         try:
@@ -181,8 +225,11 @@ class App:
         return monitor
 
     async def _close_account(self, name: str) -> None:
+        if self._exchanges is not None:
+            await self._exchanges.close(name)
         self.inboxes.remove(name)
         self.desk.remove(name)
+        self.alarms.forget(name)
         await self._close_monitor(name, None)
         log.info("account_closed", account=name)
 
@@ -193,6 +240,7 @@ class App:
         await asyncio.wait([task], timeout=patience_seconds)
         await monitor.journal.close()
         self.desk.health.forget(f"journal:{name}")
+        self.desk.health.forget(f"alarms:{name}")
 
     def _check_openings(self, settings: Settings) -> None:
         for account in settings.accounts:
@@ -250,8 +298,8 @@ class App:
 
     def mark(self, symbol: str, price: Decimal, at_ms: int) -> None:
         """Hand a price to every account: NATS prices are for all that have no exchange of their own."""
-        for name, monitor in self._monitors.items():
-            if name != UNROUTED:
+        for monitor in self._monitors.values():
+            if monitor.name != UNROUTED and not monitor.has_venue:
                 monitor.mark(MarkPrice(symbol, price, at_ms))
 
     # -- watching ----------------------------------------------------------------------------------------------------
@@ -263,9 +311,19 @@ class App:
                 failure = monitor.failure or monitor.journal.failure
                 status = Status.HEALTHY if failure is None else Status.UNHEALTHY
                 self.desk.health.report(f"journal:{name}", status, failure or "recording")
+                if name != UNROUTED:
+                    self._watch_alarms(name)
+            self.alarms.look()
             if self._feed is not None:
                 self._watch_feed(self._feed)
+            if self._exchanges is not None:
+                self._exchanges.watch()
             await asyncio.sleep(WATCH_SECONDS)
+
+    def _watch_alarms(self, name: str) -> None:
+        alarms = self.alarms.open(name)
+        status = Status.DEGRADED if alarms else Status.HEALTHY
+        self.desk.health.report(f"alarms:{name}", status, "; ".join(_said(alarm) for alarm in alarms[:3]) or "none")
 
     def _watch_feed(self, feed: NatsFeed) -> None:
         status = feed.status
@@ -277,7 +335,7 @@ class App:
         if not status.has_reached_end:
             return
         if self._heard_at_end is None:
-            self._heard_at_end = {name: monitor.inbox.put_count for name, monitor in self._monitors.items()}
+            self._heard_at_end = {name: m.inbox.put_count for name, m in self._monitors.items() if not m.has_venue}
         monitors = self._monitors
         if all(name not in monitors or monitors[name].taken_count >= n for name, n in self._heard_at_end.items()):
             self.desk.wait_for("nats", None)
@@ -288,9 +346,19 @@ class App:
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
 
     def _samples(self) -> list[Sample]:
-        if self._feed is None:
-            return []
-        status = self._feed.status
+        nats = [] if self._feed is None else self._nats_samples(self._feed)
+        exchanges = [] if self._exchanges is None else self._exchanges.samples()
+        alarms = [
+            Sample(
+                "alerts_triggered_total", "Alarms that were raised.", "counter", count,
+                {"account": account, "type": kind, "severity": severity},
+            )
+            for (account, kind, severity), count in self.alarms.raised.items()
+        ]  # fmt: skip
+        return [*nats, *exchanges, *alarms]
+
+    def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
+        status = feed.status
         return [
             Sample("nats_connected", "Whether there is a connection to NATS.", "gauge", float(status.connected)),
             Sample("nats_reconnects_total", "Connections that were made anew.", "counter", status.reconnects),
@@ -307,6 +375,13 @@ class App:
         self._tasks[name] = task
         task.add_done_callback(self._ended)
 
+    async def _cancel(self, name: str) -> None:
+        task = self._tasks.pop(name)
+        for _ in range(CANCEL_ATTEMPTS):  # a library may swallow a cancellation
+            task.cancel()
+            if (await asyncio.wait([task], timeout=0.5))[0]:
+                break
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A part that breaks takes the process with it: restart is recovery."""
         if task.cancelled() or (error := task.exception()) is None:
@@ -318,11 +393,9 @@ class App:
     async def _close(self) -> None:
         started = time.monotonic()
         for name in [name for name in self._tasks if not name.startswith("account:")]:
-            task = self._tasks.pop(name)
-            for _ in range(CANCEL_ATTEMPTS):  # a library may swallow a cancellation
-                task.cancel()
-                if (await asyncio.wait([task], timeout=0.5))[0]:
-                    break
+            await self._cancel(name)
+        if self._exchanges is not None:
+            await self._exchanges.stop()
         await asyncio.gather(*(self._close_monitor(name) for name in list(self._monitors)))
         await self.doors.stop()
         log.info("service_stopped", seconds=round(time.monotonic() - started, 3))
@@ -338,6 +411,11 @@ def opening_of(settings: OpeningSettings | None) -> Opening | None:
         cost = linear_instrument(symbol).value(position.quantity, position.entry_price)
         anchors.append(Anchor(symbol, side, position.quantity, cost, None, settings.at_ms))
     return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
+
+
+def _said(alarm: Alarm) -> str:
+    where = "" if alarm.symbol is None else f" {alarm.symbol}"
+    return f"{alarm.kind}{where}: {alarm.message}"
 
 
 def _needs_restart(old: Settings, new: Settings) -> list[str]:

@@ -90,9 +90,6 @@ def _loops(settings: Settings) -> Iterator[Violation]:
 
 def not_built(settings: Settings) -> Iterator[Violation]:
     """Yield what is asked for and not built yet, each with the value that works today."""
-    for index, account in enumerate(settings.accounts):
-        if account.exchange is not Exchange.NONE:
-            yield _not_built(f"accounts[{index}].exchange", account.exchange, "none")
     if settings.service.reporting_currency != "USD":
         yield _not_built("service.reporting_currency", settings.service.reporting_currency, "USD")
     if settings.database.url != "sqlite":

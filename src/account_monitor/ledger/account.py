@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
+    Charge,
     Claim,
     Event,
     Fill,
@@ -86,6 +87,8 @@ class AccountState:
     """By asset, the venue time of the youngest event that settles, pays or states in it."""
     funding: Tally = field(default_factory=Tally)
     """Funding that names no position."""
+    charges: Tally = field(default_factory=Tally)
+    """Fees that belong to no fill."""
     other: Tally = field(default_factory=Tally)
     transfers: Tally = field(default_factory=Tally)
     marks: dict[str, MarkPrice] = field(default_factory=dict)
@@ -223,7 +226,7 @@ class Account:
 
     def _apply_other(self, seq: int, event: Event, key: str | None, batch: Batch) -> Entry | None:
         """Apply anything but a fill; None when it is late."""
-        if isinstance(event, FundingPayment | Transfer | OtherIncome):
+        if isinstance(event, FundingPayment | Transfer | OtherIncome | Charge):
             if self._is_stated(seq, event.at_ms):
                 return Entry(seq, event, "contained", ())
         elif isinstance(event, Opening | Adjustment):
@@ -284,6 +287,9 @@ class Account:
             case OtherIncome():
                 state.other.add(event.asset, event.amount, self._rate(event.asset, event.rate))
                 postings = _income("other", event.asset, event.amount)
+            case Charge():
+                state.charges.add(event.asset, event.amount, self._rate(event.asset, event.rate))
+                postings = _income("fees", event.asset, -event.amount)
             case Opening():
                 positions = self._set_positions(seq, [*self._flat_at(event), *event.positions], "opening")
                 state.opening = event

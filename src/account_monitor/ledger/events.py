@@ -170,6 +170,23 @@ class OtherIncome(NamedTuple):
         return f"income:{self.id}"
 
 
+class Charge(NamedTuple):
+    """A fee that belongs to no fill, such as a liquidation's: positive when paid. `reason` is the venue's word."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    at_ms: int
+    reason: str
+    rate: Decimal | None = None
+    """USD per unit of the asset at its own time; None for dollars, or where no price was known."""
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a charge within its account."""
+        return f"charge:{self.id}"
+
+
 class Anchor(NamedTuple):
     """What a position is, said from outside: replaces quantity and cost, and contains every fill up to its moment.
 
@@ -247,7 +264,9 @@ class Marks(NamedTuple):
         return f"marks:{self.at_ms}"
 
 
-Event: TypeAlias = Fill | FundingPayment | Transfer | OtherIncome | Opening | Adjustment | Marks | Claim | Listing
+FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
+"""Money that moves without a trade."""
+Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Marks | Claim | Listing
 LegEvent: TypeAlias = Fill | FundingPayment
 
 

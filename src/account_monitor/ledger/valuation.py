@@ -6,7 +6,7 @@ always, at a cost that does not grow with the number of positions or of fills.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
@@ -71,10 +71,11 @@ class PositionValue:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a wallet holds; None where nobody said what it held at first."""
+    """What a wallet holds; None where nobody said what it held at first. `free` is what the venue states, else None."""
 
     asset: str
     total: Decimal | None
+    free: Decimal | None
     usd_value: Decimal | None
     last_update_ms: int | None
 
@@ -182,6 +183,7 @@ class Valuation:
         """By asset that is not a dollar: the positions that settle in it, or that paid in it before it had a price."""
         self._shares: dict[str, _Share] = {}
         self._totals = _Totals()
+        self._free: dict[str, Decimal] = {}
         self.refresh(account.state.timelines)
 
     # -- what changes ------------------------------------------------------------------------------------------------
@@ -212,6 +214,12 @@ class Valuation:
             self._value(self._account.state.timelines[key])
         return keys
 
+    def state_free(self, free: Mapping[str, Decimal]) -> set[str]:
+        """Take what the venue states as free, by asset; return the wallets for which that is news."""
+        changed = {asset for asset, amount in free.items() if self._free.get(asset) != amount}
+        self._free.update(free)
+        return changed & self._account.state.wallets.keys()
+
     # -- what is read ------------------------------------------------------------------------------------------------
 
     def marks_in_use(self) -> list[MarkPrice]:
@@ -229,7 +237,7 @@ class Valuation:
         return {
             asset
             for amounts in (
-                state.wallets, state.funding.unvalued, state.other.unvalued, totals.unrealized,
+                state.wallets, state.funding.unvalued, state.other.unvalued, state.charges.unvalued, totals.unrealized,
                 totals.unvalued_realized, totals.unvalued_fees, totals.unvalued_funding,
             )
             for asset in amounts
@@ -265,6 +273,7 @@ class Valuation:
             asset: Balance(
                 asset,
                 amount if known else None,
+                self._free.get(asset),
                 _times(amount, self.rate(asset)) if known else None,
                 state.wallet_touched_ms.get(asset),
             )
@@ -277,7 +286,7 @@ class Valuation:
         return PnL(
             realized_pnl=_sum(totals.realized_usd, self._usd(totals.unvalued_realized)),
             unrealized_pnl=self._unrealized(),
-            total_fees=_sum(totals.fees_usd, self._usd(totals.unvalued_fees)),
+            total_fees=_sum(totals.fees_usd, self._usd(totals.unvalued_fees), self._tally(state.charges)),
             funding=_sum(totals.funding_usd, self._usd(totals.unvalued_funding), self._tally(state.funding)),
             other=self._tally(state.other),
             statistics=TradeStatistics(
@@ -300,7 +309,8 @@ class Valuation:
         assets = {
             asset
             for amounts in (
-                state.wallets, state.funding.unvalued, state.other.unvalued, totals.unrealized, totals.notional,
+                state.wallets, state.funding.unvalued, state.other.unvalued, state.charges.unvalued, totals.unrealized,
+                totals.notional,
                 totals.unvalued_realized, totals.unvalued_fees, totals.unvalued_funding,
             )
             for asset, amount in amounts.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
@@ -12,11 +12,31 @@ import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, Entry
-from account_monitor.ledger.events import Adjustment, Event, Fill, FundingPayment, MarkPrice, Marks, Opening
+from account_monitor.ledger.events import (
+    Adjustment,
+    Charge,
+    Claim,
+    Event,
+    Fill,
+    FundingPayment,
+    MarkPrice,
+    Marks,
+    Opening,
+    OtherIncome,
+    is_numbered,
+)
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.inbox import Inbox
-from account_monitor.monitor.ports import CONFLICTING_FILL, Clock, Delivery, Journal, Recorded, StreamPosition
+from account_monitor.monitor.ports import (
+    CONFLICTING_FILL,
+    Clock,
+    Delivery,
+    Journal,
+    Recorded,
+    StreamPosition,
+    is_venue,
+)
 from account_monitor.monitor.schedule import Every, Monotonic
 from account_monitor.monitor.views import Change, View, ViewBuilder
 
@@ -62,7 +82,9 @@ class Monitor:
         usd_assets: frozenset[str],
         opening: Opening | None,
         snapshot_seconds: float,
+        has_venue: bool = False,
     ) -> None:
+        """`has_venue`: an exchange feeds the account; what others tell of under ids of their own is then a claim."""
         self.name = name
         self.journal = journal
         self.inbox = inbox
@@ -75,6 +97,8 @@ class Monitor:
         self._monotonic = monotonic
         self._usd_assets = usd_assets
         self._opening = opening
+        self.has_venue = has_venue
+        self._free: dict[str, Decimal] = {}
         self._snapshots = Every(snapshot_seconds, monotonic)
         self._positions_due = Every(1.0, monotonic)
         self._prices_due = Every(PRICES_EVERY_SECONDS, monotonic)
@@ -164,11 +188,25 @@ class Monitor:
             self.inbox.wake()
         self._prices[mark.symbol] = mark
 
+    def state_free(self, free: Mapping[str, Decimal]) -> None:
+        """Show what the exchange states as free, by asset, from now on."""
+        self._free.update(free)
+        self.inbox.wake()
+
+    @property
+    def opening(self) -> Opening | None:
+        """The opening that the journal holds."""
+        return self._account.state.opening
+
+    def settles_as(self, symbol: str, settlement_asset: str) -> bool:
+        """Whether the ledger takes the contract to settle in this asset."""
+        return self._account.instrument(symbol).settlement_asset == settlement_asset
+
     async def step(self) -> None:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
         deliveries, seen = self.inbox.take(BATCH)
         taken = len(deliveries)
-        deliveries = [self._with_rates(delivery) for delivery in deliveries]
+        deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
         if self._unjournaled_marks and self._snapshots.is_due():
             deliveries += self._marks()
         moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
@@ -177,6 +215,8 @@ class Monitor:
         self.taken_count += taken
         if self._prices and self._prices_due.is_due():
             self._take_prices()
+        if self._free:
+            self._take_free()
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
             await self._save_checkpoint()
 
@@ -232,9 +272,26 @@ class Monitor:
         self._unjournaled_marks.clear()
         return [Delivery("monitor", "", b"", Marks(self._clock(), prices))] if prices else []
 
+    def _take_free(self) -> None:
+        assets = self._valuation.state_free(self._free)
+        self._free.clear()
+        if assets:
+            self._publish(self._builder.after_free(assets))
+
+    def _as_claim(self, delivery: Delivery) -> Delivery:
+        """Keep what others tell of under an id that cannot be the exchange's from being booked beside its own fill."""
+        fill = delivery.event
+        if not self.has_venue or type(fill) is not Fill or is_numbered(fill.trade_id) or is_venue(delivery.source):
+            return delivery
+        return delivery._replace(event=Claim(fill))
+
     def _with_rates(self, delivery: Delivery) -> Delivery:
         """State what a fee or result in an asset other than dollars is worth now, so that the journal knows it too."""
         fill = delivery.event
+        if isinstance(fill, FundingPayment | OtherIncome | Charge):
+            if fill.asset in self._usd_assets or fill.rate is not None:
+                return delivery
+            return delivery._replace(event=fill._replace(rate=self._valuation.rate(fill.asset, at_ms=fill.at_ms)))
         if type(fill) is not Fill:
             return delivery
         asset = fill.fee_asset
@@ -267,7 +324,9 @@ class Monitor:
         counts[CONFLICTING_FILL] += len(recorded.conflicts)
         if recorded.conflicts:
             conflict = recorded.conflicts[0]
-            reason = f"{conflict.recorded.event_id} is recorded with another {', '.join(conflict.fields)}"
+            reason = f"{conflict.recorded.identity} was recorded with another {', '.join(conflict.fields)}"
+            if conflict.stands:
+                reason += "; what the exchange says stands"
         else:
             reason = recorded.parked[0].reason
         log.warning("messages_parked", account=self.name, counts=dict(+counts), first_reason=reason)

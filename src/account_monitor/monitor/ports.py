@@ -30,6 +30,11 @@ def is_venue(source: str) -> bool:
     return source.startswith("exchange:")
 
 
+def authority(source: str) -> int:
+    """Return whose word stands: the exchange's list of trades, then its stream, then everybody else."""
+    return 2 if source == VENUE_TRADES else int(is_venue(source))
+
+
 class StreamPosition(NamedTuple):
     """How far a source has been seen: everything up to `sequence` was taken, others' messages included.
 

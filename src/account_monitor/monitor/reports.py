@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from account_monitor.ledger.events import Fill
-from account_monitor.ledger.money import to_text
+from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue
 from account_monitor.monitor.ports import JournalEntry
 from account_monitor.monitor.views import View
@@ -201,10 +201,11 @@ def pnl_report(view: View) -> PnLReport:
 
 def balance_report(balance: Balance) -> BalanceReport:
     """Report one wallet."""
+    locked = None if balance.free is None or balance.total is None else max(balance.total - balance.free, ZERO)
     return BalanceReport(
         asset=balance.asset,
-        free=None,
-        locked=None,
+        free=_text(balance.free),
+        locked=_text(locked),
         total=_text(balance.total),
         usd_value=_text(balance.usd_value),
         last_update=_time(balance.last_update_ms),

@@ -68,6 +68,11 @@ class ViewBuilder:
         self._publish(keys)
         return Change([], tuple(sorted(keys)), (), None)
 
+    def after_free(self, assets: set[str]) -> Change:
+        """Build the view after the venue stated what is free of these wallets."""
+        self._publish(set())
+        return Change([], (), tuple(sorted(assets)), None)
+
     def _publish(self, changed: set[str]) -> None:
         positions = self.view.positions
         if changed:

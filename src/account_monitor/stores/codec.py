@@ -16,6 +16,7 @@ from account_monitor.errors import JournalCorrupt
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
+    Charge,
     Claim,
     Event,
     Fill,
@@ -32,7 +33,7 @@ from account_monitor.ledger.events import (
 from account_monitor.ledger.money import to_text
 
 Kind: TypeAlias = Literal[
-    "fill", "void", "funding", "transfer", "income", "opening", "adjustment", "marks", "claim", "listing"
+    "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "marks", "claim", "listing"
 ]
 
 
@@ -149,6 +150,8 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "transfer", _encode(_Transfer(id, asset, _text(amount), at_ms))
         case OtherIncome(id, asset, amount, at_ms, reason, rate):
             return "income", _encode(_Income(id, asset, _text(amount), at_ms, reason, _optional(rate)))
+        case Charge(id, asset, amount, at_ms, reason, rate):
+            return "charge", _encode(_Income(id, asset, _text(amount), at_ms, reason, _optional(rate)))
         case Opening(id, at_ms, wallets, positions):
             return "opening", _encode(_Opening(id, at_ms, _wallets(wallets), _anchors(positions)))
         case Adjustment(id, at_ms, cause, wallets, positions):
@@ -180,9 +183,9 @@ def _optional(number: Decimal | None) -> Any:
 
 
 def _fill(fill: Fill) -> _Fill:
-    (
-        symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, fee_rate, rate, revision,
-    ) = fill  # fmt: skip
+    symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, paid, rate, revision = (
+        fill
+    )
     return _Fill(
         symbol,
         trade_id,
@@ -196,7 +199,7 @@ def _fill(fill: Fill) -> _Fill:
         None if pnl is None else _text(pnl),
         order_id,
         maker,
-        None if fee_rate is None else _text(fee_rate),
+        None if paid is None else _text(paid),
         None if rate is None else _text(rate),
         revision,
     )
@@ -298,6 +301,12 @@ def _read_income(body: str | bytes) -> OtherIncome:
     return OtherIncome(w.id, w.asset, w.amount, w.at_ms, w.reason, w.rate)
 
 
+def _read_charge(body: str | bytes) -> Charge:
+    w = _income_decoder.decode(body)
+    _finite(w.amount, w.rate)
+    return Charge(w.id, w.asset, w.amount, w.at_ms, w.reason, w.rate)
+
+
 def _read_opening(body: str | bytes) -> Opening:
     w = _opening_decoder.decode(body)
     return Opening(w.id, w.at_ms, None if w.wallets is None else _read_wallets(w.wallets), _read_anchors(w.positions))
@@ -332,6 +341,7 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "funding": _read_funding,
     "transfer": _read_transfer,
     "income": _read_income,
+    "charge": _read_charge,
     "opening": _read_opening,
     "adjustment": _read_adjustment,
     "marks": _read_marks,

@@ -17,6 +17,7 @@ from account_monitor.monitor.ports import (
     JournalEntry,
     Recorded,
     StreamPosition,
+    authority,
     is_venue,
 )
 from account_monitor.stores.bulk import insert_rows
@@ -154,11 +155,11 @@ def _identity(event: Event) -> str:
 def _meet(before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sorted) -> _Known | None:
     """Sort a fill that is recorded already; return the record that stands from now on, None if that is the old one.
 
-    What was missing is completed. Where a source that is not the exchange disagrees with it, the exchange's word stands
-    and the conflict is told; that such a source has a clock of its own is no conflict.
+    What was missing is completed. Where sources disagree, the word of the one with more authority stands, and the
+    conflict is told; that a source which is not the exchange has a clock of its own is no conflict.
     """
     fields = before.contradicts(fill)
-    overrules = is_venue(delivery.source) and not is_venue(source)
+    overrules = authority(delivery.source) > authority(source)
     if is_venue(delivery.source) is not is_venue(source):
         disputed = tuple(field for field in fields if field != "at_ms")
     else:

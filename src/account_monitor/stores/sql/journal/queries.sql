@@ -44,7 +44,7 @@ ORDER BY seq LIMIT ?;
 
 -- name: flows
 SELECT seq, kind, body, source, recorded_at_ms FROM journal
-WHERE kind IN ('funding', 'transfer', 'income') AND at_ms >= ?
+WHERE kind IN ('funding', 'transfer', 'income', 'charge') AND at_ms >= ?
 ORDER BY at_ms, seq;
 
 -- name: rows_to_verify

@@ -1,0 +1,183 @@
+"""Exchanges: which feed serves which account, and what the accounts at one address share. Composition, beside `app`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from random import SystemRandom
+from typing import Any, NamedTuple
+
+from account_monitor.api.metrics import Sample
+from account_monitor.config import AccountSettings, Exchange, ReconciliationSettings
+from account_monitor.feeds.binance.feed import BinanceFeed
+from account_monitor.feeds.binance.marks import MarkPrices
+from account_monitor.feeds.binance.requests import AccountRequests
+from account_monitor.feeds.binance.server_time import ServerTime
+from account_monitor.feeds.binance.session import StreamSettings
+from account_monitor.feeds.binance.transport import AiohttpTransport, Transport
+from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
+from account_monitor.ledger.events import MarkPrice
+from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.crosscheck import CrossCheck
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.judge import Judge
+from account_monitor.monitor.monitor import Monitor
+
+Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
+
+MARK_PRICES = "mark prices"
+"""What stands for a symbol in an alarm about the stream of mark prices."""
+
+
+class _Served(NamedTuple):
+    """An account and everything that serves it."""
+
+    monitor: Monitor
+    venue: BinanceVenue
+    feed: BinanceFeed
+    judge: Judge
+    crosscheck: CrossCheck
+    unsubscribe: Callable[[], None]
+
+
+class Exchanges:
+    """The feeds from exchanges of one process."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        alarms: AlarmBoard,
+        *,
+        spawn: Spawn,
+        cancel: Callable[[str], Coroutine[Any, Any, None]],
+        nats_connected: Callable[[], bool],
+        transport: Transport | None = None,
+    ) -> None:
+        """`spawn` runs a named part of the service, `cancel` ends one."""
+        self._desk = desk
+        self._alarms = alarms
+        self._spawn = spawn
+        self._cancel = cancel
+        self._nats_connected = nats_connected
+        self._transport = transport
+        self._venues: dict[tuple[str, str], BinanceVenue] = {}
+        self._marks: dict[BinanceVenue, MarkPrices] = {}
+        self._served: dict[str, _Served] = {}
+
+    def open(self, monitor: Monitor, account: AccountSettings, reconciliation: ReconciliationSettings) -> None:
+        """Serve an account whose journal is folded; nothing for one without an exchange."""
+        if account.exchange is Exchange.NONE:
+            return
+        assert account.api_key is not None  # the configuration refuses an exchange without keys
+        assert account.secret_key is not None
+        venue = self._venue(account)
+        rest = venue.rest(api_key=account.api_key.reveal(), secret=account.secret_key.reveal())
+        judge = Judge(
+            time.monotonic,
+            wallet_tolerance=reconciliation.balance_tolerance,
+            position_tolerance=reconciliation.position_tolerance,
+        )
+        feed = BinanceFeed(
+            monitor,
+            venue,
+            AccountRequests(rest),
+            judge=judge,
+            alarms=self._alarms,
+            settings=StreamSettings(*account.websocket),
+            statement_seconds=reconciliation.interval_seconds,
+            monotonic=time.monotonic,
+            chance=SystemRandom(),
+        )
+        crosscheck = CrossCheck(
+            account.name,
+            self._alarms,
+            time.monotonic,
+            both_connected=lambda: feed.is_live and self._nats_connected(),
+        )
+        unsubscribe = self._marks[venue].subscribe(
+            lambda symbol, price, at_ms: monitor.mark(MarkPrice(symbol, price, at_ms)), feed.wanted
+        )
+        monitor.observers += [judge.note, feed.note, crosscheck.note]
+        self._served[account.name] = _Served(monitor, venue, feed, judge, crosscheck, unsubscribe)
+        self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {feed.unready}")
+        self._spawn(f"exchange:{account.name}", feed.run())
+
+    async def close(self, name: str) -> None:
+        """Serve an account no longer."""
+        served = self._served.pop(name, None)
+        if served is None:
+            return
+        await self._cancel(f"exchange:{name}")
+        served.unsubscribe()
+        for observer in (served.judge.note, served.feed.note, served.crosscheck.note):
+            served.monitor.observers.remove(observer)
+        self._alarms.forget(name)
+        self._desk.wait_for(f"exchange:{name}", None)
+        self._desk.health.forget(f"exchange:{name}")
+
+    async def stop(self) -> None:
+        """Close the connections, after everything that uses them has ended."""
+        if isinstance(self._transport, AiohttpTransport):
+            await self._transport.close()
+
+    def watch(self) -> None:
+        """Keep readiness, health and cross-checks true; called a few times a second."""
+        for name, served in self._served.items():
+            served.crosscheck.look()
+            feed = served.feed
+            unready = None if feed.unready is None else f"account {name}: {feed.unready}"
+            self._desk.wait_for(f"exchange:{name}", unready)
+            if feed.problem is not None:
+                self._desk.health.report(f"exchange:{name}", Status.DEGRADED, feed.problem)
+            elif not feed.is_live:
+                self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
+            else:
+                self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
+
+    def samples(self) -> Iterable[Sample]:
+        """Return the metrics of streams and requests."""
+        for name, served in self._served.items():
+            feed = served.feed
+            account = {"account": name}
+            yield Sample(
+                "websocket_reconnects_total", "Sockets made after the first.", "counter", feed.reconnects, account
+            )  # fmt: skip
+            for kind, count in feed.received.items():
+                labels = {**account, "type": kind}
+                yield Sample(
+                    "websocket_messages_received_total", "Messages of the user stream.", "counter", count, labels
+                )  # fmt: skip
+        for venue in self._venues.values():
+            weight = float(venue.budget.used_weight)
+            yield Sample("exchange_request_weight_used", "Weight used in this minute.", "gauge", weight)
+
+    def _venue(self, account: AccountSettings) -> BinanceVenue:
+        rest_url = account.rest_url or REST_URLS[account.testnet]
+        websocket_url = account.websocket_url or WEBSOCKET_URLS[account.testnet]
+        known = self._venues.get((rest_url, websocket_url))
+        if known is not None:
+            return known
+        if self._transport is None:
+            self._transport = AiohttpTransport()
+        venue = BinanceVenue(rest_url, websocket_url, self._transport, ServerTime())
+        self._venues[rest_url, websocket_url] = venue
+        number = len(self._venues)
+        self._marks[venue] = marks = MarkPrices(
+            self._transport,
+            websocket_url=websocket_url,
+            on_alarm=lambda text: self._note_marks(venue, text),
+            on_clear=lambda: self._note_marks(venue, None),
+        )
+        self._spawn(f"contracts:{number}", venue.run())
+        self._spawn(f"marks:{number}", marks.run())
+        return venue
+
+    def _note_marks(self, venue: BinanceVenue, text: str | None) -> None:
+        for name, served in self._served.items():
+            if served.venue is not venue:
+                continue
+            if text is None:
+                self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
+            else:
+                self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)

@@ -1,0 +1,92 @@
+"""Requests: the questions that the feed asks about an account, each with its weight and its answer decoded.
+
+Raises, from each: VenueRefused, VenueLimited; VenueUnavailable also for an answer that cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from account_monitor.errors import MalformedEvent
+from account_monitor.feeds.binance.answers import (
+    AccountConfig,
+    AccountStatement,
+    IncomePage,
+    PositionRisk,
+    account_config_of,
+    account_of,
+    fills_of,
+    income_of,
+    listen_key_of,
+    position_risks_of,
+)
+from account_monitor.feeds.binance.refusals import VenueUnavailable
+from account_monitor.feeds.binance.rest import BinanceRest, Parameter
+from account_monitor.ledger.events import Fill
+
+PAGE = 1_000
+"""The most rows that the exchange gives at once."""
+
+WEEK_MS = 7 * 24 * 3_600_000
+"""The longest span of time that may be asked for at once."""
+
+T = TypeVar("T")
+
+
+class AccountRequests:
+    """One account's questions."""
+
+    def __init__(self, rest: BinanceRest) -> None:
+        self._rest = rest
+
+    async def account(self) -> AccountStatement:
+        """Return wallets and positions of one moment."""
+        return await self._get("/fapi/v3/account", 5, account_of)
+
+    async def position_risks(self) -> tuple[PositionRisk, ...]:
+        """Return entry and mark prices of what is open."""
+        return await self._get("/fapi/v3/positionRisk", 5, position_risks_of, urgent=True)
+
+    async def account_config(self) -> AccountConfig:
+        """Return what the account may do, and its modes."""
+        return await self._get("/fapi/v1/accountConfig", 5, account_config_of)
+
+    async def trades_from(self, symbol: str, trade_id: int) -> tuple[Fill, ...]:
+        """Return up to PAGE fills of a symbol from this id on, in the order of their ids."""
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, fromId=trade_id,
+                               limit=PAGE)  # fmt: skip
+
+    async def trades_between(self, symbol: str, start_ms: int, end_ms: int) -> tuple[Fill, ...]:
+        """Return up to PAGE fills of a symbol in a span of at most a week, the oldest first."""
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, startTime=start_ms,
+                               endTime=end_ms, limit=PAGE)  # fmt: skip
+
+    async def last_trade(self, symbol: str) -> Fill | None:
+        """Return the youngest fill of a symbol, None where there was none for a week."""
+        fills = await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, limit=1)
+        return max(fills, key=lambda fill: int(fill.trade_id), default=None)
+
+    async def income(self, start_ms: int, end_ms: int, page: int) -> IncomePage:
+        """Return a page of the income statement, the oldest rows first; pages begin with 1."""
+        return await self._get("/fapi/v1/income", 30, income_of, urgent=True, startTime=start_ms, endTime=end_ms,
+                               page=page, limit=PAGE)  # fmt: skip
+
+    async def obtain(self) -> str:
+        """Return the listen key of the account, new or extended."""
+        return self._read("/fapi/v1/listenKey", await self._rest.post("/fapi/v1/listenKey", 1), listen_key_of)
+
+    async def keep_alive(self, key: str) -> str:
+        """Extend the listen key of the account and return it; it may be another by now."""
+        return self._read("/fapi/v1/listenKey", await self._rest.put("/fapi/v1/listenKey", 1), listen_key_of)
+
+    async def _get(
+        self, path: str, weight: int, decode: Callable[[bytes], T], *, urgent: bool = False, **parameters: Parameter
+    ) -> T:
+        return self._read(path, await self._rest.get(path, weight, urgent=urgent, **parameters), decode)
+
+    def _read(self, path: str, body: bytes, decode: Callable[[bytes], T]) -> T:
+        try:
+            return decode(body)
+        except MalformedEvent as error:
+            raise VenueUnavailable(f"{path}: the answer cannot be read: {error.reason}") from None

@@ -1,0 +1,84 @@
+"""Venue: what the accounts at one address of the exchange share: connection, weight, clock and contracts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from account_monitor.errors import MalformedEvent
+from account_monitor.feeds.binance.answers import Contract, exchange_info_of
+from account_monitor.feeds.binance.budget import WeightBudget
+from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
+from account_monitor.feeds.binance.rest import BinanceRest
+from account_monitor.feeds.binance.server_time import ServerTime
+from account_monitor.feeds.binance.transport import Transport, shown_url
+
+REST_URLS = {False: "https://fapi.binance.com", True: "https://demo-fapi.binance.com"}
+WEBSOCKET_URLS = {False: "wss://fstream.binance.com", True: "wss://fstream.binancefuture.com"}
+"""By whether it is the test environment."""
+
+CONTRACTS_EVERY_SECONDS = 3_600.0
+_CONTRACTS_AGAIN_SECONDS = 30.0
+_EXCHANGE_INFO_WEIGHT = 1
+
+log = structlog.get_logger(__name__)
+
+
+class BinanceVenue:
+    """One address of the exchange, as its accounts share it."""
+
+    def __init__(
+        self,
+        rest_url: str,
+        websocket_url: str,
+        transport: Transport,
+        server_time: ServerTime,
+    ) -> None:
+        self.rest_url = rest_url
+        self.websocket_url = websocket_url
+        self.transport = transport
+        self.server_time = server_time
+        self.budget = WeightBudget(server_time.now_ms)
+        self._public = self.rest(api_key="", secret="")
+        self._one_at_a_time = asyncio.Lock()
+        self._contracts: Mapping[str, Contract] = {}
+
+    def rest(self, *, api_key: str, secret: str) -> BinanceRest:
+        """Return the requests of one account."""
+        return BinanceRest(
+            self.rest_url, self.transport, self.budget, self.server_time, api_key=api_key, secret=secret
+        )  # fmt: skip
+
+    def contract(self, symbol: str) -> Contract | None:
+        """Return what the exchange lists under a symbol, None while that is not known."""
+        return self._contracts.get(symbol)
+
+    async def run(self) -> None:
+        """Keep the list of contracts up to date, until cancelled."""
+        while True:
+            pause = CONTRACTS_EVERY_SECONDS
+            try:
+                await self.read_contracts()
+            except (VenueUnavailable, VenueRefused, VenueLimited) as error:
+                log.warning("contracts_not_read", venue=shown_url(self.rest_url), reason=str(error))
+                pause = _CONTRACTS_AGAIN_SECONDS
+            await asyncio.sleep(pause)
+
+    async def read_contracts_once(self) -> None:
+        """Ask for the contracts unless they are known. Raises: VenueUnavailable, VenueRefused, VenueLimited."""
+        async with self._one_at_a_time:
+            if not self._contracts:
+                await self.read_contracts()
+
+    async def read_contracts(self) -> None:
+        """Ask for the contracts and the limits. Raises: VenueUnavailable, VenueRefused, VenueLimited."""
+        body = await self._public.get_public("/fapi/v1/exchangeInfo", _EXCHANGE_INFO_WEIGHT, urgent=True)
+        try:
+            info = exchange_info_of(body)
+        except MalformedEvent as error:
+            raise VenueUnavailable(f"GET /fapi/v1/exchangeInfo: {error.reason}") from None
+        self._contracts = info.contracts
+        if info.weight_per_minute is not None:
+            self.budget.limit = info.weight_per_minute
