@@ -431,7 +431,6 @@ def test_settings_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("settings", "path"),
     [
-        (Settings(accounts=(BINANCE,)), "accounts[0].exchange"),
         (Settings(service=Settings().service._replace(reporting_currency="EUR")), "service.reporting_currency"),
         (Settings(database=DatabaseSettings(url="postgresql://u@h/db")), "database.url"),
         (Settings(database=DatabaseSettings(redis_url="redis://h")), "database.redis_url"),

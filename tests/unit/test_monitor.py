@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,49 +17,9 @@ from account_monitor.monitor.views import Change, View
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_reader import open_reader
+from tests.monitor_by_hand import Clock, fill, heard, opened
 
-NOW_MS = 1_790_000_000_000
 D = Decimal
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.ms
-
-    def seconds(self) -> float:
-        return self.ms / 1000
-
-
-@asynccontextmanager
-async def opened(data_dir: Path, clock: Clock, opening: Opening | None = None) -> AsyncIterator[Monitor]:
-    journal = Journal.open(data_dir, "main", clock=clock)
-    try:
-        monitor = Monitor(
-            "main",
-            journal,
-            JournalCheckpoints(journal, USD_ASSETS),
-            Inbox(),
-            clock=clock,
-            monotonic=clock.seconds,
-            usd_assets=USD_ASSETS,
-            opening=opening,
-            snapshot_seconds=1.0,
-        )
-        await monitor.start()
-        yield monitor
-    finally:
-        await journal.close()
-
-
-def fill(trade_id: str, side: str = "BUY", quantity: str = "1", price: str = "100", **more: object) -> Fill:
-    return Fill("BTCUSDT", trade_id, side, D(quantity), D(price), NOW_MS, **more)  # type: ignore[arg-type]
-
-
-def heard(event: Fill, sequence: int = 0) -> Delivery:
-    return Delivery("FILLS", "trading.fills", b"{}", event, sequence)
 
 
 def parked(reason: str) -> Delivery:

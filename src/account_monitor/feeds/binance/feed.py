@@ -7,6 +7,7 @@ and where the ledger differs from that, what was missed is fetched: trades and i
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from random import Random
 
@@ -73,6 +74,8 @@ MAX_BUFFERED = 10_000
 LONGEST_BACKFILL_PAUSE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+
+_LIKE_A_KEY = re.compile(rb"[A-Za-z0-9]{40,}")
 
 log = structlog.get_logger(__name__)
 
@@ -208,7 +211,8 @@ class BinanceFeed:
             event = user_event(payload)
         except MalformedEvent as error:
             self.received[MALFORMED_EVENT] += 1
-            self._put(VENUE_STREAM, "user stream", payload, None, MALFORMED_EVENT, error.reason)
+            harmless = _LIKE_A_KEY.sub(b"***", payload)  # what is parked is shown to people
+            self._put(VENUE_STREAM, "user stream", harmless, None, MALFORMED_EVENT, error.reason)
             self.on_backfill("a message could not be read")
             return
         match event:
