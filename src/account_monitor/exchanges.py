@@ -164,7 +164,7 @@ class Exchanges:
         self._venues[rest_url, websocket_url] = venue
         number = len(self._venues)
         self._marks[venue] = marks = MarkPrices(
-            self._transport,
+            venue.transport,
             websocket_url=websocket_url,
             on_alarm=lambda text: self._note_marks(venue, text),
             on_clear=lambda: self._note_marks(venue, None),

@@ -135,10 +135,11 @@ class DeskInMemory:
 
     async def ready(self) -> None:
         """Wait until the account agrees with the exchange."""
-        await self.until(lambda: self.feed.unready is None, what="ready")
+        await self.until(lambda: self.monitor.opening is not None, what="adopted")
         if not self._adopted:
             told = venue_books(self.venue.books(self.account))
             self._adopted = {name: book for name, book in told.items() if name not in ("wallets", "positions")}
+        await self.until(lambda: self.feed.unready is None, what="ready")
 
     async def quiet(self, *, seconds: float = 300.0) -> None:
         """Wait until the books are equal."""
@@ -148,6 +149,16 @@ class DeskInMemory:
         """Say something as NATS would."""
         for delivery in deliveries:
             self.monitor.inbox.put(delivery)
+
+    @property
+    def raised(self) -> set[str]:
+        """The kinds of alarm that were raised so far."""
+        return {kind for _, kind, _ in self.alarms.raised}
+
+    @property
+    def open_alarms(self) -> set[str]:
+        """The kinds of alarm that are open."""
+        return {alarm.kind for alarm in self.alarms.open()}
 
     def difference(self) -> dict[str, tuple[Any, Any]]:
         """Return what differs between our books and the venue's own, each (ours, theirs); empty when nothing does."""
@@ -194,6 +205,4 @@ def books(monitor: Monitor) -> dict[str, dict[str, Decimal]]:
 def venue_books(told: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
     """Return the same of the venue."""
     names = ("wallets", "positions", "realized", "fees", "funding", "insurance")
-    return {
-        name: {key: number for key, text in told[name].items() if (number := Decimal(text))} for name in names
-    }
+    return {name: {key: number for key, text in told[name].items() if (number := Decimal(text))} for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from account_monitor.feeds.binance.transport import (
     TransportError,
 )
 from exchange_simulator import exchange as venue_side
-from exchange_simulator.exchange import Exchange, Request
+from exchange_simulator.exchange import Exchange, Reply, Request
 
 _LATENCY_SECONDS = (0.005, 0.050)
 
@@ -31,11 +31,17 @@ class InMemoryTransport:
         self.requests: list[tuple[int, str, str, int]] = []
         """(time, method, path, status) of each."""
         self.urls: list[str] = []
+        """Of every connection, as the feed asked for it."""
+        self.too_early: list[str] = []
+        """What left although the exchange had said, and the answer had come, that nothing may."""
+        self._limited_until_ms = 0
+        self.rewrite: Callable[[str], str] = lambda url: url
+        """What becomes of the URLs of connections on the way, as through a proxy or a wrong setting."""
         self._chance = Random(seed)
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str], timeout_seconds: float) -> HttpReply:
         parts = urlsplit(url)
-        self.urls.append(url)
+        self._note_sent(parts.path)
         await self._travel()
         names = {name.lower(): value for name, value in headers.items()}
         reply = self.exchange.handle(Request(method, parts.path, parts.query, b"", names))
@@ -45,12 +51,15 @@ class InMemoryTransport:
             raise TransportError(f"{method} {parts.path}: no answer after {timeout_seconds} s")
         await asyncio.sleep(reply.delay_ms / 1000)
         await self._travel()
+        self._note_limit(reply)
         if reply.fate != "answer":
             raise TransportError(f"{method} {parts.path}: the connection was lost")
         return HttpReply(reply.status, {name.lower(): value for name, value in reply.headers.items()}, reply.body)
 
     async def connect(self, url: str, *, timeout_seconds: float) -> InMemorySocket:
-        parts = urlsplit(url)
+        self.urls.append(url)
+        parts = urlsplit(self.rewrite(url))
+        self._note_sent(parts.path)
         await self._travel()
         socket = InMemorySocket()
         try:
@@ -59,6 +68,7 @@ class InMemoryTransport:
             if refused.reply.fate == "hang":
                 await asyncio.sleep(timeout_seconds)
                 raise TransportError("no handshake") from None
+            self._note_limit(refused.reply)
             raise TransportError(f"handshake refused: HTTP {refused.status}", status=refused.status) from None
         return socket
 
@@ -69,6 +79,15 @@ class InMemoryTransport:
             wait_ms = 1000 if due_ms is None else min(max(due_ms - now_ms, 1), 1000)
             await asyncio.sleep(wait_ms / 1000)
             self.exchange.advance()
+
+    def _note_sent(self, path: str) -> None:
+        if self.exchange.venue.now() < self._limited_until_ms:
+            self.too_early.append(path)
+
+    def _note_limit(self, reply: Reply) -> None:
+        if reply.status in (418, 429):
+            until_ms = self.exchange.venue.now() + int(reply.headers["Retry-After"]) * 1000
+            self._limited_until_ms = max(self._limited_until_ms, until_ms)
 
     async def _travel(self) -> None:
         await asyncio.sleep(self._chance.uniform(*_LATENCY_SECONDS))

@@ -87,6 +87,33 @@ def test_a_payment_for_several_symbols_is_split_into_theirs() -> None:
     assert flows.stated(rows) == []
 
 
+def test_a_payment_whose_symbol_was_lost_is_the_one_of_its_amount() -> None:
+    flows = book()
+    flows.streamed(flow("-2", at_ms=LATER, tid="content"))
+    rows = [flow("-1", at_ms=HOUR, tid="1", symbol="BTCUSDT"), flow("-2", at_ms=HOUR, tid="2", symbol="ETHUSDT")]
+
+    assert total(flows.stated(rows)) == D(-1)
+    assert flows.stated(rows) == []
+
+
+def test_rows_of_which_an_answer_lacks_a_piece_are_not_booked_beside_the_payment() -> None:
+    flows = book()
+    flows.streamed(flow("-2", at_ms=LATER, tid="content", symbol="BTCUSDT"))
+    rows = [flow(amount, at_ms=HOUR, tid=amount, symbol="BTCUSDT") for amount in ("-3", "1")]
+
+    assert flows.stated(rows[:1]) == []
+    assert flows.stated(rows) == []
+    assert flows.stated(rows) == []
+
+
+def test_rows_that_never_add_up_are_booked_in_the_end() -> None:
+    flows = book()
+    flows.streamed(flow("-9", at_ms=LATER, tid="content", symbol="BTCUSDT"))
+    row = flow("-3", at_ms=HOUR, tid="1", symbol="BTCUSDT")
+
+    assert [total(flows.stated([row])) for _ in range(4)] == [D(0), D(0), D(-3), D(0)]
+
+
 def test_the_two_legs_of_a_symbol_are_one_payment_on_the_stream() -> None:
     rows = [flow("-3", at_ms=HOUR, tid="1", symbol="BTCUSDT"), flow("1", at_ms=HOUR, tid="2", symbol="BTCUSDT")]
     told = flow("-2", at_ms=LATER, tid="content", symbol="BTCUSDT")

@@ -27,15 +27,3 @@ class Statement(NamedTuple):
     wallets: Mapping[str, Decimal]
     quantities: Mapping[str, Decimal]
     is_complete: bool
-
-
-class Disagreement(NamedTuple):
-    """A subject whose stated value the ledger did not hold at any time near the statement's."""
-
-    subject: Subject
-    stated: Decimal
-    held: Decimal | None
-    """None: the ledger does not know the subject."""
-    stated_at_ms: int
-    since_seconds: float
-    """The time at which the disagreement began, on the clock that measures durations."""

@@ -26,8 +26,13 @@ REMEMBERED_MS = 24 * 3_600_000
 FUNDING_APART_MS = 15 * 60_000
 """Income rows of funding carry the hour; the stream tells of it seconds to minutes later."""
 
+SLACK_MS = 1_000
+"""How much earlier it may be, all the same."""
+
 APART_MS = 60_000
 """How far the two times of any other flow may be apart."""
+
+HELD_TIMES = 3
 
 _SPLIT = "split:"
 
@@ -48,15 +53,16 @@ class _Known:
     is_streamed: bool = True
     """Whether the stream tells of such flows; of rebates and the like nobody promises it."""
 
-    def may_be(self, flow: Flow) -> bool:
-        """Whether the flow may tell of the same money, amounts aside."""
-        return (
-            not self.is_matched
-            and self.is_funding is (flow.kind == "funding")
-            and self.asset == flow.asset
-            and (self.symbol is None or flow.symbol is None or self.symbol == flow.symbol or not self.is_funding)
-            and abs(self.at_ms - flow.at_ms) <= (FUNDING_APART_MS if self.is_funding else APART_MS)
-        )
+    def may_be(self, streamed: Flow | _Known) -> bool:
+        """Whether this row and a flow of the stream may tell of the same money, amounts aside."""
+        is_funding = streamed.is_funding if isinstance(streamed, _Known) else streamed.kind == "funding"
+        if self.is_funding is not is_funding or self.asset != streamed.asset:
+            return False
+        if not is_funding:
+            return abs(self.at_ms - streamed.at_ms) <= APART_MS
+        if self.symbol is not None and streamed.symbol is not None and self.symbol != streamed.symbol:
+            return False
+        return -SLACK_MS <= streamed.at_ms - self.at_ms <= FUNDING_APART_MS
 
 
 class FlowBook:
@@ -66,6 +72,7 @@ class FlowBook:
         self._leg_of = leg_of
         self._streamed: dict[str, _Known] = {}
         self._rows: dict[str, _Known] = {}
+        self._held: dict[str, int] = {}
 
     def recall(self, entries: Iterable[JournalEntry]) -> None:
         """Take over what the journal holds, after a restart."""
@@ -89,7 +96,7 @@ class FlowBook:
         flow_id = _id(flow)
         if flow_id in self._streamed:
             return None
-        known = _Known(flow.kind == "funding", flow.asset, flow.symbol, flow.amount, flow.at_ms)
+        known = _row(flow)
         self._streamed[flow_id] = known
         if rows := self._rows_of(flow):
             known.is_matched = True
@@ -102,22 +109,23 @@ class FlowBook:
         """Return the events that rows of the income statement become: those that nothing tells of yet are booked, and
         a payment for several symbols is split into theirs.
         """
-        fresh = {_id(row): row for row in rows if _id(row) not in self._rows}
+        told = {_id(row): row for row in rows if _id(row) not in self._rows}
+        fresh = {row_id: _row(row) for row_id, row in told.items()}
         events: list[FlowEvent] = []
-        for stream_id, pieces in self._confirmed(fresh):
+        for stream_id, row_ids in self._confirmed(fresh):
             streamed = self._streamed[stream_id]
             streamed.is_matched = True
-            for row_id in pieces:
-                self._rows[row_id] = self._row(fresh[row_id], is_matched=True)
-            if streamed.is_funding and streamed.symbol is None and all(fresh[row_id].symbol for row_id in pieces):
+            for row_id in row_ids:
+                fresh[row_id].is_matched = True
+            if streamed.is_funding and streamed.symbol is None and all(told[row_id].symbol for row_id in row_ids):
                 events.append(
                     FundingPayment(_SPLIT + stream_id, streamed.asset, -streamed.amount, streamed.at_ms, None, "BOTH")
                 )
-                events += [self._event(row_id, fresh[row_id]) for row_id in pieces]
-        for row_id, row in fresh.items():
-            if row_id not in self._rows:
-                self._rows[row_id] = self._row(row)
-                events.append(self._event(row_id, row))
+                events += [self._event(row_id, told[row_id]) for row_id in row_ids]
+        events += [self._event(row_id, told[row_id]) for row_id, row in fresh.items() if not row.is_matched]
+        for row_id in fresh:
+            self._held.pop(row_id, None)
+        self._rows |= fresh
         return events
 
     def unheard(self, since_ms: int, until_ms: int) -> list[str]:
@@ -137,58 +145,61 @@ class FlowBook:
     # -- matching ----------------------------------------------------------------------------------------------------
 
     def _rows_of(self, flow: Flow) -> list[_Known]:
-        """Return the booked rows that are this flow: one of its amount, the nearest in time, or pieces that add up."""
-        near = [row for row in self._rows.values() if row.may_be(flow)]
+        """Return the booked rows that are this flow of the stream: one of its amount, or pieces that add up to it."""
+        near = [row for row in self._rows.values() if row.may_be(flow) and not row.is_matched]
+        if flow.kind == "funding":
+            return _adding_up(near, flow.amount)
         same = [row for row in near if row.amount == flow.amount]
-        if same:
-            return [min(same, key=lambda row: abs(row.at_ms - flow.at_ms))]
-        if flow.kind != "funding":
-            return []
-        for at_ms in {row.at_ms for row in near}:
-            pieces = [row for row in near if row.at_ms == at_ms]
-            if sum((piece.amount for piece in pieces), ZERO) == flow.amount:
-                return pieces
-        return []
+        return [min(same, key=lambda row: abs(row.at_ms - flow.at_ms))] if same else []
 
-    def _confirmed(self, fresh: dict[str, Flow]) -> list[tuple[str, list[str]]]:
-        """Pair booked flows of the stream with fresh rows: first one to one, the nearest first, then in pieces."""
-        open_flows = {flow_id: known for flow_id, known in self._streamed.items() if not known.is_matched}
+    def _confirmed(self, fresh: dict[str, _Known]) -> list[tuple[str, list[str]]]:
+        """Return which flows of the stream are which fresh rows; what cannot be told yet is taken out of `fresh`."""
+        unmatched = {flow_id: known for flow_id, known in self._streamed.items() if not known.is_matched}
+        confirmed = self._confirmed_one_to_one(unmatched, fresh)
+        taken = {row_id for _, row_ids in confirmed for row_id in row_ids}
+        for flow_id, known in unmatched.items():
+            if not known.is_funding:
+                continue
+            near = {row_id: row for row_id, row in fresh.items() if row_id not in taken and row.may_be(known)}
+            pieces = _adding_up(list(near.values()), known.amount)
+            row_ids = [row_id for row_id, row in near.items() if any(row is piece for piece in pieces)]
+            taken.update(row_ids)
+            if row_ids:
+                confirmed.append((flow_id, row_ids))
+            elif near:
+                self._hold(near, fresh)
+        return confirmed
+
+    def _hold(self, near: dict[str, _Known], fresh: dict[str, _Known]) -> None:
+        """Leave out rows of the last funding that do not add up to what the stream told: an answer may lack one.
+
+        They are asked for again; the third time they are what they are.
+        """
+        last_ms = max(row.at_ms for row in near.values())
+        for row_id in [row_id for row_id, row in near.items() if row.at_ms == last_ms]:
+            self._held[row_id] = self._held.get(row_id, 0) + 1
+            if self._held[row_id] < HELD_TIMES:
+                fresh.pop(row_id, None)
+
+    def _confirmed_one_to_one(
+        self, unmatched: dict[str, _Known], fresh: dict[str, _Known]
+    ) -> list[tuple[str, list[str]]]:
+        """Pair transfers and other income by their amounts, the nearest in time first."""
         pairs = sorted(
             (abs(known.at_ms - row.at_ms), flow_id, row_id)
             for row_id, row in fresh.items()
-            for flow_id, known in open_flows.items()
-            if known.amount == row.amount and known.may_be(row)
+            for flow_id, known in unmatched.items()
+            if not known.is_funding and known.amount == row.amount and row.may_be(known)
         )
+        paired: dict[str, str] = {}
         taken: set[str] = set()
-        confirmed: list[tuple[str, list[str]]] = []
         for _, flow_id, row_id in pairs:
-            if flow_id in open_flows and row_id not in taken:
-                del open_flows[flow_id]
+            if flow_id not in paired and row_id not in taken:
+                paired[flow_id] = row_id
                 taken.add(row_id)
-                confirmed.append((flow_id, [row_id]))
-        for flow_id, known in open_flows.items():
-            pieces = self._pieces(known, {row_id: row for row_id, row in fresh.items() if row_id not in taken})
-            taken.update(pieces)
-            if pieces:
-                confirmed.append((flow_id, pieces))
-        return confirmed
-
-    def _pieces(self, known: _Known, rows: dict[str, Flow]) -> list[str]:
-        if not known.is_funding:
-            return []
-        near = {row_id: row for row_id, row in rows.items() if known.may_be(row)}
-        for at_ms in sorted({row.at_ms for row in near.values()}, key=lambda at_ms: abs(at_ms - known.at_ms)):
-            pieces = [row_id for row_id, row in near.items() if row.at_ms == at_ms]
-            if sum((near[row_id].amount for row_id in pieces), ZERO) == known.amount:
-                return pieces
-        return []
+        return [(flow_id, [row_id]) for flow_id, row_id in paired.items()]
 
     # -- events ------------------------------------------------------------------------------------------------------
-
-    def _row(self, row: Flow, *, is_matched: bool = False) -> _Known:
-        return _Known(
-            row.kind == "funding", row.asset, row.symbol, row.amount, row.at_ms, is_matched, row.kind != "income"
-        )
 
     def _event(self, flow_id: str, flow: Flow) -> FlowEvent:
         match flow.kind:
@@ -201,6 +212,25 @@ class FlowBook:
                 return Charge(flow_id, flow.asset, -flow.amount, flow.at_ms, flow.reason)  # what a liquidation costs
             case "income":
                 return OtherIncome(flow_id, flow.asset, flow.amount, flow.at_ms, flow.reason)
+
+
+def _row(row: Flow) -> _Known:
+    is_funding = row.kind == "funding"
+    return _Known(is_funding, row.asset, row.symbol, row.amount, row.at_ms, is_streamed=row.kind != "income")
+
+
+def _adding_up(rows: list[_Known], amount: Decimal) -> list[_Known]:
+    """Return the rows of one funding that are the amount: all of them, those of one symbol, or one alone; the last
+    funding first, and none where nothing adds up.
+    """
+    for at_ms in sorted({row.at_ms for row in rows}, reverse=True):
+        together = [row for row in rows if row.at_ms == at_ms]
+        symbols = sorted({row.symbol or "" for row in together})
+        by_symbol = [[row for row in together if (row.symbol or "") == symbol] for symbol in symbols]
+        for group in (together, *by_symbol, *([row] for row in together)):
+            if sum((row.amount for row in group), ZERO) == amount:
+                return group
+    return []
 
 
 def _id(flow: Flow) -> str:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from typing import NamedTuple
 
 from account_monitor.ledger.money import ZERO
-from account_monitor.ledger.reconciliation import Disagreement, Statement, Subject
+from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, View
 
@@ -20,6 +21,18 @@ STREAM_SECONDS = 2.0
 
 _VALUES = 1_024
 """Former values kept by subject, 10 s of a wallet that moves a hundred times a second."""
+
+
+class Disagreement(NamedTuple):
+    """A subject whose stated value the ledger did not hold at any time near the statement's."""
+
+    subject: Subject
+    stated: Decimal
+    held: Decimal | None
+    """None: the ledger does not know the subject."""
+    stated_at_ms: int
+    since_seconds: float
+    """The time at which the disagreement began, on the clock that measures durations."""
 
 
 class _Former:

@@ -32,10 +32,10 @@ from account_monitor.feeds.binance.stream import UserStream
 from account_monitor.feeds.binance.venue import BinanceVenue
 from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key, trade_number
 from account_monitor.ledger.money import to_text
-from account_monitor.ledger.reconciliation import Disagreement, Statement, Subject
+from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
 from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
-from account_monitor.monitor.judge import Judge
+from account_monitor.monitor.judge import Disagreement, Judge
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import (
     MALFORMED_EVENT,

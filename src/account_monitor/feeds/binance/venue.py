@@ -10,6 +10,7 @@ import structlog
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import Contract, exchange_info_of
 from account_monitor.feeds.binance.budget import WeightBudget
+from account_monitor.feeds.binance.guard import GuardedTransport
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.rest import BinanceRest
 from account_monitor.feeds.binance.server_time import ServerTime
@@ -38,9 +39,9 @@ class BinanceVenue:
     ) -> None:
         self.rest_url = rest_url
         self.websocket_url = websocket_url
-        self.transport = transport
         self.server_time = server_time
         self.budget = WeightBudget(server_time.now_ms)
+        self.transport: Transport = GuardedTransport(transport, self.budget)
         self._public = self.rest(api_key="", secret="")
         self._one_at_a_time = asyncio.Lock()
         self._contracts: Mapping[str, Contract] = {}

@@ -1,0 +1,486 @@
+"""Answers: what do the bodies of REST answers say?
+
+Strict and total like the messages of the streams, and all or nothing: one row that is wrong refuses the whole answer,
+because half an answer reads as a smaller account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple, TypeVar
+
+from msgspec import Struct, field
+
+from account_monitor.errors import MalformedEvent
+from account_monitor.feeds.binance.fields import (
+    Id,
+    TimeMs,
+    number,
+    position_side_of,
+    positive,
+    refuse,
+    side_of,
+    symbol_of,
+    typed,
+    value_of,
+)
+from account_monitor.ledger.events import Fill, PositionSide
+from account_monitor.ledger.flows import Flow, FlowKind
+
+T = TypeVar("T")
+
+
+class TradeHint(NamedTuple):
+    """That a trade happened, from an income row of its fee or result: the trade itself has to be fetched."""
+
+    symbol: str
+    trade_id: str
+
+
+class IncomePage(NamedTuple):
+    """A page of the income statement: `rows` as many as there were, of which some are flows and some tell of trades."""
+
+    rows: int
+    newest_ms: int | None
+    flows: tuple[Flow, ...]
+    trades: tuple[TradeHint, ...]
+
+
+class AssetStatement(NamedTuple):
+    """What the exchange says of one asset: amounts in the asset; the wallet excludes unrealized results."""
+
+    asset: str
+    wallet: Decimal
+    cross_wallet: Decimal
+    unrealized: Decimal
+    margin_balance: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    available: Decimal
+    updated_ms: int
+
+
+class PositionStatement(NamedTuple):
+    """What the exchange says of one position: quantity positive long, amounts in the settlement asset."""
+
+    symbol: str
+    position_side: PositionSide
+    quantity: Decimal
+    notional: Decimal
+    unrealized: Decimal
+    isolated_wallet: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    updated_ms: int
+
+
+class AccountStatement(NamedTuple):
+    """One answer of `/fapi/v3/account`: everything at one moment. Positions that are flat may be absent."""
+
+    wallet: Decimal
+    unrealized: Decimal
+    margin_balance: Decimal
+    maintenance_margin: Decimal
+    available: Decimal
+    assets: tuple[AssetStatement, ...]
+    positions: tuple[PositionStatement, ...]
+
+
+class PositionRisk(NamedTuple):
+    """A row of `/fapi/v3/positionRisk`. `liquidation_price` is None where there is none."""
+
+    symbol: str
+    position_side: PositionSide
+    quantity: Decimal
+    entry_price: Decimal
+    break_even_price: Decimal
+    mark_price: Decimal
+    unrealized: Decimal
+    liquidation_price: Decimal | None
+    notional: Decimal
+    margin_asset: str | None
+    isolated_wallet: Decimal
+    updated_ms: int
+
+
+class Contract(NamedTuple):
+    """A contract that the exchange lists. `kind` is PERPETUAL, CURRENT_QUARTER or another word of the exchange."""
+
+    symbol: str
+    status: str
+    kind: str
+    base_asset: str
+    quote_asset: str
+    margin_asset: str
+
+
+class ExchangeInfo(NamedTuple):
+    """What may be traded, and how much may be asked: weight per minute, None where it is not said."""
+
+    weight_per_minute: int | None
+    contracts: Mapping[str, Contract]
+
+
+class AccountConfig(NamedTuple):
+    """How the account is set up."""
+
+    can_trade: bool
+    can_withdraw: bool
+    is_hedge_mode: bool
+    is_multi_assets: bool
+
+
+class KeyPermissions(NamedTuple):
+    """What an API key may do; a monitor needs to read and nothing else. None where the exchange does not say."""
+
+    is_bound_to_addresses: bool
+    may_read: bool
+    may_withdraw: bool
+    may_transfer: bool
+    may_trade_futures: bool | None
+    may_trade_spot: bool | None
+
+
+# -- clock and keys ----------------------------------------------------------------------------------------------------
+
+
+class _Time(Struct, rename="camel"):
+    server_time: TimeMs
+
+
+def server_time_of(body: bytes) -> int:
+    """Return the exchange's clock from `/fapi/v1/time`. Raises: MalformedEvent, like all of these."""
+    return _answer(body, _Time).server_time
+
+
+class _ListenKey(Struct, rename="camel"):
+    listen_key: str
+
+
+def listen_key_of(body: bytes) -> str:
+    """Return the listen key, which is a secret: it opens the account's stream to anyone."""
+    try:
+        key = _answer(body, _ListenKey).listen_key
+    except MalformedEvent:
+        raise MalformedEvent("listenKey is missing or no text, expected the key of a user stream") from None
+    if not (0 < len(key) <= 256 and key.isascii() and key.isalnum()):
+        raise MalformedEvent("listenKey was something else than 1 to 256 letters and digits")
+    return key
+
+
+# -- trades and income -------------------------------------------------------------------------------------------------
+
+
+class _Trade(Struct, rename="camel"):
+    symbol: str
+    id: Id
+    order_id: Id
+    side: str
+    price: str
+    qty: str
+    realized_pnl: str
+    commission: str
+    commission_asset: str
+    time: TimeMs
+    position_side: str
+    maker: bool
+
+
+def fills_of(body: bytes) -> tuple[Fill, ...]:
+    """Return the fills of `/fapi/v1/userTrades`, each as the stream would have told it."""
+    return tuple([_fill(trade) for trade in _answer(body, list[_Trade])])
+
+
+def _fill(trade: _Trade) -> Fill:
+    if not trade.id:
+        refuse("id", trade.id, "the id of a trade")
+    return Fill(
+        symbol_of("symbol", trade.symbol),
+        str(trade.id),
+        side_of("side", trade.side),
+        positive("qty", trade.qty),
+        positive("price", trade.price),
+        trade.time,
+        position_side_of("positionSide", trade.position_side),
+        number("commission", trade.commission),
+        symbol_of("commissionAsset", trade.commission_asset),
+        number("realizedPnl", trade.realized_pnl),
+        str(trade.order_id),
+        trade.maker,
+    )
+
+
+_HINTS = frozenset({"COMMISSION", "REALIZED_PNL"})
+_TRANSFERS = frozenset({
+    "TRANSFER", "INTERNAL_TRANSFER", "CROSS_COLLATERAL_TRANSFER", "STRATEGY_UMFUTURES_TRANSFER", "COIN_SWAP_DEPOSIT",
+    "COIN_SWAP_WITHDRAW",
+})  # fmt: skip
+
+
+class _Income(Struct, rename="camel"):
+    income_type: str
+    income: str
+    asset: str
+    time: TimeMs
+    tran_id: int | str
+    symbol: str | None = None
+    trade_id: int | str | None = None
+
+
+def income_of(body: bytes) -> IncomePage:
+    """Return a page of `/fapi/v1/income`. Fees and results of trades are no flows: they come with the fills."""
+    rows = _answer(body, list[_Income])
+    flows: list[Flow] = []
+    trades: list[TradeHint] = []
+    for row in rows:
+        symbol = symbol_of("symbol", row.symbol) if row.symbol else None
+        amount = number("income", row.income)
+        asset = symbol_of("asset", row.asset)
+        if row.income_type not in _HINTS:
+            kind = _kind_of(row.income_type)
+            flows.append(Flow(kind, row.income_type, asset, amount, row.time, symbol, _id_of("tranId", row.tran_id)))
+        elif symbol is not None and row.trade_id:
+            trades.append(TradeHint(symbol, _id_of("tradeId", row.trade_id)))
+    newest_ms = max((row.time for row in rows), default=None)
+    return IncomePage(len(rows), newest_ms, tuple(flows), tuple(trades))
+
+
+def _kind_of(income_type: str) -> FlowKind:
+    if income_type == "FUNDING_FEE":
+        return "funding"
+    return "transfer" if income_type in _TRANSFERS else "income"
+
+
+def _id_of(name: str, value: int | str) -> str:
+    text = str(value)
+    return text if text.isascii() and text.isalnum() and len(text) <= 64 else refuse(name, value, "an id")
+
+
+# -- statements --------------------------------------------------------------------------------------------------------
+
+
+class _Asset(Struct, rename="camel"):
+    asset: str
+    wallet_balance: str
+    unrealized_profit: str
+    margin_balance: str
+    maint_margin: str
+    initial_margin: str
+    cross_wallet_balance: str
+    available_balance: str
+    update_time: int = 0
+
+
+class _Position(Struct, rename="camel"):
+    symbol: str
+    position_side: str
+    position_amt: str
+    unrealized_profit: str
+    notional: str
+    isolated_wallet: str
+    initial_margin: str
+    maint_margin: str
+    update_time: int = 0
+
+
+class _Account(Struct, rename="camel"):
+    total_wallet_balance: str
+    total_unrealized_profit: str
+    total_margin_balance: str
+    total_maint_margin: str
+    available_balance: str
+    assets: list[_Asset]
+    positions: list[_Position]
+
+
+def account_of(body: bytes) -> AccountStatement:
+    """Return the statement of `/fapi/v3/account`. An asset or a position that is named twice refuses it."""
+    said = _answer(body, _Account)
+    assets = tuple([_asset(asset) for asset in said.assets])
+    positions = tuple([_position(position) for position in said.positions])
+    _refuse_repeated("assets", [asset.asset for asset in assets])
+    _refuse_repeated("positions", [f"{position.symbol} {position.position_side}" for position in positions])
+    return AccountStatement(
+        number("totalWalletBalance", said.total_wallet_balance),
+        number("totalUnrealizedProfit", said.total_unrealized_profit),
+        number("totalMarginBalance", said.total_margin_balance),
+        number("totalMaintMargin", said.total_maint_margin),
+        number("availableBalance", said.available_balance),
+        assets,
+        positions,
+    )
+
+
+def _asset(said: _Asset) -> AssetStatement:
+    name = symbol_of("assets.asset", said.asset)
+    return AssetStatement(
+        name,
+        number(f"walletBalance of {name}", said.wallet_balance),
+        number(f"crossWalletBalance of {name}", said.cross_wallet_balance),
+        number(f"unrealizedProfit of {name}", said.unrealized_profit),
+        number(f"marginBalance of {name}", said.margin_balance),
+        number(f"initialMargin of {name}", said.initial_margin),
+        number(f"maintMargin of {name}", said.maint_margin),
+        number(f"availableBalance of {name}", said.available_balance),
+        said.update_time,
+    )
+
+
+def _position(said: _Position) -> PositionStatement:
+    name = symbol_of("positions.symbol", said.symbol)
+    return PositionStatement(
+        name,
+        position_side_of(f"positionSide of {name}", said.position_side),
+        number(f"positionAmt of {name}", said.position_amt),
+        number(f"notional of {name}", said.notional),
+        number(f"unrealizedProfit of {name}", said.unrealized_profit),
+        number(f"isolatedWallet of {name}", said.isolated_wallet),
+        number(f"initialMargin of {name}", said.initial_margin),
+        number(f"maintMargin of {name}", said.maint_margin),
+        said.update_time,
+    )
+
+
+class _Risk(Struct, rename="camel"):
+    symbol: str
+    position_side: str
+    position_amt: str
+    entry_price: str
+    mark_price: str
+    unrealized_profit: str = field(name="unRealizedProfit")
+    liquidation_price: str
+    notional: str
+    isolated_wallet: str
+    break_even_price: str | None = None
+    margin_asset: str | None = None
+    update_time: int = 0
+
+
+def position_risks_of(body: bytes) -> tuple[PositionRisk, ...]:
+    """Return the positions of `/fapi/v3/positionRisk`."""
+    risks = tuple([_risk(said) for said in _answer(body, list[_Risk])])
+    _refuse_repeated("the answer", [f"{risk.symbol} {risk.position_side}" for risk in risks])
+    return risks
+
+
+def _risk(said: _Risk) -> PositionRisk:
+    name = symbol_of("symbol", said.symbol)
+    entry_price = number(f"entryPrice of {name}", said.entry_price)
+    return PositionRisk(
+        name,
+        position_side_of(f"positionSide of {name}", said.position_side),
+        number(f"positionAmt of {name}", said.position_amt),
+        entry_price,
+        entry_price if said.break_even_price is None else number(f"breakEvenPrice of {name}", said.break_even_price),
+        number(f"markPrice of {name}", said.mark_price),
+        number(f"unRealizedProfit of {name}", said.unrealized_profit),
+        number(f"liquidationPrice of {name}", said.liquidation_price) or None,
+        number(f"notional of {name}", said.notional),
+        symbol_of(f"marginAsset of {name}", said.margin_asset) if said.margin_asset else None,
+        number(f"isolatedWallet of {name}", said.isolated_wallet),
+        said.update_time,
+    )
+
+
+def _refuse_repeated(where: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise MalformedEvent(f"{where} named {repeated} twice, expected once")
+
+
+# -- the exchange and the account's settings ---------------------------------------------------------------------------
+
+
+class _RateLimit(Struct, rename="camel"):
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: int
+
+
+class _Contract(Struct, rename="camel"):
+    symbol: str
+    status: str
+    contract_type: str
+    base_asset: str
+    quote_asset: str
+    margin_asset: str
+
+
+class _ExchangeInfo(Struct, rename="camel"):
+    symbols: list[_Contract]
+    rate_limits: list[_RateLimit] = field(default_factory=list)
+
+
+def exchange_info_of(body: bytes) -> ExchangeInfo:
+    """Return what `/fapi/v1/exchangeInfo` says of contracts and request weight."""
+    said = _answer(body, _ExchangeInfo)
+    weights = [
+        limit.limit
+        for limit in said.rate_limits
+        if (limit.rate_limit_type, limit.interval, limit.interval_num) == ("REQUEST_WEIGHT", "MINUTE", 1)
+    ]
+    contracts = [_contract(contract) for contract in said.symbols]
+    return ExchangeInfo(min(weights, default=None), {contract.symbol: contract for contract in contracts})
+
+
+def _contract(said: _Contract) -> Contract:
+    name = symbol_of("symbols.symbol", said.symbol)
+    return Contract(
+        name,
+        said.status,
+        said.contract_type,
+        symbol_of(f"baseAsset of {name}", said.base_asset),
+        symbol_of(f"quoteAsset of {name}", said.quote_asset),
+        symbol_of(f"marginAsset of {name}", said.margin_asset),
+    )
+
+
+class _AccountConfig(Struct, rename="camel"):
+    can_trade: bool
+    can_withdraw: bool
+    dual_side_position: bool
+    multi_assets_margin: bool
+
+
+def account_config_of(body: bytes) -> AccountConfig:
+    """Return the settings that `/fapi/v1/accountConfig` states."""
+    said = _answer(body, _AccountConfig)
+    return AccountConfig(said.can_trade, said.can_withdraw, said.dual_side_position, said.multi_assets_margin)
+
+
+class _PositionMode(Struct, rename="camel"):
+    dual_side_position: bool
+
+
+def is_hedge_mode(body: bytes) -> bool:
+    """Return whether `/fapi/v1/positionSide/dual` says that long and short are separate positions."""
+    return _answer(body, _PositionMode).dual_side_position
+
+
+class _KeyPermissions(Struct, rename="camel"):
+    ip_restrict: bool
+    enable_reading: bool
+    enable_withdrawals: bool
+    enable_internal_transfer: bool = False
+    permits_universal_transfer: bool = False
+    enable_futures: bool | None = None
+    enable_spot_and_margin_trading: bool | None = None
+
+
+def key_permissions_of(body: bytes) -> KeyPermissions:
+    """Return what `/sapi/v1/account/apiRestrictions`, an address of the Spot API, says of the key that asked."""
+    said = _answer(body, _KeyPermissions)
+    return KeyPermissions(
+        said.ip_restrict,
+        said.enable_reading,
+        said.enable_withdrawals,
+        said.enable_internal_transfer or said.permits_universal_transfer,
+        said.enable_futures,
+        said.enable_spot_and_margin_trading,
+    )
+
+
+def _answer(body: bytes, type_: type[T]) -> T:
+    return typed(value_of(body), type_)

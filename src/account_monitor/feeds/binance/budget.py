@@ -1,0 +1,128 @@
+"""Budget: may another request leave now? The exchange counts by address, so all accounts here share one.
+
+What the exchange reports is what was used, also by other programs behind the same address; what is on its way is
+counted here. A ban is the exchange's last word: until it ends, nothing leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from account_monitor.feeds.binance.refusals import VenueLimited
+
+WEIGHT_PER_MINUTE = 2400
+"""What USD-M futures allow an address, unless exchangeInfo says otherwise."""
+
+_SMALLEST_LIMIT = 100  # the heaviest request that we make is 40
+_MINUTE_MS = 60_000
+_AFTER_THE_MINUTE_MS = 200  # our idea of when the exchange's minute begins may be that wrong
+_FIRST_PENALTY_MS = {418: 120_000}  # a ban lasts two minutes at least
+_PENALTY_MS = 60_000
+_LONGEST_MS = 3 * 24 * 3_600_000  # the longest ban there is; more is a misreading
+_MAX_DOUBLINGS = 10
+
+
+class Permit(NamedTuple):
+    """The right to send one request: `weight` is reserved since `minute` of the exchange's clock."""
+
+    weight: int
+    minute: int
+
+
+class WeightBudget:
+    """The request weight of one address at one exchange, by the exchange's minute.
+
+    `now_ms` is the exchange's clock, which must not follow a local clock that is set.
+    """
+
+    def __init__(
+        self,
+        now_ms: Callable[[], int],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        limit: int = WEIGHT_PER_MINUTE,
+    ) -> None:
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._limit = limit
+        self._minute = now_ms() // _MINUTE_MS
+        self._used = 0
+        self._under_way = 0
+        self._limited_until_ms = 0
+        self._refusals = 0
+
+    @property
+    def limit(self) -> int:
+        """The weight of a minute."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, weight: int) -> None:
+        self._limit = max(weight, _SMALLEST_LIMIT)
+
+    @property
+    def used_weight(self) -> int:
+        """What this minute has cost so far, requests on their way included."""
+        self._turn()
+        return self._used + self._under_way
+
+    @property
+    def limited_until_ms(self) -> int | None:
+        """Until when nothing may leave, None while all is well."""
+        return self._limited_until_ms if self._limited_until_ms > self._now_ms() else None
+
+    async def acquire(self, weight: int, *, urgent: bool = False) -> Permit:
+        """Reserve weight for a request, waiting for the next minute where this one has none left.
+
+        A fifth of each minute is kept for what is urgent. `settle` must follow. Raises: VenueLimited during a ban.
+        """
+        while True:
+            until_ms = self.limited_until_ms
+            if until_ms is not None:
+                raise VenueLimited(until_ms)
+            used = self.used_weight
+            ceiling = self._limit - self._limit // (20 if urgent else 5)
+            if used + weight <= ceiling or not used:
+                self._under_way += weight
+                return Permit(weight, self._minute)
+            next_ms = (self._minute + 1) * _MINUTE_MS + _AFTER_THE_MINUTE_MS
+            await self._sleep((next_ms - self._now_ms()) / 1000)
+
+    def settle(self, permit: Permit, used: int | None) -> None:
+        """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
+        self._turn()
+        self._under_way -= permit.weight
+        if used is None or permit.minute != self._minute:  # the figure may be that of the minute before
+            self._used += permit.weight
+        else:
+            self._used = max(self._used, used)  # answers overtake each other
+
+    def accepted(self) -> None:
+        """Note that the exchange answers: the next refusal is a first one again."""
+        self._refusals = 0
+
+    def refused(self, status: int, *, retry_after_seconds: int | None, banned_until_ms: int | None) -> int:
+        """Stop all requests after a 429, a 418 or the like, and return until when.
+
+        The later of the two times that the exchange may have given; without either, longer with every refusal.
+        """
+        now_ms = self._now_ms()
+        told = [] if retry_after_seconds is None else [now_ms + retry_after_seconds * 1000]
+        if banned_until_ms is not None:
+            told.append(banned_until_ms)
+        penalty_ms = _FIRST_PENALTY_MS.get(status, _PENALTY_MS) << min(self._refusals, _MAX_DOUBLINGS)
+        self._refusals += 1
+        self.limit_until(max(told, default=now_ms + penalty_ms))
+        return self._limited_until_ms
+
+    def limit_until(self, until_ms: int) -> None:
+        """Let nothing leave before this time; an earlier time than the one in force changes nothing."""
+        self._limited_until_ms = max(self._limited_until_ms, min(until_ms, self._now_ms() + _LONGEST_MS))
+
+    def _turn(self) -> None:
+        """Begin a new minute when the exchange does. An estimate of its clock that is set right may step back."""
+        minute = self._now_ms() // _MINUTE_MS
+        if minute > self._minute or minute < self._minute - 1:  # by less than a minute: the same one again
+            self._minute, self._used = minute, 0

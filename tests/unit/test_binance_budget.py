@@ -1,0 +1,230 @@
+"""Budget: how many requests may leave, and none during a ban."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from account_monitor.feeds.binance.budget import Permit, WeightBudget
+from account_monitor.feeds.binance.refusals import VenueLimited
+
+MINUTE_MS = 60_000
+START_MS = 1_795_348_800_000  # a minute begins
+DAY_MS = 24 * 3_600_000
+
+
+class Rig:
+    """A budget in time that passes only when somebody sleeps."""
+
+    def __init__(self, *, limit: int = 2400) -> None:
+        self.now_ms = START_MS
+        self.slept: list[float] = []
+        self.budget = WeightBudget(lambda: self.now_ms, sleep=self.sleep, limit=limit)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+        self.now_ms += round(seconds * 1000)
+
+    async def spend(self, weight: int, *, urgent: bool = False) -> None:
+        """Send one request of which the exchange reports nothing."""
+        self.budget.settle(await self.budget.acquire(weight, urgent=urgent), None)
+
+
+async def test_a_request_is_counted_while_it_is_on_its_way() -> None:
+    rig = Rig()
+
+    permit = await rig.budget.acquire(30)
+
+    assert permit == Permit(30, START_MS // MINUTE_MS)
+    assert rig.budget.used_weight == 30
+
+
+async def test_what_the_exchange_reports_counts() -> None:
+    rig = Rig()
+
+    rig.budget.settle(await rig.budget.acquire(5), 1200)
+
+    assert rig.budget.used_weight == 1200
+
+
+async def test_answers_that_overtake_each_other_do_not_lower_the_count() -> None:
+    rig = Rig()
+    first, second = await rig.budget.acquire(5), await rig.budget.acquire(5)
+
+    rig.budget.settle(second, 110)
+    rig.budget.settle(first, 105)
+
+    assert rig.budget.used_weight == 110
+
+
+async def test_a_request_without_an_answer_counts_with_its_weight() -> None:
+    rig = Rig()
+
+    await rig.spend(40)
+
+    assert rig.budget.used_weight == 40
+
+
+async def test_the_next_minute_is_a_new_one() -> None:
+    rig = Rig()
+    await rig.spend(1000)
+
+    rig.now_ms += MINUTE_MS
+
+    assert rig.budget.used_weight == 0
+
+
+async def test_a_report_from_the_minute_before_does_not_fill_the_new_one() -> None:
+    rig = Rig()
+    rig.now_ms += MINUTE_MS - 1
+    permit = await rig.budget.acquire(5)
+
+    rig.now_ms += 2
+    rig.budget.settle(permit, 2390)
+
+    assert rig.budget.used_weight == 5
+
+
+async def test_a_fifth_of_the_minute_is_kept_for_what_is_urgent() -> None:
+    rig = Rig()
+    rig.now_ms += 10_000
+    rig.budget.settle(await rig.budget.acquire(5), 1920)
+
+    await rig.spend(30, urgent=True)
+    assert rig.slept == []
+
+    await rig.spend(5)
+    assert rig.slept == [50.2]
+
+
+async def test_urgent_requests_wait_for_the_last_twentieth() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(5), 2280)
+
+    await rig.spend(1, urgent=True)
+
+    assert rig.slept == [60.2]
+
+
+async def test_a_limit_that_is_smaller_than_a_request_does_not_stop_it_for_good() -> None:
+    rig = Rig()
+    rig.budget.limit = 1
+
+    await rig.spend(1000)
+    await rig.spend(1000)
+
+    assert rig.budget.limit == 100
+    assert rig.slept == [60.2]
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after_seconds", "banned_until_ms", "waits_ms"),
+    [
+        (429, 35, None, 35_000),
+        (418, None, START_MS + 720_000, 720_000),
+        (418, 437, START_MS + 720_000, 720_000),
+        (418, 720, START_MS + 437_000, 720_000),
+        (429, None, None, 60_000),
+        (418, None, None, 120_000),
+        (403, None, None, 60_000),
+        (429, 0, None, 0),
+        (418, None, START_MS - 1000, 0),
+        (418, 10**9 - 1, None, 3 * DAY_MS),
+        (418, None, 9_999_999_999_999, 3 * DAY_MS),
+    ],
+)
+async def test_a_ban_ends_when_the_later_of_the_two_times_given_has_come(
+    status: int, retry_after_seconds: int | None, banned_until_ms: int | None, waits_ms: int
+) -> None:
+    rig = Rig()
+
+    until_ms = rig.budget.refused(status, retry_after_seconds=retry_after_seconds, banned_until_ms=banned_until_ms)
+
+    if not waits_ms:
+        assert rig.budget.limited_until_ms is None
+        await rig.spend(1)
+        return
+    assert until_ms == rig.budget.limited_until_ms == START_MS + waits_ms
+    rig.now_ms += waits_ms - 1
+    for urgent in (True, False):
+        with pytest.raises(VenueLimited) as limited:
+            await rig.spend(1, urgent=urgent)
+        assert limited.value.until_ms == until_ms
+    rig.now_ms += 1
+    await rig.spend(1)
+    assert rig.slept == []
+
+
+async def test_bans_without_a_time_grow_until_the_exchange_answers_again() -> None:
+    rig = Rig()
+
+    def penalty_ms() -> int:
+        until_ms = rig.budget.refused(429, retry_after_seconds=None, banned_until_ms=None)
+        waits_ms = until_ms - rig.now_ms
+        rig.now_ms = until_ms
+        return waits_ms
+
+    assert [penalty_ms() for _ in range(3)] == [60_000, 120_000, 240_000]
+    rig.budget.accepted()
+    assert penalty_ms() == 60_000
+    for _ in range(50):
+        assert penalty_ms() <= 3 * DAY_MS
+
+
+async def test_a_shorter_ban_does_not_end_a_longer_one() -> None:
+    rig = Rig()
+    rig.budget.limit_until(START_MS + 720_000)
+
+    rig.budget.refused(429, retry_after_seconds=1, banned_until_ms=None)
+
+    assert rig.budget.limited_until_ms == START_MS + 720_000
+
+
+async def test_a_ban_that_comes_while_somebody_waits_for_weight_stops_that_one_too() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(5), 2400)
+    waiting = asyncio.create_task(rig.budget.acquire(5))
+    await asyncio.sleep(0)
+
+    rig.budget.limit_until(START_MS + 10 * MINUTE_MS)
+
+    with pytest.raises(VenueLimited):
+        await waiting
+
+
+async def test_an_estimate_of_the_clock_that_was_an_hour_ahead_does_not_stop_the_minutes() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(5), 2400)
+
+    rig.now_ms -= 60 * MINUTE_MS
+    await rig.spend(5)
+
+    assert rig.slept == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20_000), st.integers(1, 40), st.booleans(), st.none() | st.integers(0, 2400)),
+        max_size=80,
+    ),
+    st.integers(100, 600),
+)
+def test_no_minute_ever_costs_more_than_its_limit(
+    requests: list[tuple[int, int, bool, int | None]], limit: int
+) -> None:
+    async def run() -> None:
+        rig = Rig(limit=limit)
+        spent: dict[int, int] = {}
+        for pause_ms, weight, urgent, reported in requests:
+            rig.now_ms += pause_ms
+            permit = await rig.budget.acquire(weight, urgent=urgent)
+            spent[permit.minute] = spent.get(permit.minute, 0) + weight
+            rig.budget.settle(permit, None if reported is None else max(spent[permit.minute], reported))
+            assert spent[permit.minute] <= limit
+            assert rig.budget.used_weight >= spent[permit.minute]
+
+    asyncio.run(run())
