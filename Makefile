@@ -11,16 +11,16 @@ install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
 
-.PHONY: help setup demo test check bench peers lock clean
+.PHONY: help setup demo test check conformance bench peers lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## build .venv with everything that tests and checks need
 	$(install) dev
 
-demo: ## run NATS, real recorded fills, an endless market and the monitor; Ctrl-C stops all
+demo: ## run a simulated exchange, NATS and the monitor, and let connections fail; Ctrl-C stops all
 	$(install) run
 	@exec $(BIN)/account-monitor demo $(ARGS)
 
@@ -39,6 +39,12 @@ bench: ## run the benchmarks
 	$(install) dev
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
+conformance: ## let real exchange clients use the simulated exchange, in .venv-conformance
+	$(install) uv
+	@test -x .venv-conformance/bin/python || "$(PYTHON)" -m venv --without-pip .venv-conformance
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-conformance/bin/python requirements/conformance.txt
+	@exec .venv-conformance/bin/python -m pytest -c conformance/pytest.ini conformance $(ARGS)
+
 peers: ## add what the benchmarks compare with, in .venv-peers
 	$(install) uv
 	@test -x .venv-peers/bin/python || "$(PYTHON)" -m venv --without-pip .venv-peers
@@ -49,8 +55,9 @@ lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(UV_COMPILE) $(ARGS) --output-file requirements/bootstrap.txt requirements/bootstrap.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/run.txt --extra embedded pyproject.toml requirements/build.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
-	$(UV_COMPILE) $(ARGS) --python-version 3.11 --output-file requirements/peers.txt requirements/peers.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-conformance .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

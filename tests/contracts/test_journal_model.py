@@ -29,10 +29,11 @@ class Append(NamedTuple):
 
 # Few ids and few prices, so that duplicates and conflicts are common.
 _few_fills = st.builds(
-    lambda number, price, at_ms: fill(str(number), price=price, at_ms=at_ms),
+    lambda number, price, at_ms, fee: fill(str(number), price=price, at_ms=at_ms)._replace(fee=fee),
     st.integers(1, 6),
     st.sampled_from(["100", "100.0", "101"]),
     st.integers(1, 2),
+    st.sampled_from([None, ONE]),
 )
 _few_events: st.SearchStrategy[Event] = _few_fills | st.builds(
     lambda n: Transfer(str(n), "USDT", ONE, n), st.integers(1, 3)
@@ -61,6 +62,13 @@ class NaiveJournal:
                 new.append(event)
             elif isinstance(event, Fill) and event.contradicts(self._fill(event)):
                 conflicts.append(one)
+            elif isinstance(event, Fill) and self._fill(event).lacks(event):
+                before = self._fill(event)
+                pairs = zip(before, event, strict=True)
+                complete = Fill._make(theirs if ours is None else ours for ours, theirs in pairs)
+                complete = complete._replace(revision=before.revision + 1)
+                self.events[complete.event_id] = complete
+                new.append(complete)
             else:
                 duplicates.append(one)
         self.parked += len(parked) + len(conflicts)
@@ -68,9 +76,8 @@ class NaiveJournal:
         return new, duplicates, conflicts, parked
 
     def _fill(self, event: Fill) -> Fill:
-        recorded = self.events[event.event_id]
-        assert isinstance(recorded, Fill)
-        return recorded
+        records = [e for e in self.events.values() if isinstance(e, Fill) and e.identity == event.identity]
+        return max(records, key=lambda record: record.revision)
 
 
 @settings(max_examples=60, deadline=None)

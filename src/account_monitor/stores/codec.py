@@ -139,7 +139,7 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
     """Return the kind of an event and its body."""
     match event:
         case Fill():
-            return "fill" if event.quantity else "void", _encode(_fill(event))
+            return "void" if event.revision and not event.quantity else "fill", _encode(_fill(event))
         case Claim(fill):
             return "claim", _encode(_fill(fill))
         case Listing(symbol, settlement_asset, base_asset, at_ms):

@@ -1,0 +1,1 @@
+"""Do real exchange clients, none of them patched, accept the simulated exchange?"""
