@@ -72,7 +72,8 @@ class FlowBook:
         self._leg_of = leg_of
         self._streamed: dict[str, _Known] = {}
         self._rows: dict[str, _Known] = {}
-        self._held: dict[str, int] = {}
+        self._held: dict[str, tuple[Flow, int]] = {}
+        """Rows that do not add up yet, and how often they were looked at."""
 
     def recall(self, entries: Iterable[JournalEntry]) -> None:
         """Take over what the journal holds, after a restart."""
@@ -109,10 +110,11 @@ class FlowBook:
         """Return the events that rows of the income statement become: those that nothing tells of yet are booked, and
         a payment for several symbols is split into theirs.
         """
-        told = {_id(row): row for row in rows if _id(row) not in self._rows}
+        told = {row_id: row for row_id, (row, _) in self._held.items()}
+        told |= {_id(row): row for row in rows if _id(row) not in self._rows}
         fresh = {row_id: _row(row) for row_id, row in told.items()}
         events: list[FlowEvent] = []
-        for stream_id, row_ids in self._confirmed(fresh):
+        for stream_id, row_ids in self._confirmed(fresh, told):
             streamed = self._streamed[stream_id]
             streamed.is_matched = True
             for row_id in row_ids:
@@ -152,7 +154,7 @@ class FlowBook:
         same = [row for row in near if row.amount == flow.amount]
         return [min(same, key=lambda row: abs(row.at_ms - flow.at_ms))] if same else []
 
-    def _confirmed(self, fresh: dict[str, _Known]) -> list[tuple[str, list[str]]]:
+    def _confirmed(self, fresh: dict[str, _Known], told: dict[str, Flow]) -> list[tuple[str, list[str]]]:
         """Return which flows of the stream are which fresh rows; what cannot be told yet is taken out of `fresh`."""
         unmatched = {flow_id: known for flow_id, known in self._streamed.items() if not known.is_matched}
         confirmed = self._confirmed_one_to_one(unmatched, fresh)
@@ -167,19 +169,20 @@ class FlowBook:
             if row_ids:
                 confirmed.append((flow_id, row_ids))
             elif near:
-                self._hold(near, fresh)
+                self._hold(near, fresh, told)
         return confirmed
 
-    def _hold(self, near: dict[str, _Known], fresh: dict[str, _Known]) -> None:
+    def _hold(self, near: dict[str, _Known], fresh: dict[str, _Known], told: dict[str, Flow]) -> None:
         """Leave out rows of the last funding that do not add up to what the stream told: an answer may lack one.
 
-        They are asked for again; the third time they are what they are.
+        They are looked at again with the next answers; the third time they are what they are.
         """
         last_ms = max(row.at_ms for row in near.values())
-        for row_id in [row_id for row_id, row in near.items() if row.at_ms == last_ms]:
-            self._held[row_id] = self._held.get(row_id, 0) + 1
-            if self._held[row_id] < HELD_TIMES:
-                fresh.pop(row_id, None)
+        for row_id in [row_id for row_id, row in near.items() if row.at_ms == last_ms and row_id in fresh]:
+            times = 1 + (self._held[row_id][1] if row_id in self._held else 0)
+            if times < HELD_TIMES:
+                self._held[row_id] = (told[row_id], times)
+                del fresh[row_id]
 
     def _confirmed_one_to_one(
         self, unmatched: dict[str, _Known], fresh: dict[str, _Known]

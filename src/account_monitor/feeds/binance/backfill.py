@@ -14,8 +14,10 @@ from account_monitor.ledger.events import Fill, FlowEvent, trade_number
 from account_monitor.ledger.flows import Flow
 from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
 
-INCOME_OVERLAP_MS = 30 * 60_000
-"""Income is asked for from so long before the last that is known: rows come late, and have to meet what was heard."""
+INCOME_OVERLAPS_MS = (10_000, 120_000, 30 * 60_000)
+"""Income is asked for from so long before the end of the last answer, as rows may come late: the longer, the more often
+it did not help. A busy account has thousands of rows a minute, and each thousand costs 30 of the weight.
+"""
 
 NO_SUCH_SYMBOL = -1121
 
@@ -37,7 +39,6 @@ class Missed(NamedTuple):
 class _Income(NamedTuple):
     flows: list[Flow]
     traded: set[str]
-    newest_ms: int
 
 
 class Backfill:
@@ -47,16 +48,20 @@ class Backfill:
         self._requests = requests
         self._server_time = server_time
         self._flows = flows
+        self._asked_to_ms: int | None = None
 
     async def run(
-        self, symbols: Iterable[str], complete_to: dict[str, int], *, opened_ms: int, income_to_ms: int
+        self, symbols: Iterable[str], complete_to: dict[str, int], *, opened_ms: int, income_to_ms: int, attempt: int
     ) -> Missed:
         """Return what happened since `complete_to` (trade ids by symbol) and `income_to_ms`, or since the account was
-        opened: of these symbols, and of every other that the income statement names.
+        opened: of these symbols, and of every other that the income statement names. `attempt` counts from 0 how often
+        this was asked for the same reason.
 
         Raises: VenueRefused, VenueUnavailable, VenueLimited; nothing is returned then, and nothing is lost.
         """
-        start_ms = max(opened_ms + 1, income_to_ms - INCOME_OVERLAP_MS)
+        overlap_ms = INCOME_OVERLAPS_MS[-1 if self._asked_to_ms is None else min(attempt, len(INCOME_OVERLAPS_MS) - 1)]
+        asked_to_ms = income_to_ms if self._asked_to_ms is None else self._asked_to_ms
+        start_ms = max(opened_ms + 1, asked_to_ms - overlap_ms)
         end_ms = self._server_time.now_ms()
         income = await self._income(start_ms, end_ms)
         fills: list[Fill] = []
@@ -67,24 +72,23 @@ class Backfill:
             numbers = [number for fill in found if (number := trade_number(fill.trade_id)) is not None]
             if numbers:
                 reached[symbol] = max(numbers)
-        self._flows.forget(start_ms - REMEMBERED_MS)
-        return Missed(fills, self._flows.stated(income.flows), reached, max(income.newest_ms, income_to_ms))
+        self._asked_to_ms = end_ms
+        self._flows.forget(end_ms - REMEMBERED_MS)
+        return Missed(fills, self._flows.stated(income.flows), reached, end_ms)
 
     async def _income(self, start_ms: int, end_ms: int) -> _Income:
         """Return the rows since a time, week by week."""
         flows: list[Flow] = []
         traded: set[str] = set()
-        newest_ms = 0
         while start_ms <= end_ms:
             for number in range(1, MAX_PAGES + 1):
                 page = await self._requests.income(start_ms, min(start_ms + WEEK_MS - 1, end_ms), number)
                 flows += page.flows
                 traded.update(hint.symbol for hint in page.trades)
-                newest_ms = max(newest_ms, page.newest_ms or 0)
                 if page.rows < PAGE:
                     break
             start_ms += WEEK_MS
-        return _Income(flows, traded, newest_ms)
+        return _Income(flows, traded)
 
     async def _trades(self, symbol: str, known: int | None, opened_ms: int, end_ms: int) -> list[Fill]:
         """Return the fills of a symbol after an id, or since the account was opened."""

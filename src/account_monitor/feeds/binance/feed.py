@@ -134,6 +134,8 @@ class BinanceFeed:
         self._wanted = 0
         self._backfill_at = 0.0
         self._backfill_pause = 0.0
+        self._attempt = 0
+        """How many backfills the present disagreements have outlasted."""
         self._statement_at = 0.0
         self._last_statement = float("-inf")
         self._complete_at = 0.0
@@ -392,8 +394,13 @@ class BinanceFeed:
         opening = self._monitor.opening
         opened_ms = 0 if opening is None else opening.at_ms
         missed = await self._backfill.run(
-            self._symbols_to_ask(), self._complete_to, opened_ms=opened_ms, income_to_ms=self._income_to_ms
+            self._symbols_to_ask(),
+            self._complete_to,
+            opened_ms=opened_ms,
+            income_to_ms=self._income_to_ms,
+            attempt=self._attempt,
         )
+        self._attempt += 1
         await self._monitor.inbox.wait_for_room()
         for fill in missed.fills:
             self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
@@ -452,6 +459,7 @@ class BinanceFeed:
         disagreements = self._judge.disagreements(for_seconds=CONFIRM_SECONDS)
         if not disagreements:
             self._backfill_pause = 0.0
+            self._attempt = 0
         elif self._missing is None and now >= self._backfill_at:
             self.on_backfill(_told(disagreements[0]))
             self._backfill_at += self._backfill_pause  # at once, and then ever more slowly
