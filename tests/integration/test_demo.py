@@ -1,151 +1,247 @@
-"""The demo as a newcomer runs it: from nothing, killed in the middle, and continued."""
+"""The demo as a newcomer runs it: it trades, breaks, heals, equals the exchange's books, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import json
-import random
+import re
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from account_monitor.demo.feeder import recorded_fills, recorded_positions
-from account_monitor.demo.market import Market, Trade
+from account_monitor.demo.exchange import SimulatedExchange
+from account_monitor.errors import CommandFailed
 from tests.integration.service import free_port
+
+EQUAL = re.compile(
+    r"equal to the exchange's own books: wallets (\d+) of \1, positions (\d+) of \2, realized P&L (\d+) of \3"
+)
 
 
 class Demo:
+    """`account-monitor demo` in a folder of its own."""
+
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.port = free_port()
-        self.process: subprocess.Popen[str] | None = None
+        self.port, self.metrics_port = free_port(), free_port()
+        self.output = folder / "output"
+        self.process: subprocess.Popen[bytes]
 
     def start(self, *more: str) -> None:
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "account_monitor", "demo", "--data-dir", str(self.folder / "demo"),
-                "--http-port", str(self.port), "--metrics-port", "0", *more,
-            ],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
-        )  # fmt: skip
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "account_monitor", "demo", "--data-dir", str(self.folder / "demo"),
+                    "--http-port", str(self.port), "--metrics-port", str(self.metrics_port), *more,
+                ],
+                stdout=output, stderr=output, cwd=self.folder,
+            )  # fmt: skip
 
-    def account(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/account", timeout=5) as answer:
-            body: dict[str, Any] = json.loads(answer.read())
-            return body
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
 
-    def wait_until_recorded(self, fills: int) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def fills(self) -> int:
+        positions = self.get("/api/account")["positions"]
+        return sum(position["fill_count"] for position in positions.values())
+
+    def wait_until(self, holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
             try:
-                account = self.account()
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.05)
-                continue
-            if sum(position["fill_count"] for position in account["positions"].values()) >= fills:
-                return account
+                if holds():
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                pass
+            assert self.process.poll() is None, f"it ended: {self.said}"
+            assert time.monotonic() < deadline, f"not {what} after {seconds} s: {self.said}"
             time.sleep(0.05)
-        raise AssertionError(f"not {fills} fills after 60 s")
+
+    def children(self) -> list[psutil.Process]:
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children()
+        return children
 
     def kill(self) -> None:
-        assert self.process is not None
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
-@pytest.mark.timeout(180)
-def test_the_recorded_fills_survive_kills_and_equal_the_exchange(tmp_path: Path) -> None:
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
     demo = Demo(tmp_path)
-    for fills in (5, 20):
-        demo.start()
-        demo.wait_until_recorded(fills)
+    yield demo
+    if hasattr(demo, "process") and demo.process.poll() is None:
         demo.kill()
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_what_breaks_is_healed_and_the_ledger_equals_the_books_of_the_exchange(demo: Demo) -> None:
     demo.start()
-    account = demo.wait_until_recorded(len(recorded_fills()) + 5)  # all of the recording, and the market has begun
+    demo.wait_until(lambda: demo.fills() > 10, "traded")
+    demo.wait_until(lambda: EQUAL.search(demo.said), "equal")
+    demo.wait_until(lambda: "; healed after" in demo.said, "healed", 60)
+    healed_to = len(demo.said)
+    demo.wait_until(lambda: EQUAL.search(demo.said, healed_to), "equal again")
 
-    stated: dict[str, list[Decimal]] = {}
-    for fill in recorded_fills():
-        stated.setdefault(fill.symbol, []).append(fill.realized_pnl)
-    for symbol, results in stated.items():
-        position = account["positions"][symbol]
-        assert position["fill_count"] == len(results)
-        assert abs(Decimal(position["realized_pnl"]) - sum(results)) <= Decimal("0.00000001") * len(results)
-    assert account["unpriced"] == []
-
-    assert demo.process is not None
-    demo.process.terminate()
-    demo.process.communicate(timeout=10)
-    assert demo.process.returncode == 0
+    assert "injected: the stream was cut; healing" in demo.said
+    reconnects = re.search(r'websocket_reconnects_total{account="demo"} (\d+)', demo.metrics())
+    assert reconnects is not None
+    assert int(reconnects[1]) == 1, demo.said
+    assert "not equal" not in demo.said
+    assert "open alarms: 0" in demo.said.splitlines()[-1]
+    assert demo.get("/api/account")["unpriced"] == []
 
 
-def test_a_killed_demo_leaves_no_server_behind(tmp_path: Path) -> None:
-    demo = Demo(tmp_path)
+@pytest.mark.integration
+def test_every_fill_comes_from_the_exchange_and_over_nats_and_counts_once(demo: Demo) -> None:
     demo.start()
-    demo.wait_until_recorded(1)
-    assert demo.process is not None
-    servers = psutil.Process(demo.process.pid).children()
-    assert [server.name() for server in servers] == ["nats-server"]
+    demo.wait_until(lambda: demo.fills() > 10, "traded")
+
+    def counts(metric: str) -> dict[str, int]:
+        found = re.findall(rf'^{metric}{{account="demo",source="([^"]+)"}} (\d+)', demo.metrics(), re.MULTILINE)
+        return {source: int(count) for source, count in found}
+
+    demo.wait_until(lambda: sum(counts("fills_duplicate_total").values()) > 5, "told of twice")
+    sources = counts("fills_total").keys() | counts("fills_duplicate_total").keys()
+    assert any(source.startswith("exchange") for source in sources)
+    assert any(source.startswith("nats") for source in sources)
+    ids = [(fill["symbol"], fill["id"]) for fill in demo.get("/api/fills?limit=1000")["fills"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.integration
+def test_a_killed_demo_leaves_no_process_behind(demo: Demo) -> None:
+    demo.start()
+    demo.wait_until(lambda: demo.fills() > 0, "traded")
+    children = demo.children()
+    assert len(children) == 2
+    assert any(child.name() == "nats-server" for child in children)
+    assert any("exchange_simulator" in child.cmdline() for child in children)
 
     demo.kill()
 
-    psutil.wait_procs(servers, timeout=10)
-    assert not any(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in servers)
+    deadline = time.monotonic() + 10
+    while not all(map(is_gone, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
-def test_it_ends_by_itself_after_the_minutes_asked_for(tmp_path: Path) -> None:
-    demo = Demo(tmp_path)
-    demo.start("--minutes", "0.05")
-    assert demo.process is not None
+@pytest.mark.integration
+def test_ctrl_c_ends_everything_within_two_seconds(demo: Demo) -> None:
+    demo.start()
+    demo.wait_until(lambda: demo.fills() > 0, "traded")
+    children = demo.children()
 
-    said, _ = demo.process.communicate(timeout=60)
+    demo.process.send_signal(signal.SIGINT)
 
-    assert demo.process.returncode == 0
-    assert f"http://127.0.0.1:{demo.port}" in said
-    assert "Traceback" not in said
+    assert demo.process.wait(2) == 0
+    assert all(map(is_gone, children))
+    assert "Traceback" not in demo.said
 
 
+@pytest.mark.integration
+def test_each_run_begins_anew_and_ends_by_itself_after_the_minutes_asked_for(demo: Demo) -> None:
+    for _ in range(2):
+        demo.start("--minutes", "0.03")
+        assert demo.process.wait(30) == 0
+
+    assert f"http://127.0.0.1:{demo.port}" in demo.said
+    assert "Traceback" not in demo.said
+    runs = sorted(path.name for path in (demo.folder / "demo").iterdir() if path.is_dir() and not path.is_symlink())
+    assert len(runs) == 2
+    assert (demo.folder / "demo" / "latest").resolve().name == runs[-1]
+    assert (demo.folder / "demo" / runs[0] / "demo.journal").exists()
+
+
+@pytest.mark.integration
+def test_it_ends_with_a_reason_when_the_simulated_exchange_dies(demo: Demo) -> None:
+    demo.start()
+    demo.wait_until(lambda: demo.fills() > 0, "traded")
+    (exchange,) = [child for child in demo.children() if child.name() != "nats-server"]
+
+    exchange.kill()
+
+    assert demo.process.wait(10) == 1
+    assert "the simulated exchange ended with code -9" in demo.said.splitlines()[-1]
+    assert "Traceback" not in demo.said
+
+
+@pytest.mark.integration
+def test_doctor_finds_a_running_demo_well(demo: Demo) -> None:
+    demo.start()
+    demo.wait_until(lambda: demo.fills() > 0, "traded")
+
+    result = subprocess.run(
+        [sys.executable, "-m", "account_monitor", "doctor", "--config", str(demo.folder / "demo/latest/config.yaml")],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"DEMO_API_KEY": "demo-key", "DEMO_SECRET_KEY": "demo-secret"},
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "TRADING" in result.stdout
+
+
+@pytest.mark.integration
 def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "first").mkdir()
-    (tmp_path / "second").mkdir()
     first, second = Demo(tmp_path / "first"), Demo(tmp_path / "second")
     first.start()
-    first.wait_until_recorded(1)
-    second.port = first.port
+    try:
+        first.wait_until(lambda: first.get("/health"), "up")
+        second.port = first.port
+        second.start()
+        assert second.process.wait(30) == 2
+    finally:
+        first.kill()
+
+    assert len(second.said.splitlines()) == 1
+    assert str(first.port) in second.said
+
+
+@pytest.mark.integration
+def test_a_second_demo_in_the_same_place_is_refused_in_one_line(demo: Demo) -> None:
+    demo.start()
+    demo.wait_until(lambda: demo.get("/health"), "up")
+    second = Demo(demo.folder)
+    second.output = demo.folder / "second"
     second.start()
-    assert second.process is not None
-    said, _ = second.process.communicate(timeout=30)
-    first.kill()
 
-    assert second.process.returncode == 2
-    assert len(said.splitlines()) == 1
-    assert str(first.port) in said
+    assert second.process.wait(30) == 1
+    assert len(second.said.splitlines()) == 1
+    assert "--data-dir" in second.said
 
 
-def test_a_market_is_the_same_for_the_same_seed() -> None:
-    def play(seed: int) -> list[tuple[dict[str, str], list[Trade]]]:
-        market = Market(seed)
-        return [(market.step(), list(market.trades())) for _ in range(200)]
+@pytest.mark.integration
+async def test_a_simulated_exchange_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'no module named so' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
 
-    assert play(3) == play(3)
-    assert play(3) != play(4)
-
-
-def test_a_market_trades_in_whole_lots_at_positive_prices() -> None:
-    market = Market(random.Random(1).randint(0, 99))
-    trades = [trade for _ in range(2_000) if market.step() for trade in market.trades()]
-
-    assert len(trades) > 1_000
-    assert {trade.side for trade in trades} == {"BUY", "SELL"}
-    assert all(Decimal(trade.quantity) > 0 and Decimal(trade.price) > 0 for trade in trades)
-
-
-def test_what_the_recorded_accounts_held_is_an_opening() -> None:
-    assert recorded_positions()["SANDUSDT"] == {"quantity": "86", "entry_price": "0.9413"}
-    assert len(recorded_fills()) == 51
+    with pytest.raises(CommandFailed, match="no module named so"):
+        await SimulatedExchange(tmp_path, 1).start()

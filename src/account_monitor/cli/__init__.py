@@ -13,8 +13,10 @@ from account_monitor.errors import AccountMonitorError, ConfigurationError
 
 _COMMANDS = {
     "run": ("service", "run", "Run the service."),
-    "demo": ("demo", "demo", "Show it: an embedded NATS server, recorded fills, an endless market."),
+    "demo": ("demo", "demo", "Show it: a simulated exchange, a bot that trades, connections that fail."),
+    "simulate": ("simulate", "simulate", "Run only the simulated exchange."),
     "check-config": ("service", "check_config", "Validate the configuration."),
+    "doctor": ("doctor", "doctor", "Try every connection, the exchange's clock and what the API keys may do."),
     "status": ("status", "status", "Show balances, positions and P&L of a running service."),
     "replay": ("replay", "replay", "Fold a journal and print the state; --verify checks its hash chain."),
     "dead-letters": ("dead_letters", "dead_letters", "List, show and retry parked messages."),

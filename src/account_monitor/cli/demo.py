@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,33 +16,33 @@ from rich.live import Live
 
 from account_monitor.cli.screen import account_screen, shown
 from account_monitor.cli.service import run_loop
-from account_monitor.clock import now_ms
-from account_monitor.config import Settings, load_settings
-from account_monitor.demo.feeder import ACCOUNT, Feeder, recorded_fills, recorded_positions
-from account_monitor.demo.nats_server import EmbeddedNatsServer
+from account_monitor.demo.mishaps import HEALING
+from account_monitor.demo.runs import KEPT, new_run
 from account_monitor.errors import CommandFailed
-from account_monitor.logs import configure_logging
 from account_monitor.monitor.reports import account_report
 
 if TYPE_CHECKING:
-    from account_monitor.app import App
+    from account_monitor.demo.stage import Stage
 
 DEFAULT_DATA_DIR = Path("data") / "demo"
 SCREEN_SECONDS = 0.5
 LINE_SECONDS = 5.0
-_TOLERANCE = Decimal("0.00000001")
-"""How far the exchange's own rounding of one fill may be from the exact result."""
+_NEWS_SHOWN = 3
+_LOOK_SECONDS = 0.1
 
 
 @click.command()
-@click.option("--seed", type=int, default=7, show_default=True, help="Of the market.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of prices, bot and mishaps.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End by itself after so long.")
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DATA_DIR,
-              show_default=True, help="Continued when it exists.")  # fmt: skip
+              show_default=True,
+              help=f"Each run has a folder of its own there, for the exchange begins anew; {KEPT} stay.")  # fmt: skip
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=9093, show_default=True, help="0: any free one.")
 def demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
-    """Start a NATS server, play recorded fills and then an endless market, and monitor it all."""
+    """Monitor an account at a simulated exchange, where a bot trades and connections fail, beside a NATS server of
+    its own. The screen compares the ledger with the exchange's own books, to the last digit.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(data_dir):
         run_loop(_demo(seed, minutes, data_dir, http_port, metrics_port))
@@ -62,97 +60,78 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 
 
 async def _demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
-    from account_monitor.app import App
+    from account_monitor.demo.stage import Stage  # imports the doors
 
-    server = EmbeddedNatsServer(data_dir / "nats")
-    await server.start()
-    try:
-        settings = _settings(data_dir, server.url, http_port, metrics_port)
-        with (data_dir / "service.log").open("a") as log_file:
-            configure_logging(settings.logging, log_file)
-            app = App(settings)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, app.stop)
-            if minutes is not None:
-                loop.call_later(minutes * 60, app.stop)
-            app.spawn("server", server.keep_running())
-            app.spawn("feeder", Feeder(server.url, seed, now_ms).run())
-            app.spawn("screen", _show(app, data_dir, server.url))
-            await app.run()
-    finally:
-        await server.stop()
-    click.echo(f"stopped; the journal stays in {data_dir}, and the next demo continues it")
+    run = new_run(data_dir, datetime.now(UTC))
+    stage = Stage(run, seed=seed, http_port=http_port, metrics_port=metrics_port)
+    await stage.play(_show, minutes=minutes)
+    click.echo(f"stopped; the journal, the fills and the log of this run stay in {run}")
 
 
-def _settings(data_dir: Path, nats_url: str, http_port: int, metrics_port: int) -> Settings:
-    """Write the configuration that this demo runs with, and read it like any other."""
-    document = {
-        "service": {"data_dir": str(data_dir)},
-        "http": {"port": str(http_port)},
-        "metrics": {"port": str(metrics_port)},
-        "accounts": [
-            {
-                "name": ACCOUNT,
-                "exchange": "none",
-                "opening": {"balances": {"USDT": "10000"}, "positions": recorded_positions()},
-            }
-        ],
-        "pubsub": {"nats": {"url": nats_url}},
-    }
-    file = data_dir / "config.yaml"
-    file.write_text(json.dumps(document, indent=2) + "\n")  # JSON is YAML
-    return load_settings(file, {})
-
-
-async def _show(app: App, data_dir: Path, nats_url: str) -> None:
-    """Show the account: a live table in a terminal, a line now and then elsewhere."""
+async def _show(stage: Stage) -> None:
+    """Show the account: a live table in a terminal, lines elsewhere."""
+    app = stage.app
     await app.opened.wait()
     click.echo(f"account-monitor demo  {app.doors.http_url}  (API: {app.doors.http_url}/docs)")
-    click.echo(f"metrics {app.doors.metrics_url}/metrics   NATS {nats_url}   data and log in {data_dir}")
-    if not sys.stdout.isatty():
-        while True:
-            click.echo(_line(app))
-            await asyncio.sleep(LINE_SECONDS)
+    click.echo(f"exchange {stage.exchange.rest_url}   metrics {app.doors.metrics_url}/metrics   NATS {stage.nats.url}")
+    click.echo(f"configuration, journal, fills and log in {stage.folder}")
+    if sys.stdout.isatty():
+        await _live(stage)
+    else:
+        await _lines(stage)
+
+
+async def _live(stage: Stage) -> None:
     with Live(auto_refresh=False) as live:
         while True:
-            monitor = app.desk.monitor(ACCOUNT)
+            monitor = stage.app.desk.monitor(stage.account)
             if monitor is not None:
-                report = account_report(monitor.view, app.desk.clock())
-                live.update(
-                    account_screen(report, live.console.width, notes=(_recorded(app), "Ctrl-C stops")), refresh=True
-                )
+                report = account_report(monitor.view, stage.app.desk.clock())
+                notes = (*_now(stage), *_news(stage), "Ctrl-C stops")
+                live.update(account_screen(report, live.console.width, notes=notes), refresh=True)
             await asyncio.sleep(SCREEN_SECONDS)
 
 
-def _line(app: App) -> str:
-    monitor = app.desk.monitor(ACCOUNT)
+def _news(stage: Stage) -> list[str]:
+    """Return what happened last; that something is healing is news until it is healed."""
+    news = list(stage.news)
+    return [line for line in news if not line.endswith(HEALING) or line is news[-1]][-_NEWS_SHOWN:]
+
+
+async def _lines(stage: Stage) -> None:
+    """Print what goes wrong as it does, and the account now and then."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        while stage.news:
+            click.echo(stage.news.popleft())
+        if loop.time() >= due:
+            due += LINE_SECONDS
+            click.echo("  ".join((_line(stage), *_now(stage))))
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _line(stage: Stage) -> str:
+    monitor = stage.app.desk.monitor(stage.account)
     if monitor is None:
         return ""
-    report = account_report(monitor.view, app.desk.clock())
+    report = account_report(monitor.view, stage.app.desk.clock())
     pnl = report.pnl
     held = sum(position.state != "FLAT" for position in report.positions.values())
     fills = sum(position.fill_count for position in report.positions.values())
     return (
         f"{report.timestamp}  fills {fills}  open positions {held}  equity {shown(pnl.equity)}"
-        f"  net P&L {shown(pnl.net_pnl)}  {_recorded(app)}"
+        f"  net P&L {shown(pnl.net_pnl)}"
     )
 
 
-def _recorded(app: App) -> str:
-    """Compare the realized P&L of the recorded symbols with the exchange's own, where all their fills are in."""
-    monitor = app.desk.monitor(ACCOUNT)
-    positions = {} if monitor is None else monitor.view.positions
-    stated: dict[str, list[Decimal]] = {}
-    for fill in recorded_fills():
-        stated.setdefault(fill.symbol, []).append(fill.realized_pnl)
-    complete = [s for s, results in stated.items() if s in positions and positions[s].fill_count == len(results)]
-    equal = [
-        symbol
-        for symbol in complete
-        if abs(positions[symbol].realized_pnl - sum(stated[symbol])) <= _TOLERANCE * len(stated[symbol])
-    ]
+def _now(stage: Stage) -> tuple[str, ...]:
+    """Say whether all is well: what it still waits for, the comparison with the books, and what is wrong."""
+    unready = stage.app.desk.unready
+    alarms = stage.app.alarms.open(stage.account)
+    kinds = ", ".join(sorted({alarm.kind for alarm in alarms}))
     return (
-        f"recorded real fills: {len(complete)} of {len(stated)} symbols complete;"
-        f" realized P&L equals the exchange's own in {len(equal)}"
+        *(() if unready is None else (f"not ready: {unready}",)),
+        stage.auditor.text,
+        f"open alarms: {len(alarms)}{f' ({kinds})' if alarms else ''}",
     )

@@ -1,1 +1,1 @@
-"""The demonstration: a NATS server of its own, recorded fills, then a market that never ends."""
+"""The demonstration: a NATS server, a simulated exchange whose connections fail, and who trades there."""

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
-import os
 import shutil
-import signal
 import sys
-import time
 from pathlib import Path
 
 import structlog
 
+from account_monitor.demo.children import start_child, stop_child
 from account_monitor.errors import CommandFailed
 
 START_SECONDS = 10.0
-STOP_SECONDS = 3.0
 RESTART_SECONDS = 0.5
 CONFIG_FILE = "nats-server.conf"
-PID_FILE = "nats-server.pid"
-
-_PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger()
 
@@ -40,20 +33,11 @@ class EmbeddedNatsServer:
     async def start(self) -> None:
         """Start the server and return once it listens. The caller owns the store directory. Raises: CommandFailed."""
         self._store_dir.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(_end_leftover, self._store_dir)
         for old in self._store_dir.glob("*.ports"):
             old.unlink()
         config = self._store_dir / CONFIG_FILE
         config.write_text(_configuration(self._store_dir, self._port))
-        self._process = await asyncio.create_subprocess_exec(
-            _executable(),
-            "--config",
-            str(config),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is ours to pass on, after the last fill is recorded
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
+        self._process = await start_child([_executable(), "--config", str(config)])
         try:
             async with asyncio.timeout(START_SECONDS):
                 self.url = await self._listening_url(self._process)
@@ -72,17 +56,7 @@ class EmbeddedNatsServer:
 
     async def stop(self) -> None:
         """Ask the server to end, and end it if it does not."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await stop_child(self._process)
 
     @property
     def _log(self) -> Path:
@@ -99,22 +73,6 @@ class EmbeddedNatsServer:
             await asyncio.sleep(0.02)
 
 
-def _end_leftover(store_dir: Path) -> None:
-    """End the server of a demo that was killed; two servers on one store would ruin it."""
-    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
-        pid = int((store_dir / PID_FILE).read_text())
-        process = Path(f"/proc/{pid}")
-        if str(store_dir / CONFIG_FILE).encode() in (process / "cmdline").read_bytes().split(b"\0"):
-            os.kill(pid, signal.SIGTERM)
-            while process.exists():
-                time.sleep(0.05)
-
-
-def _end_with_parent() -> None:
-    """In the child: be told to end when the process that started it is gone, kill -9 included."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _executable() -> str:
     beside_python = Path(sys.executable).with_name("nats-server")
     found = str(beside_python) if beside_python.exists() else shutil.which("nats-server")
@@ -128,7 +86,6 @@ def _configuration(store_dir: Path, port: int) -> str:
     return f"""\
 listen: "127.0.0.1:{port or -1}"
 ports_file_dir: {quoted}
-pid_file: {json.dumps(str(store_dir / PID_FILE))}
 log_file: {json.dumps(str(store_dir / "nats-server.log"))}
 logfile_size_limit: 1MB
 logfile_max_num: 2

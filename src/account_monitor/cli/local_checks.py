@@ -1,0 +1,119 @@
+"""Local checks: the data directory, the journals and the NATS server, looked at without changing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from account_monitor.cli.findings import Finding, Outcome
+from account_monitor.config import Exchange, NatsSettings, Settings
+from account_monitor.errors import FeedUnavailable, JournalError
+from account_monitor.feeds.connection import NATS_ERRORS, Connection
+from account_monitor.feeds.jetstream import Stream, find_streams
+from account_monitor.feeds.subjects import coverage
+from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
+
+NATS_SECONDS = 5.0
+LITTLE_ROOM_BYTES = 1 << 30
+
+OK, WARNING, FAILED = Outcome.OK, Outcome.WARNING, Outcome.FAILED
+
+
+def check_data_dir(data_dir: Path) -> Finding:
+    """Look whether journals can be written there, with a file that is gone at once."""
+    name = "data directory"
+    existing = next(folder for folder in (data_dir.absolute(), *data_dir.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        advice = "let the service's user write there, or set service.data_dir"
+        return Finding(None, name, FAILED, f"{data_dir}: no file can be made in {existing}: {error.strerror}", advice)
+    state = "writable" if existing == data_dir.absolute() else f"not there yet, will be made in {existing}"
+    found = f"{data_dir}: {state}, {free / (1 << 30):,.1f} GiB free"
+    if free < LITTLE_ROOM_BYTES:
+        return Finding(None, name, WARNING, found, "make room: nothing is recorded on a full disk")
+    return Finding(None, name, OK, found)
+
+
+def check_journal(data_dir: Path, account: str) -> Finding:
+    """Open a journal for reading, whether or not a service is writing it."""
+    path = journal_path(data_dir, account)
+    if not path.exists():
+        return Finding(account, "journal", OK, f"{path}: not there yet, it begins with the first start")
+    try:
+        with open_reader(path) as reader:
+            head = reader.head()
+            if reader.account != account:
+                found = f"{path} is the journal of account {reader.account}"
+                return Finding(account, "journal", FAILED, found, "give the account its name, or move the file away")
+    except (JournalError, OSError) as error:
+        advice = "a copy can be put back with: account-monitor restore"
+        return Finding(account, "journal", FAILED, str(error), advice)
+    found = f"{path}: {head.seq:,} entries; `replay --verify` checks each"
+    return Finding(account, "journal", OK, found)
+
+
+async def check_nats(settings: Settings) -> list[Finding]:
+    """Connect to NATS and look for the streams that hold fills."""
+    nats = settings.pubsub.nats
+    alone = [account.name for account in settings.accounts if account.exchange is Exchange.NONE]
+    if nats.urls is None:
+        if alone:
+            found = f"switched off, and it is all that {', '.join(alone)} could hear of"
+            return [Finding(None, "nats", FAILED, found, "set pubsub.nats.url, or an exchange")]
+        return [Finding(None, "nats", OK, "switched off")]
+    if nats.credentials_file is not None and importlib.util.find_spec("nkeys") is None:
+        found = "pubsub.nats.credentials_file needs the package nkeys"
+        return [Finding(None, "nats", FAILED, found, "install account-monitor[credentials]")]
+    connection, heard = Connection(), list[Exception]()
+    where = ", ".join(nats.urls)
+    try:
+        async with asyncio.timeout(NATS_SECONDS):
+            await _open(connection, nats, heard)
+            findings = [Finding(None, "nats", OK, f"{where}: connected")]
+            fills = settings.pubsub.topics.fill_events
+            patterns = (fills, f"{fills}.*")
+            findings += _streams(patterns, await find_streams(connection, patterns))
+            return findings
+    except (FeedUnavailable, *NATS_ERRORS) as error:
+        last = next((str(e) or type(e).__name__ for e in reversed(heard)), str(error) or "no answer")
+        found = f"{where}: not connected within {NATS_SECONDS:g} s: {last}"
+        return [Finding(None, "nats", FAILED, found, "start the server, or set pubsub.nats.url; null switches it off")]
+    finally:
+        await connection.shut()
+
+
+async def _open(connection: Connection, nats: NatsSettings, heard: list[Exception]) -> None:
+    assert nats.urls is not None
+    await connection.open(
+        list(nats.urls),
+        credentials_file=None if nats.credentials_file is None else str(nats.credentials_file),
+        ca_file=None if nats.ca_file is None else str(nats.ca_file),
+        reconnect_wait_seconds=nats.reconnect_wait_seconds,
+        on_disconnect=lambda: None,
+        on_reconnect=lambda: None,
+        on_error=heard.append,
+    )
+
+
+def _streams(patterns: tuple[str, ...], streams: list[Stream] | None) -> Iterator[Finding]:
+    advice = "make a JetStream stream over them: what is published while the service is away is lost otherwise"
+    if streams is None:
+        yield Finding(None, "jetstream", WARNING, "the server has no JetStream", advice)
+        return
+    covered = coverage(patterns, streams)
+    for stream in streams:
+        held = ", ".join(sorted(set(covered.filters.get(stream.name, ()))))
+        count = max(0, stream.last_sequence - stream.first_sequence + 1)
+        yield Finding(None, "jetstream", OK, f"stream {stream.name} holds {held}: {count:,} messages")
+        if stream.first_sequence > 1:
+            found = f"stream {stream.name} begins with message {stream.first_sequence:,}: what was before is gone"
+            yield Finding(None, "jetstream", OK, found)
+    if covered.core:
+        yield Finding(None, "jetstream", WARNING, f"no stream covers {' and '.join(covered.core)}", advice)
