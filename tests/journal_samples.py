@@ -75,7 +75,8 @@ fills = st.builds(
     maker=st.none() | st.booleans(),
     fee_rate=st.none() | decimals,
     settlement_rate=st.none() | decimals,
-    revision=st.just(0),  # feeds deliver no other; the journal numbers them
+    revision=st.just(0),  # feeds deliver no other; the journal numbers them, and tells counterparts
+    is_counterpart=st.just(False),
 )
 
 events: st.SearchStrategy[Event] = st.one_of(

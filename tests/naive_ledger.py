@@ -51,7 +51,7 @@ class NaivePosition:
 
 def naive_position(arrivals: Iterable[Any], key: str) -> NaivePosition:
     """Fold what arrived for one position, anchors included; every number is taken as it is, in one asset."""
-    fills: dict[str, Any] = {}
+    fills: dict[tuple[str, bool], Any] = {}
     payments: dict[str, Any] = {}
     anchors: list[tuple[Any, list[Any]]] = []  # with the fills that each one contains
     for event in arrivals:
@@ -62,10 +62,10 @@ def naive_position(arrivals: Iterable[Any], key: str) -> NaivePosition:
                 stated = [SimpleNamespace(quantity=0, cost=0, last_trade_id=None, at_ms=event.at_ms)]
             for anchor in stated:
                 inside = [fill for fill in fills.values() if _contains(anchor, fill)]
-                anchors.append((anchor, [fills.pop(fill.trade_id) for fill in inside]))
+                anchors.append((anchor, [fills.pop(_execution(fill)) for fill in inside]))
         elif kind == "Fill" and _key(event) == key:
             done = any(_contains(anchor, event) for anchor, _ in anchors)
-            fills |= {} if done else {event.trade_id: event}
+            fills |= {} if done else {_execution(event): event}
         elif kind == "FundingPayment" and event.symbol is not None and _key(event) == key:
             payments[event.id] = event
     everything = [*(fill for _, inside in anchors for fill in inside), *fills.values()]
@@ -73,7 +73,7 @@ def naive_position(arrivals: Iterable[Any], key: str) -> NaivePosition:
     position = NaivePosition()
     due = sorted(payments.values(), key=lambda p: (p.at_ms, p.id))
     for inside in [*(inside for _, inside in anchors), list(fills.values())]:
-        for fill in sorted(inside, key=(_by_number if by_number else _by_time)):
+        for fill in sorted(sorted(inside, key=_taker_first), key=(_by_number if by_number else _by_time)):
             while due and due[0].at_ms < fill.at_ms:
                 _fund(position, due.pop(0))
             change = Fraction(fill.quantity) * (1 if fill.side == "BUY" else -1)
@@ -102,6 +102,16 @@ def _fund(position: NaivePosition, payment: Any) -> None:
 
 def _key(event: Any) -> str:
     return event.symbol if event.position_side == "BOTH" else f"{event.symbol}:{event.position_side}"
+
+
+def _execution(fill: Any) -> tuple[str, bool]:
+    return fill.trade_id, fill.is_counterpart
+
+
+def _taker_first(fill: Any) -> tuple[int, int, str]:
+    """Of a trade of the account with itself the taker's half counts first, else that of the younger order."""
+    younger = -int(fill.order_id) if (fill.order_id or "").isdecimal() else 0
+    return [False, None, True].index(fill.maker), younger, fill.order_id or ""
 
 
 def _is_number(fill: Any) -> bool:

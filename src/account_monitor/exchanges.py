@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from random import SystemRandom
 from typing import Any, NamedTuple
 
 from account_monitor.api.metrics import Sample
-from account_monitor.config import AccountSettings, Exchange, ReconciliationSettings
+from account_monitor.config import AccountSettings, Exchange, KeyPermissions, ReconciliationSettings
 from account_monitor.feeds.binance.feed import BinanceFeed
 from account_monitor.feeds.binance.marks import MarkPrices
+from account_monitor.feeds.binance.permissions import KeyCheck, spot_rest
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
 from account_monitor.feeds.binance.session import StreamSettings
@@ -35,6 +37,7 @@ class _Served(NamedTuple):
 
     monitor: Monitor
     venue: BinanceVenue
+    key: KeyCheck
     feed: BinanceFeed
     judge: Judge
     crosscheck: CrossCheck
@@ -72,7 +75,15 @@ class Exchanges:
         assert account.api_key is not None  # the configuration refuses an exchange without keys
         assert account.secret_key is not None
         venue = self._venue(account)
-        rest = venue.rest(api_key=account.api_key.reveal(), secret=account.secret_key.reveal())
+        api_key, secret = account.api_key.reveal(), account.secret_key.reveal()
+        requests = AccountRequests(venue.rest(api_key=api_key, secret=secret))
+        key = KeyCheck(
+            account.name,
+            spot_rest(venue, api_key=api_key, secret=secret),
+            requests,
+            refuses=account.key_permissions is KeyPermissions.REFUSE,
+            alarms=self._alarms,
+        )
         judge = Judge(
             time.monotonic,
             wallet_tolerance=reconciliation.balance_tolerance,
@@ -81,7 +92,7 @@ class Exchanges:
         feed = BinanceFeed(
             monitor,
             venue,
-            AccountRequests(rest),
+            requests,
             judge=judge,
             alarms=self._alarms,
             settings=StreamSettings(*account.websocket),
@@ -99,9 +110,9 @@ class Exchanges:
             lambda symbol, price, at_ms: monitor.mark(MarkPrice(symbol, price, at_ms)), feed.wanted
         )
         monitor.observers += [judge.note, feed.note, crosscheck.note]
-        self._served[account.name] = _Served(monitor, venue, feed, judge, crosscheck, unsubscribe)
-        self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {feed.unready}")
-        self._spawn(f"exchange:{account.name}", feed.run())
+        self._served[account.name] = _Served(monitor, venue, key, feed, judge, crosscheck, unsubscribe)
+        self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {key.unready or feed.unready}")
+        self._spawn(f"exchange:{account.name}", _follow(key, feed))
 
     async def close(self, name: str) -> None:
         """Serve an account no longer."""
@@ -126,9 +137,11 @@ class Exchanges:
         for name, served in self._served.items():
             served.crosscheck.look()
             feed = served.feed
-            unready = None if feed.unready is None else f"account {name}: {feed.unready}"
-            self._desk.wait_for(f"exchange:{name}", unready)
-            if feed.problem is not None:
+            reason = served.key.unready or feed.unready
+            self._desk.wait_for(f"exchange:{name}", None if reason is None else f"account {name}: {reason}")
+            if served.key.unready is not None:
+                self._desk.health.report(f"exchange:{name}", Status.DEGRADED, served.key.unready)
+            elif feed.problem is not None:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, feed.problem)
             elif not feed.is_live:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
@@ -181,3 +194,10 @@ class Exchanges:
                 self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
             else:
                 self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)
+
+
+async def _follow(key: KeyCheck, feed: BinanceFeed) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(key.run())
+        await key.passed()
+        await feed.run()

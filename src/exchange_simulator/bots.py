@@ -149,7 +149,7 @@ class RandomTrader:
             price = round(market.mark * (1 + rng.gauss(0, 0.001)) / rules.tick) * rules.tick
             parameters |= {"type": "LIMIT", "price": fixed(price, rules.price_precision),
                            "timeInForce": rng.choice(("GTC", "GTC", "GTC", "IOC", "FOK", "GTX"))}  # fmt: skip
-            parameters["selfTradePreventionMode"] = rng.choice(("EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH"))
+        parameters["selfTradePreventionMode"] = rng.choice(("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH"))
         return parameters
 
     def _stop(self, account: Account, symbol: str) -> dict[str, str]:

@@ -163,6 +163,15 @@ async def test_a_clock_of_its_own_is_no_conflict_and_the_exchanges_time_stands(j
     assert (first.conflicts, second.conflicts, len(second.duplicates)) == ([], [], 1)
 
 
+async def test_who_completes_the_record_of_the_exchange_does_not_become_its_author(journal: Journal) -> None:
+    await journal.append([delivery(fill(), source=VENUE_STREAM)])
+    await journal.append([delivery(fill()._replace(realized_pnl=D(3)))])
+
+    recorded = await journal.append([delivery(fill(price="101"), source=VENUE_STREAM)])
+
+    assert [(c.fields, c.stands) for c in recorded.conflicts] == [(("price",), False)]
+
+
 async def test_a_fill_that_the_exchange_has_on_another_leg_leaves_the_first(journal: Journal) -> None:
     told = fill()
     venue = told._replace(position_side="LONG")
@@ -195,6 +204,150 @@ async def test_a_fill_that_contradicts_the_recorded_one_is_a_conflict(journal: J
     assert conflict == (bad, fill(price="100"), ("side", "price"), False)
     assert recorded.parked == []
     assert [entry.event for entry in journal.entries()] == [fill(price="100")]
+
+
+# -- an account that trades with itself: two executions of one id ------------------------------------------------------
+
+BOUGHT = fill()._replace(order_id="11", maker=True, fee=D("0.02"), fee_asset="USDT", realized_pnl=D(0))
+SOLD = BOUGHT._replace(side="SELL", order_id="12", maker=False, fee=D("0.05"), realized_pnl=D(7))
+
+
+def named(recorded: Recorded) -> list[tuple[str, str | None]]:
+    """Return what was entered: the event's id, and the order that it tells of."""
+    return [(e.event.event_id, e.event.order_id) for e in recorded.entries if isinstance(e.event, Fill)]
+
+
+@pytest.mark.parametrize("how", ["one batch", "two batches", "after a restart"])
+@pytest.mark.parametrize("halves", [(BOUGHT, SOLD), (SOLD, BOUGHT)])
+@pytest.mark.parametrize("sources", [(VENUE_STREAM,) * 2, (VENUE_STREAM, VENUE_TRADES), ("nats:FILLS", VENUE_TRADES)])
+async def test_an_account_that_trades_with_itself_has_two_fills_of_one_id(
+    open_journal: Opener, sources: tuple[str, str], halves: tuple[Fill, Fill], how: str
+) -> None:
+    first, second = (delivery(half, source=source) for half, source in zip(halves, sources, strict=True))
+    journal = open_journal()
+    if how == "one batch":
+        told = await journal.append([first, second])
+    else:
+        one = await journal.append([first])
+        if how == "after a restart":
+            await journal.close()
+            journal = open_journal()
+        other = await journal.append([second])
+        told = Recorded(one.entries + other.entries, [], one.conflicts + other.conflicts, [])
+
+    assert named(told) == [
+        ("fill:BTCUSDT:1", halves[0].order_id),
+        ("counterpart:BTCUSDT:1", halves[1].order_id),
+    ]
+    assert told.conflicts == []
+    again = await journal.append([second, first, second])
+    assert again.entries == []
+    assert again.conflicts == []
+    assert [d.event.identity for d in again.duplicates if isinstance(d.event, Fill)] == [
+        "counterpart:BTCUSDT:1", "fill:BTCUSDT:1", "counterpart:BTCUSDT:1",
+    ]  # fmt: skip
+    assert fold_of(journal, "BTCUSDT", journal.last_seq).quantity == 0
+    assert fold_of(journal, "BTCUSDT", journal.last_seq).fees.by_asset == {"USDT": D("0.07")}
+    await journal.close()
+
+
+@pytest.mark.parametrize("order_id", ["11", None])
+async def test_the_other_side_without_another_order_is_a_contradiction(journal: Journal, order_id: str | None) -> None:
+    await journal.append([delivery(BOUGHT)])
+
+    recorded = await journal.append([delivery(BOUGHT._replace(side="SELL", order_id=order_id))])
+
+    assert [c.fields for c in recorded.conflicts] == [("side",)]
+    assert journal.last_seq == 1
+
+
+async def test_the_other_side_of_a_record_that_names_no_order_is_a_contradiction(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT._replace(order_id=None))])
+
+    assert [c.fields[0] for c in (await journal.append([delivery(SOLD)])).conflicts] == ["side"]
+
+
+async def test_each_of_two_fills_of_one_id_is_completed_by_itself(journal: Journal) -> None:
+    bare = [half._replace(fee=None, fee_asset=None, realized_pnl=None) for half in (BOUGHT, SOLD)]
+    await journal.append([delivery(half) for half in bare])
+
+    recorded = await journal.append([delivery(half, source=VENUE_STREAM) for half in (SOLD, BOUGHT)])
+
+    assert named(recorded) == [("counterpart:BTCUSDT:1 r1", "12"), ("fill:BTCUSDT:1 r1", "11")]
+    shown = [BOUGHT._replace(revision=1), SOLD._replace(revision=1, is_counterpart=True)]
+    assert [entry.event for entry in journal.fills(FillQuery()).entries] == shown[::-1]
+
+
+async def test_each_of_two_fills_of_one_id_is_corrected_by_itself(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD._replace(price=D(99)))])
+
+    recorded = await journal.append([delivery(half, source=VENUE_TRADES) for half in (BOUGHT, SOLD)])
+
+    assert named(recorded) == [("counterpart:BTCUSDT:1 r1", "12")]
+    assert [(c.recorded.identity, c.fields, c.stands) for c in recorded.conflicts] == [
+        ("counterpart:BTCUSDT:1", ("price",), True)
+    ]
+    assert [d.event for d in recorded.duplicates] == [BOUGHT]
+
+
+async def test_a_record_that_contradicts_one_of_two_fills_is_parked_under_its_name(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD)])
+
+    recorded = await journal.append([delivery(half._replace(price=D(99))) for half in (SOLD, BOUGHT)])
+
+    names = ["counterpart:BTCUSDT:1", "fill:BTCUSDT:1"]
+    assert [c.recorded.identity for c in recorded.conflicts] == names
+    assert [c.delivery.event.identity for c in recorded.conflicts if isinstance(c.delivery.event, Fill)] == names
+
+
+async def test_of_two_fills_a_record_without_an_order_tells_of_the_one_on_its_side(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD)])
+
+    recorded = await journal.append([delivery(half._replace(order_id=None)) for half in (BOUGHT, SOLD)])
+
+    assert (recorded.entries, recorded.conflicts) == ([], [])
+    assert len(recorded.duplicates) == 2
+
+
+async def test_of_two_fills_a_record_tells_of_the_one_whose_order_it_names(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD)])
+
+    recorded = await journal.append([delivery(BOUGHT._replace(side="SELL")), delivery(SOLD._replace(side="BUY"))])
+
+    assert [(c.recorded.order_id, c.fields) for c in recorded.conflicts] == [("11", ("side",)), ("12", ("side",))]
+
+
+async def test_the_counterpart_moves_to_the_leg_that_the_exchange_names(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD)])
+
+    await journal.append([delivery(SOLD._replace(position_side="SHORT"), source=VENUE_TRADES)])
+
+    last = journal.last_seq
+    assert fold_of(journal, "BTCUSDT", last).quantity == 1
+    assert fold_of(journal, "BTCUSDT:SHORT", last).quantity == -1
+    again = await journal.append(
+        [delivery(SOLD._replace(position_side="SHORT"), source=VENUE_STREAM), delivery(BOUGHT)]
+    )
+    assert len(again.duplicates) == 2
+
+
+async def test_pages_show_both_fills_of_one_id(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT), delivery(SOLD)])
+
+    one = journal.fills(FillQuery(limit=1))
+    other = journal.fills(FillQuery(limit=1, after=one.next))
+
+    assert [entry.event for entry in one.entries + other.entries] == [BOUGHT, SOLD._replace(is_counterpart=True)]
+    assert other.next is None
+
+
+async def test_a_record_that_names_the_order_completes_one_that_does_not(journal: Journal) -> None:
+    await journal.append([delivery(BOUGHT._replace(order_id=None, maker=None))])
+
+    recorded = await journal.append([delivery(half, source=VENUE_STREAM) for half in (BOUGHT, SOLD)])
+
+    assert named(recorded) == [("fill:BTCUSDT:1 r1", "11"), ("counterpart:BTCUSDT:1", "12")]
+    assert recorded.conflicts == []
 
 
 async def test_what_a_feed_rejected_is_parked_and_does_not_stop_the_rest(journal: Journal) -> None:

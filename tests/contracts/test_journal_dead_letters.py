@@ -50,6 +50,16 @@ async def test_a_conflict_names_each_field_with_both_values(journal: Journal) ->
     )
 
 
+async def test_a_retry_may_tell_of_the_counterpart_of_what_is_recorded(journal: Journal) -> None:
+    bought = fill()._replace(order_id="11")
+    await journal.append([delivery(bought), garbage()])
+
+    recorded = await journal.append([delivery(bought._replace(side="SELL", order_id="12"), retry_of=1)])
+
+    assert [entry.event.event_id for entry in recorded.entries] == ["counterpart:BTCUSDT:1"]
+    assert journal.reader.dead_letter_counts().retried == 1
+
+
 async def test_of_a_large_message_the_beginning_its_size_and_its_hash_are_kept(journal: Journal) -> None:
     payload = bytes(range(256)) * 4_096
     await journal.append([garbage(payload)._replace(reason="ä" * 5_000, subject="s" * 5_000)])

@@ -72,15 +72,20 @@ position_sides = st.sampled_from(SIDES)
 def fills(
     ids: st.SearchStrategy[str] = any_trade_ids, symbol: st.SearchStrategy[str] = symbols
 ) -> st.SearchStrategy[Any]:
-    """Return fills of all kinds: legs, fees in three assets with and without rates, stated results."""
+    """Return fills of all kinds: legs, fees in three assets with and without rates, stated results, counterparts."""
     return st.builds(
-        Fill,
+        _of_an_order,
         symbol=symbol, trade_id=ids, side=st.sampled_from(["BUY", "SELL"]), quantity=positive, price=positive,
         at_ms=moments, position_side=position_sides, fee=st.one_of(st.none(), signed, st.just(Decimal(0))),
         fee_asset=maybe_assets, realized_pnl=st.one_of(st.none(), st.none(), signed, st.just(Decimal(0))),
         fee_rate=st.one_of(st.none(), positive), settlement_rate=st.one_of(st.none(), positive), revision=st.just(0),
-        order_id=st.none(), maker=st.none(),
+        maker=st.sampled_from([None, False, True]), is_counterpart=st.booleans(), order=st.integers(0, 9),
     )  # fmt: skip
+
+
+def _of_an_order(*, order: int, **fields: Any) -> Fill:
+    fill = Fill(**fields)
+    return fill._replace(order_id=f"{order}{'c' if order % 3 == 0 else ''}{2 + fill.is_counterpart}")
 
 
 ids = st.integers(0, 10**6).map(str)

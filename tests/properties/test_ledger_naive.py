@@ -116,10 +116,16 @@ def test_long_histories_with_late_events_are_those_of_the_naive_ledger(seed: int
     for n in range(1, length + 1):
         side: Side = chance.choice(["BUY", "SELL"])
         quantity, price = D(chance.randint(1, 3)), D(chance.randint(90, 110))
-        ordered.append(Fill("BTCUSDT", str(n), side, quantity, price, n // 3, fee=D("0.1"), fee_asset="USDT"))
+        one = Fill(
+            "BTCUSDT", str(n), side, quantity, price, n // 3, fee=D("0.1"), fee_asset="USDT", order_id=f"{2 * n}"
+        )
+        ordered.append(one)
+        if chance.random() < 0.2:  # the account trades with itself
+            other: Side = "SELL" if side == "BUY" else "BUY"
+            ordered.append(one._replace(side=other, order_id=f"{2 * n + chance.choice([-1, 1])}", is_counterpart=True))
         if n % 50 == 0:
             ordered.append(FundingPayment(str(n), "USDT", D(chance.randint(-5, 5)), n // 3, "BTCUSDT"))
-    late_by = {n: chance.choice([1, 2, 5, 63, 64, 65, 128, 500, 5000]) for n in chance.sample(range(length), 60)}
+    late_by = {n: chance.choice([1, 2, 5, 63, 64, 65, 128, 500, 5000]) for n in chance.sample(range(len(ordered)), 60)}
     arrivals = [event for _, event in sorted(enumerate(ordered), key=lambda e: e[0] + late_by.get(e[0], 0))]
     cuts = sorted(chance.sample(range(len(arrivals)), 40))
 

@@ -111,9 +111,9 @@ class DeskInMemory:
             monotonic=monotonic,
             chance=Random(self.seed),
         )
-        self.crosscheck = CrossCheck("main", self.alarms, monotonic, both_connected=lambda: self.feed.is_live)
+        self.crosscheck = CrossCheck("main", self.alarms, monotonic, both_connected=lambda: self.feed.is_whole)
         self.monitor.observers += [self.judge.note, self.feed.note, self.crosscheck.note, self.alarms.note]
-        tasks = [asyncio.create_task(self.feed.run()), asyncio.create_task(self.monitor.run())]
+        tasks = [asyncio.create_task(work) for work in (self.feed.run(), self.monitor.run(), self._look())]
         try:
             yield
             for task in tasks:
@@ -125,6 +125,13 @@ class DeskInMemory:
                 await asyncio.gather(task, return_exceptions=True)
             with busy():
                 await journal.close()
+
+    async def _look(self) -> None:
+        """Look at what has waited, as the service does."""
+        while True:
+            self.crosscheck.look()
+            self.alarms.look()
+            await asyncio.sleep(0.25)
 
     async def until(self, holds: Any, *, seconds: float = 120.0, what: str = "it holds") -> None:
         """Wait in virtual time."""
@@ -164,7 +171,8 @@ class DeskInMemory:
         """Return what differs between our books and the venue's own, each (ours, theirs); empty when nothing does."""
         ours, theirs = books(self.monitor), venue_books(self.venue.books(self.account))
         for name, book in self._adopted.items():
-            since = {key: amount - book.get(key, Decimal(0)) for key, amount in theirs[name].items()}
+            keys = theirs[name].keys() | book.keys()
+            since = {key: theirs[name].get(key, Decimal(0)) - book.get(key, Decimal(0)) for key in keys}
             theirs[name] = {key: amount for key, amount in since.items() if amount}
         return {
             name: (
@@ -187,7 +195,7 @@ def books(monitor: Monitor) -> dict[str, dict[str, Decimal]]:
     for timeline in state.timelines.values():
         for asset, amount in timeline.leg.funding.by_asset.items():
             funding[asset] = funding.get(asset, Decimal(0)) + amount
-    insurance = {
+    other = {
         asset: state.other.by_asset.get(asset, Decimal(0)) - state.charges.by_asset.get(asset, Decimal(0))
         for asset in state.other.by_asset.keys() | state.charges.by_asset.keys()
     }
@@ -197,12 +205,17 @@ def books(monitor: Monitor) -> dict[str, dict[str, Decimal]]:
         "realized": {key: p.realized_pnl for key, p in view.positions.items()},
         "fees": fees,
         "funding": funding,
-        "insurance": insurance,
+        "other": other,
     }
     return {name: {key: value for key, value in book.items() if value} for name, book in figures.items()}
 
 
 def venue_books(told: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
     """Return the same of the venue."""
-    names = ("wallets", "positions", "realized", "fees", "funding", "insurance")
-    return {name: {key: number for key, text in told[name].items() if (number := Decimal(text))} for name in names}
+    names = ("wallets", "positions", "realized", "fees", "funding")
+    figures = {name: {key: Decimal(text) for key, text in told[name].items()} for name in names}
+    figures["other"] = {}
+    for book in ("insurance", "exchanged"):
+        for asset, text in told[book].items():
+            figures["other"][asset] = figures["other"].get(asset, Decimal(0)) + Decimal(text)
+    return {name: {key: number for key, number in book.items() if number} for name, book in figures.items()}

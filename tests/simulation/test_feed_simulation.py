@@ -352,7 +352,7 @@ def test_no_key_is_in_any_log_line_alarm_dead_letter_or_error(
     printed = capsys.readouterr()
     everything = "".join([printed.out, printed.err, *said])
     assert "-2015" in everything
-    assert len(keys) > 3
+    assert len(keys) >= 3
     assert len(everything) > 10_000
     assert [key for key in keys if key in everything] == []
 

@@ -52,6 +52,17 @@ def test_a_fill_that_was_taken_back_is_void() -> None:
     assert encode_event(fill()._replace(quantity=D(0), revision=1))[0] == "void"
 
 
+def test_a_counterpart_is_a_fill_of_its_own_name() -> None:
+    counterpart = fill("7")._replace(is_counterpart=True)
+    kind, body = encode_event(counterpart)
+
+    assert (kind, counterpart.event_id) == ("fill", "counterpart:BTCUSDT:7")
+    assert counterpart._replace(revision=2).event_id == "counterpart:BTCUSDT:7 r2"
+    assert b'"is_counterpart":true' in body
+    assert decode_event(1, kind, body) == counterpart
+    assert b"counterpart" not in encode_event(fill("7"))[1]
+
+
 def test_a_body_is_readable_and_says_nothing_that_is_not_known() -> None:
     event = Fill("BTCUSDT", "7", "SELL", D("0.001"), D("50000.10"), 1_763_800_000_000, fee=D("1E-8"), fee_asset="BNB")
 

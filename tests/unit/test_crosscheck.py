@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from account_monitor.ledger.events import Fill
+from account_monitor.ledger.events import Fill, Opening
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.crosscheck import GRACE_SECONDS, CrossCheck
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import VENUE_STREAM, VENUE_TRADES
-from tests.monitor_by_hand import Clock, fill, heard, opened
+from tests.monitor_by_hand import NOW_MS, Clock, fill, heard, opened
 
 D = Decimal
 
@@ -44,7 +44,7 @@ class Desk:
 @asynccontextmanager
 async def desk_at(folder: Path) -> AsyncIterator[Desk]:
     clock = Clock()
-    async with opened(folder, clock, has_venue=True) as monitor:
+    async with opened(folder, clock, Opening("adopted", NOW_MS - 1, ()), has_venue=True) as monitor:
         yield Desk(monitor, clock)
 
 

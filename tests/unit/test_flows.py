@@ -106,12 +106,63 @@ def test_rows_of_which_an_answer_lacks_a_piece_are_not_booked_beside_the_payment
     assert flows.stated(rows) == []
 
 
-def test_rows_that_never_add_up_are_booked_in_the_end() -> None:
+def test_rows_that_never_add_up_stand_in_the_end_and_what_the_stream_told_is_taken_back() -> None:
     flows = book()
-    flows.streamed(flow("-9", at_ms=LATER, tid="content", symbol="BTCUSDT"))
+    told = flows.streamed(flow("-9", at_ms=LATER, tid="content", symbol="BTCUSDT"))
     row = flow("-3", at_ms=HOUR, tid="1", symbol="BTCUSDT")
 
-    assert [total(flows.stated(rows)) for rows in ([row], [], [], [row])] == [D(0), D(0), D(-3), D(0)]
+    assert told is not None
+    booked = [flows.stated(rows) for rows in ([row], [], [], [row])]
+    assert [total(events) for events in booked] == [D(0), D(0), D(6), D(0)]
+    assert {event.key for event in booked[2] if isinstance(event, FundingPayment)} == {"BTCUSDT"}
+
+
+def test_a_sum_of_which_the_stream_lost_one_is_replaced_by_all_of_its_rows() -> None:
+    flows = book()
+    booked = [flows.streamed(flow("-3", at_ms=LATER, tid="content"))]
+    rows = [flow(amount, at_ms=HOUR, tid=amount, symbol=f"C{amount[1]}USDT") for amount in ("-1", "-2", "-5")]
+    for _ in range(5):
+        booked += flows.stated(rows)
+
+    assert total([event for event in booked if event is not None]) == D(-8)
+
+
+def test_what_moved_a_wallet_before_it_agreed_is_in_it_whoever_told_of_it() -> None:
+    rows = [
+        flow("5", at_ms=HOUR - 60_001, tid="1", kind="income", reason="API_REBATE"),
+        flow("7", at_ms=HOUR - 59_999, tid="2", kind="income", reason="API_REBATE"),
+        flow("-1", at_ms=HOUR - 15 * 60_000, tid="3", symbol="BTCUSDT"),
+    ]
+    flows = book()
+
+    assert total(flows.stated(rows, agreed_ms=HOUR)) == D(7)
+    assert flows.stated(rows, agreed_ms=0) == []
+
+
+def test_a_conversion_that_the_statement_lists_in_pieces_is_the_one_of_the_stream() -> None:
+    flows = book()
+    more = {"kind": "income", "reason": "AUTO_EXCHANGE"}
+    flows.streamed(flow("-10", at_ms=HOUR, tid="content", **more))  # type: ignore[arg-type]
+
+    assert flows.stated([flow(amount, at_ms=HOUR, tid=amount, **more) for amount in ("-4", "-6")]) == []  # type: ignore[arg-type]
+
+
+def test_of_two_flows_of_one_amount_each_is_told_by_the_row_of_its_kind() -> None:
+    flows = book()
+    flows.streamed(flow("5", at_ms=HOUR, tid="content", kind="transfer", reason="DEPOSIT"))
+    rebate = flow("5", at_ms=HOUR, tid="1", kind="income", reason="API_REBATE")
+    deposit = flow("5", at_ms=HOUR + 900, tid="2", kind="transfer", reason="TRANSFER")
+
+    (event,) = flows.stated([rebate, deposit])
+    assert isinstance(event, OtherIncome)
+
+
+def test_a_payment_for_two_open_legs_is_the_accounts() -> None:
+    flows = FlowBook(lambda _: None)
+    (event,) = flows.stated([flow("-3", at_ms=HOUR, tid="1", symbol="BTCUSDT")])
+
+    assert isinstance(event, FundingPayment)
+    assert event.key is None
 
 
 def test_the_two_legs_of_a_symbol_are_one_payment_on_the_stream() -> None:

@@ -130,3 +130,16 @@ def test_large_payloads_fill_an_inbox_as_well_as_many_do() -> None:
     assert inbox.is_full
     inbox.take(10)
     assert not inbox.is_full
+
+
+def test_what_is_not_asked_for_stays_in_order_and_completes_nothing() -> None:
+    inbox = Inbox()
+    for source, subject in (("nats", "1"), ("exchange", "2"), ("nats", "3"), ("exchange", "4")):
+        inbox.put(Delivery(source, subject, b"", None, rejection="X"))
+    inbox.see(StreamPosition("nats", "", 7))
+
+    taken, seen = inbox.take(9, only=lambda source: source == "exchange")
+    assert ([delivery.subject for delivery in taken], seen) == (["2", "4"], [])
+    taken, seen = inbox.take(9)
+    assert [delivery.subject for delivery in taken] == ["1", "3"]
+    assert seen == [StreamPosition("nats", "", 7)]

@@ -121,3 +121,86 @@ async def test_a_disagreement_is_as_old_as_its_beginning(tmp_path: Path) -> None
 
         assert [d.stated for d in desk.judge.disagreements(for_seconds=5)] == [D(80)]
         assert desk.judge.disagreements(for_seconds=5.1) == []
+
+
+async def test_what_a_wallet_was_between_two_fills_of_one_commit_agrees(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        for trade_id in ("1", "2", "3"):
+            desk.monitor.inbox.put(heard(fill(trade_id, quantity="1", fee=D(1), fee_asset="USDT")))
+        await desk.monitor.step()
+
+        desk.state(wallet="98", quantity="2")
+        assert desk.disputed == []
+        desk.state(wallet="97.5")
+        assert desk.disputed == [USDT]
+
+
+async def test_what_is_too_small_for_an_alarm_is_a_disagreement_all_the_same(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        desk.judge = Judge(desk.clock.seconds, wallet_tolerance=D("0.00001"))
+        desk.judge.start(desk.monitor.view)
+        desk.state(wallet="100.00001")
+        assert [each.is_tolerated for each in desk.judge.disagreements()] == [True]
+
+        desk.clock.ms += 60_000
+        desk.state(wallet="100.00002")
+        assert [each.is_tolerated for each in desk.judge.disagreements()] == [False]
+        assert desk.judge.disagreements(for_seconds=1) == []
+
+
+async def test_what_was_searched_for_in_vain_stays_and_is_known_again(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        desk.state(wallet="90", complete=True)
+        desk.judge.accept()
+        await desk.trade("1")
+        desk.state(wallet="89", quantity="1", complete=True)
+        assert [(each.difference, each.is_accepted) for each in desk.judge.disagreements()] == [(D(-10), True)]
+
+        desk.clock.ms += int(WINDOW_SECONDS * 1000) + 1
+        desk.state(wallet="88", quantity="1", complete=True)
+        assert [each.is_accepted for each in desk.judge.disagreements()] == [False]
+        desk.state(wallet="99", quantity="1", complete=True)
+        assert desk.disputed == []
+
+
+def statement(desk: Desk, **wallets: str) -> Statement:
+    return Statement(desk.clock.ms, {asset: D(amount) for asset, amount in wallets.items()}, {}, is_complete=True)
+
+
+async def test_only_a_statement_of_all_that_is_held_at_one_time_is_exact(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        now = desk.clock.seconds
+        left = now()
+        assert desk.judge.is_exact(statement(desk, USDT="100"), left)
+        assert desk.judge.is_exact(statement(desk, USDT="100", BNB="0"), left)
+        assert not desk.judge.is_exact(statement(desk, USDT="100", BNB="1"), left)
+        assert not desk.judge.is_exact(statement(desk, USDT="99.99999999"), left)
+        assert not desk.judge.is_exact(statement(desk), left)
+
+        desk.clock.ms += 50
+        await desk.trade("1")
+        held = Statement(desk.clock.ms, {"USDT": D(99)}, {"BTCUSDT": D(1)}, is_complete=True)
+        mixed = Statement(desk.clock.ms, {"USDT": D(100)}, {"BTCUSDT": D(1)}, is_complete=True)
+        assert desk.judge.is_exact(held, left)
+        assert desk.judge.is_exact(statement(desk, USDT="100"), left)
+        assert not desk.judge.is_exact(mixed, left)
+        desk.clock.ms += 50
+        assert not desk.judge.is_exact(statement(desk, USDT="100"), now())
+
+
+async def test_an_accepted_difference_is_part_of_what_is_exact(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        desk.state(wallet="90", complete=True)
+        desk.judge.accept()
+
+        assert desk.judge.is_exact(statement(desk, USDT="90"), desk.clock.seconds())
+        assert not desk.judge.is_exact(statement(desk, USDT="100"), desk.clock.seconds())
+
+
+async def test_a_clock_that_was_set_back_makes_no_statement_old(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        desk.judge.hear(Statement(desk.clock.ms + 3_600_000, {"USDT": D(100)}, {}, is_complete=True))
+        desk.judge.restart_times()
+        desk.state(wallet="90", complete=True)
+
+        assert desk.disputed == [USDT]

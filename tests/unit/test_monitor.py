@@ -11,13 +11,20 @@ from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.ledger.events import Anchor, Fill, MarkPrice, Marks, Opening
 from account_monitor.monitor.inbox import Inbox
-from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import CONFLICTING_FILL, MALFORMED_EVENT, DeadLetter, Delivery, StreamPosition
+from account_monitor.monitor.monitor import OPENING_SECONDS, Monitor
+from account_monitor.monitor.ports import (
+    CONFLICTING_FILL,
+    MALFORMED_EVENT,
+    VENUE_STATEMENT,
+    DeadLetter,
+    Delivery,
+    StreamPosition,
+)
 from account_monitor.monitor.views import Change, View
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_reader import open_reader
-from tests.monitor_by_hand import Clock, fill, heard, opened
+from tests.monitor_by_hand import NOW_MS, Clock, fill, heard, opened
 
 D = Decimal
 
@@ -379,3 +386,26 @@ async def test_a_stop_in_good_order_records_how_far_the_streams_were_seen(tmp_pa
         await monitor.run()
 
         assert monitor.journal.positions["FILLS"].sequence == 2
+
+
+async def test_what_others_tell_of_waits_until_the_exchange_has_said_what_the_account_holds(tmp_path: Path) -> None:
+    held = Anchor("BTCUSDT", "BOTH", D(3), D(300), 5, NOW_MS)
+    async with opened(tmp_path, Clock(), has_venue=True) as monitor:
+        monitor.inbox.put(heard(fill("5")))
+        await monitor.step()
+        assert monitor.view.seq == 0
+
+        monitor.inbox.put(heard(Opening("adopted", NOW_MS, (), (held,)), source=VENUE_STATEMENT))
+        await monitor.step()
+        await monitor.step()
+        assert monitor.taken_count == 2
+        assert monitor.view.positions["BTCUSDT"].quantity == 3  # the fill was in it
+
+
+async def test_what_others_tell_of_does_not_wait_for_ever(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, has_venue=True) as monitor:
+        monitor.inbox.put(heard(fill("5")))
+        clock.ms += int(OPENING_SECONDS * 1000)
+        await monitor.step()
+        assert monitor.view.positions["BTCUSDT"].quantity == 1

@@ -63,6 +63,13 @@ class Recorded:
         return len(self.account.state.timelines["BTCUSDT"].checkpoints)
 
 
+def with_itself(number: int, quantity: str, at: str, *, taker: Side) -> list[Fill]:
+    """A trade of the account with itself: the taker's half, then the maker's, which was recorded second."""
+    maker: Side = "SELL" if taker == "BUY" else "BUY"
+    taking = fill(number, taker, quantity, at)._replace(order_id=str(2 * number + 1), maker=False)
+    return [taking, taking._replace(side=maker, order_id=str(2 * number), maker=True, is_counterpart=True)]
+
+
 # -- the price of being late -----------------------------------------------------------------------------------------
 
 
@@ -264,3 +271,85 @@ def test_one_fill_far_ahead_does_not_make_later_ones_read_all_that_came_since() 
 
     assert max(reads[:500]) <= 200
     assert max(reads[-500:]) <= 200
+
+
+# -- trades of the account with itself -------------------------------------------------------------------------------
+
+
+def test_both_halves_of_a_trade_with_itself_count() -> None:
+    account = fold([fill(1, quantity="10"), *with_itself(2, "4", "120", taker="SELL")])
+
+    leg = account.leg("BTCUSDT")
+    assert (leg.quantity, leg.cost, leg.realized, leg.fill_count) == (D(10), D(600 + 480), D(80), 3)
+
+
+@pytest.mark.parametrize("says_who_made", [True, False])
+@pytest.mark.parametrize("is_taker_first", [True, False])
+@pytest.mark.parametrize("is_late", [True, False])
+def test_the_takers_half_counts_first_whichever_was_recorded_first(
+    is_late: bool, is_taker_first: bool, says_who_made: bool
+) -> None:
+    taking, making = with_itself(2, "10", "120", taker="BUY")
+    first, second = (taking, making) if is_taker_first else (making, taking)
+    told = [first._replace(is_counterpart=False), second._replace(is_counterpart=True)]
+    halves = told if says_who_made else [half._replace(maker=None) for half in told]
+    before, after = fill(1, quantity="10"), fill(3, "SELL", at="130")
+
+    leg = fold([before, after, *halves] if is_late else [before, *halves, after]).leg("BTCUSDT")
+
+    assert (leg.quantity, leg.cost, leg.realized) == (D(9), D(2200 - 1100 - 110), D(100 + 20))
+
+
+def test_an_older_order_that_was_amended_takes_first_too() -> None:
+    halves = [
+        half._replace(order_id=number)
+        for half, number in zip(with_itself(2, "10", "120", taker="BUY"), "12", strict=True)
+    ]
+
+    leg = fold([fill(1, quantity="10"), *halves]).leg("BTCUSDT")
+
+    assert (leg.quantity, leg.cost, leg.realized) == (D(10), D(1100), D(100))
+
+
+def test_halves_are_told_apart_before_and_after_every_checkpoint() -> None:
+    pairs = [half for n in range(2, 302) for half in with_itself(n, "1", str(100 + n % 7), taker="SELL")]
+    swapped = [half for n in range(0, len(pairs), 2) for half in reversed(pairs[n : n + 2])]
+    whole = fold([fill(1, quantity="10"), *pairs]).leg("BTCUSDT")
+
+    for arrivals in ([fill(1, quantity="10"), *swapped], [*pairs, fill(1, quantity="10")]):
+        assert fold(arrivals).leg("BTCUSDT") == whole
+    for cut in range(120, 140):
+        recorded = Recorded([fill(1, quantity="10"), *pairs[:cut], *pairs[cut + 1 :]])
+        recorded.apply(pairs[cut])
+        assert recorded.account.leg("BTCUSDT") == whole
+
+
+def test_each_half_is_corrected_by_itself() -> None:
+    taking, making = with_itself(2, "4", "120", taker="SELL")
+    corrected = [half._replace(price=D(110), revision=1) for half in (taking, making)]
+    right = [half._replace(price=D(110)) for half in (taking, making)]
+    start = fill(1, quantity="10")
+
+    for n in (0, 1):
+        others = [making, taking][n]
+        once = fold([start, taking, making, corrected[n]]).leg("BTCUSDT")
+        assert once == fold([start, *sorted([right[n], others], key=lambda f: f.is_counterpart)]).leg("BTCUSDT")
+
+
+def test_a_half_that_was_taken_back_leaves_the_other() -> None:
+    taking, making = with_itself(2, "4", "120", taker="SELL")
+    start = fill(1, quantity="10")
+
+    leg = fold([start, taking, making, taking._replace(quantity=D(0), revision=1)]).leg("BTCUSDT")
+
+    assert leg == fold([start, making]).leg("BTCUSDT")
+
+
+def test_an_anchor_contains_both_halves_or_none() -> None:
+    halves = with_itself(2, "4", "120", taker="SELL")
+
+    contained = fold([fill(1, quantity="10"), anchor("7", "700", last_trade_id=2), *halves]).leg("BTCUSDT")
+    after = fold([fill(1, quantity="10"), anchor("7", "700", last_trade_id=1), *halves]).leg("BTCUSDT")
+
+    assert (contained.quantity, contained.cost) == (D(7), D(700))
+    assert (after.quantity, after.cost) == (D(7), D(300 + 480))

@@ -29,7 +29,7 @@ class Watcher:
         self.quantities: dict[tuple[str, str], Decimal] = {}
         self.realized: dict[tuple[str, str], Decimal] = {}
         self.positions: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
-        self.trade_ids: dict[str, list[int]] = {}
+        self.trades: dict[str, list[tuple[int, str]]] = {}
         self.kinds: Counter[str] = Counter()
 
     def hear(self, event: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Watcher:
         self.realized[key] = self.realized.get(key, ZERO) + D(row["rp"])
         self.move("USDT", D(row["rp"]))
         self.move(row["N"], -D(row["n"]))
-        self.trade_ids.setdefault(row["s"], []).append(row["t"])
+        self.trades.setdefault(row["s"], []).append((row["t"], row["S"]))
         # The position of the update that came before is the one after this fill.
         assert self.positions[key] == (self.quantities[key], self.realized[key])
 
@@ -101,9 +101,11 @@ def check(venue: Venue, account: Account, watcher: Watcher) -> None:
     assert {keys[key]: value for key, value in watcher.realized.items() if value} == {
         key: D(value) for key, value in books["realized"].items()
     }
-    for symbol, ids in watcher.trade_ids.items():
-        assert ids == sorted(set(ids))
-        assert len(ids) == books["trades"][symbol]
+    # one trade has one id, and of an account with itself two sides
+    for symbol, trades in watcher.trades.items():
+        ids = [number for number, _ in trades]
+        assert ids == sorted(ids)
+        assert len(set(trades)) == len(trades) == books["trades"][symbol]
     # the other readings agree
     rows = list(account.incomes)
     assert [row.at_ms for row in rows] == sorted(row.at_ms for row in rows)

@@ -124,7 +124,7 @@ class ExchangeDoctor:
                 return self._finding("permissions", WARNING, f"{rights.text}, from any address", "bind it to this one")
             return self._finding("permissions", OK, rights.text)
         if self._account.key_permissions is KeyPermissions.REFUSE:
-            advice = "use a key that may only read: with key_permissions: refuse the service does not start"
+            advice = "use a key that may only read: with key_permissions: refuse the account is not followed"
             return self._finding("permissions", FAILED, rights.text, advice)
         return self._finding("permissions", WARNING, rights.text, "a monitor needs a key that may only read")
 

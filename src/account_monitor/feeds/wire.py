@@ -165,6 +165,7 @@ def _plain_fill(payload: bytes) -> tuple[str | None, Fill] | None:
         None,
         None,
         0,
+        False,
     ))  # fmt: skip
 
 
@@ -267,6 +268,7 @@ def _fill(
         None,
         None,
         0,
+        False,
     ))  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class Fill(NamedTuple):
     an asset that counts as one dollar, or where no price was known.
     `revision` counts how often the record of this execution was completed or set right: the highest stands. A quantity
     of zero says that it does not belong to this position after all.
+    `is_counterpart`: an account that traded with itself has two fills of one trade id, and this is the one that was
+    recorded second. Feeds leave it False, the journal tells the two apart.
     """
 
     symbol: str
@@ -46,16 +48,19 @@ class Fill(NamedTuple):
     fee_rate: Decimal | None = None
     settlement_rate: Decimal | None = None
     revision: int = 0
+    is_counterpart: bool = False
 
     @property
     def identity(self) -> str:
-        """Names the execution within its account: symbol and venue trade id."""
+        """Names the execution within its account: symbol and venue trade id, and which of two of that id it is."""
+        if self.is_counterpart:
+            return f"counterpart:{self.symbol}:{self.trade_id}"
         return f"fill:{self.symbol}:{self.trade_id}"
 
     @property
     def event_id(self) -> str:
         """Names this record of it; ids hold no spaces."""
-        return f"fill:{self.symbol}:{self.trade_id} r{self.revision}" if self.revision else self.identity
+        return f"{self.identity} r{self.revision}" if self.revision else self.identity
 
     @property
     def key(self) -> str:
@@ -67,10 +72,23 @@ class Fill(NamedTuple):
         """Contracts, positive when bought."""
         return self.quantity if self.side == "BUY" else -self.quantity
 
+    def trades_with(self, other: Fill) -> bool:
+        """Whether two fills of one trade id are the two sides of a trade of the account with itself.
+
+        That takes opposite sides and two orders: a side that differs under one order, or under an order that nobody
+        names, is a contradiction.
+        """
+        return (
+            self.side != other.side
+            and self.order_id is not None
+            and other.order_id is not None
+            and self.order_id != other.order_id
+        )
+
     def lacks(self, other: Fill) -> tuple[str, ...]:
-        """Return the names of the amounts that the other states and this one does not."""
-        amounts = ("fee", "realized_pnl")
-        return tuple(name for name in amounts if getattr(self, name) is None and getattr(other, name) is not None)
+        """Return the names of what the ledger or the identity needs, the other states and this one does not."""
+        needed = ("fee", "realized_pnl", "order_id", "maker")
+        return tuple(name for name in needed if getattr(self, name) is None and getattr(other, name) is not None)
 
     def contradicts(self, other: Fill) -> tuple[str, ...]:
         """Return the names of the fields in which both state something and the statements differ."""

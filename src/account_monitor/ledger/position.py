@@ -97,7 +97,7 @@ class Leg:
     def book(self, fill: Fill, instrument: Instrument, usd_assets: frozenset[str]) -> Movement:
         """Apply the next fill in venue order and return what it did."""
         # This runs once for every fill there ever was, so it unpacks once and calls little.
-        _, _, side, size, price, at_ms, _, fee, fee_asset, stated, _, _, fee_rate, settlement_rate, _ = fill
+        _, _, side, size, price, at_ms, _, fee, fee_asset, stated, _, _, fee_rate, settlement_rate, _, _ = fill
         settlement = instrument.settlement_asset
         before, cost_before = self.quantity, self.cost
         quantity, cost, realized = after_trade(before, cost_before, size if side == "BUY" else -size, price, instrument)

@@ -162,7 +162,7 @@ class Timeline:
                 continue
             self.leg.book(event, self.instrument, usd_assets)
             self.last = event
-            if self.leg.fill_count >= self.next_checkpoint:
+            if self.leg.fill_count >= self.next_checkpoint and self._ends_place(event, ordered, index):
                 self.checkpoint(first_after[index] - 1, until, _kept(ordered[index : index + AHEAD + 1]))
 
     def drop_anchor(
@@ -193,6 +193,12 @@ class Timeline:
     def _follows(self, fill: Fill, last: Fill | None) -> bool:
         return last is None or self._order_of(fill) > self._order_of(last)  # type: ignore[operator]  # same kind by mode
 
+    def _ends_place(self, fill: Fill, ordered: Sequence[Journaled], index: int) -> bool:
+        """Whether no fill from `index` on shares the fill's place: only then may a checkpoint name the place."""
+        coming = (ordered[i][1] for i in range(index, len(ordered)))
+        following = next((event for event in coming if isinstance(event, Fill)), None)
+        return following is None or self._follows(following, fill)
+
     def _changes_order(self, late: Iterable[LegEvent | Anchor]) -> bool:
         return self.by_number and any(isinstance(e, Fill) and not is_numbered(e.trade_id) for e in late)
 
@@ -212,23 +218,35 @@ class Timeline:
 
     def _in_venue_order(self, events: Iterable[Journaled], base: Checkpoint) -> list[Journaled]:
         fills: dict[str, tuple[int, Fill]] = {}
+        counterparts: dict[str, tuple[int, Fill]] = {}
         payments: dict[str, tuple[int, FundingPayment]] = {}
         for seq, event in events:
             if isinstance(event, FundingPayment):
                 if seq > base.until or (event.at_ms, event.id) > base.leg.last_funding:
                     payments[event.id] = (seq, event)
             elif self._follows(event, base.last) and not (self.floor is not None and self.floor.contains(event)):
-                fills[event.trade_id] = (seq, event)  # of two records of one execution the younger stands
-        voided = [trade_id for trade_id, (_, fill) in fills.items() if not fill.quantity]
-        for trade_id in voided:
-            del fills[trade_id]
+                executions = counterparts if event.is_counterpart else fills
+                executions[event.trade_id] = (seq, event)  # of two records of one execution the younger stands
+        standing = [filled for filled in (*fills.values(), *counterparts.values()) if filled[1].quantity]
+        if counterparts:
+            standing.sort(key=lambda filled: _turn(filled[1]))
+        standing.sort(key=lambda filled: self._order_of(filled[1]))
         waiting = sorted(payments.values(), key=lambda paid: (paid[1].at_ms, paid[1].id), reverse=True)
         ordered: list[Journaled] = []
-        for journaled in sorted(fills.values(), key=lambda filled: self._order_of(filled[1])):
+        for journaled in standing:
             while waiting and waiting[-1][1].at_ms < journaled[1].at_ms:
                 ordered.append(waiting.pop())
             ordered.append(journaled)
         return [*ordered, *reversed(waiting)]
+
+
+def _turn(fill: Fill) -> tuple[int, int, str]:
+    """Order the two fills of a trade of the account with itself, which share a place, whichever was recorded first.
+
+    The taker's comes first; where nobody says who was that, the one of the younger order.
+    """
+    maker, order_id = fill.maker, fill.order_id or ""
+    return 1 if maker is None else 2 * maker, -(trade_number(order_id) or 0), order_id
 
 
 def _kept(ahead: Sequence[Journaled]) -> Ahead | None:

@@ -12,7 +12,7 @@ from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = Literal[
     "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
-    "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL", "LIQUIDATION",
+    "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL", "LIQUIDATION",
 ]  # fmt: skip
 Severity: TypeAlias = Literal["WARNING", "CRITICAL"]
 

@@ -16,7 +16,7 @@ from account_monitor.ledger.events import (
     PositionSide,
     Transfer,
 )
-from account_monitor.ledger.flows import Flow
+from account_monitor.ledger.flows import Flow, FlowKind
 from account_monitor.ledger.money import ZERO
 from account_monitor.monitor.ports import VENUE_INCOME, VENUE_STREAM, JournalEntry
 
@@ -33,32 +33,37 @@ APART_MS = 60_000
 """How far the two times of any other flow may be apart."""
 
 HELD_TIMES = 3
+"""How often rows that do not add up are looked at before they are believed rather than the stream."""
 
 _SPLIT = "split:"
 
-LegOf = Callable[[str], PositionSide]
-"""Returns which leg of a symbol a payment is for, where the exchange names the symbol only."""
+LegOf = Callable[[str], PositionSide | None]
+"""Returns which leg of a symbol a payment is for, where the exchange names the symbol only; None: either, or both."""
 
 
 @dataclass(slots=True)
 class _Known:
     """A flow that is booked, by the stream or as an income row; `is_matched` once the other has told of it too."""
 
-    is_funding: bool
+    kind: FlowKind
     asset: str
     symbol: str | None
     amount: Decimal
     at_ms: int
+    side: PositionSide | None = None
+    """Of a payment of the stream: the leg for which it is booked, None for the account's."""
     is_matched: bool = False
-    is_streamed: bool = True
-    """Whether the stream tells of such flows; of rebates and the like nobody promises it."""
+
+    @property
+    def is_funding(self) -> bool:
+        """Whether it is a payment for positions, which the stream and the statement cut in different pieces."""
+        return self.kind == "funding"
 
     def may_be(self, streamed: Flow | _Known) -> bool:
         """Whether this row and a flow of the stream may tell of the same money, amounts aside."""
-        is_funding = streamed.is_funding if isinstance(streamed, _Known) else streamed.kind == "funding"
-        if self.is_funding is not is_funding or self.asset != streamed.asset:
+        if self.is_funding is not (streamed.kind == "funding") or self.asset != streamed.asset:
             return False
-        if not is_funding:
+        if not self.is_funding:
             return abs(self.at_ms - streamed.at_ms) <= APART_MS
         if self.symbol is not None and streamed.symbol is not None and self.symbol != streamed.symbol:
             return False
@@ -98,6 +103,8 @@ class FlowBook:
         if flow_id in self._streamed:
             return None
         known = _row(flow)
+        if flow.kind == "funding" and flow.symbol is not None:
+            known.side = self._leg_of(flow.symbol)
         self._streamed[flow_id] = known
         if rows := self._rows_of(flow):
             known.is_matched = True
@@ -106,9 +113,11 @@ class FlowBook:
             return None
         return self._event(flow_id, flow)
 
-    def stated(self, rows: Sequence[Flow]) -> list[FlowEvent]:
+    def stated(self, rows: Sequence[Flow], *, agreed_ms: int = 0) -> list[FlowEvent]:
         """Return the events that rows of the income statement become: those that nothing tells of yet are booked, and
         a payment for several symbols is split into theirs.
+
+        At `agreed_ms` the wallets agreed with the exchange: what moved them before is in them, whoever told of it.
         """
         told = {row_id: row for row_id, (row, _) in self._held.items()}
         told |= {_id(row): row for row in rows if _id(row) not in self._rows}
@@ -120,11 +129,14 @@ class FlowBook:
             for row_id in row_ids:
                 fresh[row_id].is_matched = True
             if streamed.is_funding and streamed.symbol is None and all(told[row_id].symbol for row_id in row_ids):
-                events.append(
-                    FundingPayment(_SPLIT + stream_id, streamed.asset, -streamed.amount, streamed.at_ms, None, "BOTH")
-                )
+                events.append(_taken_back(stream_id, streamed))
                 events += [self._event(row_id, told[row_id]) for row_id in row_ids]
-        events += [self._event(row_id, told[row_id]) for row_id, row in fresh.items() if not row.is_matched]
+        for row in fresh.values():
+            if not row.is_matched and row.at_ms <= agreed_ms - (FUNDING_APART_MS if row.is_funding else APART_MS):
+                row.is_matched = True
+        unmatched = {row_id: row for row_id, row in fresh.items() if not row.is_matched}
+        events += self._given_up(unmatched)
+        events += [self._event(row_id, told[row_id]) for row_id in unmatched]
         for row_id in fresh:
             self._held.pop(row_id, None)
         self._rows |= fresh
@@ -135,8 +147,8 @@ class FlowBook:
         return [
             row_id
             for row_id, row in self._rows.items()
-            if since_ms < row.at_ms <= until_ms and not row.is_matched and row.is_streamed
-        ]
+            if since_ms < row.at_ms <= until_ms and not row.is_matched and row.kind != "income"
+        ]  # of rebates and the like nobody promises that the stream tells
 
     def forget(self, before_ms: int) -> None:
         """Drop what is older; no statement will be asked about it again."""
@@ -152,30 +164,35 @@ class FlowBook:
         if flow.kind == "funding":
             return _adding_up(near, flow.amount)
         same = [row for row in near if row.amount == flow.amount]
-        return [min(same, key=lambda row: abs(row.at_ms - flow.at_ms))] if same else []
+        return [min(same, key=lambda row: (row.kind != flow.kind, abs(row.at_ms - flow.at_ms)))] if same else []
 
     def _confirmed(self, fresh: dict[str, _Known], told: dict[str, Flow]) -> list[tuple[str, list[str]]]:
         """Return which flows of the stream are which fresh rows; what cannot be told yet is taken out of `fresh`."""
         unmatched = {flow_id: known for flow_id, known in self._streamed.items() if not known.is_matched}
         confirmed = self._confirmed_one_to_one(unmatched, fresh)
+        paired = {flow_id for flow_id, _ in confirmed}
         taken = {row_id for _, row_ids in confirmed for row_id in row_ids}
         for flow_id, known in unmatched.items():
-            if not known.is_funding:
+            if flow_id in paired:
                 continue
-            near = {row_id: row for row_id, row in fresh.items() if row_id not in taken and row.may_be(known)}
+            near = {
+                row_id: row
+                for row_id, row in fresh.items()
+                if row_id not in taken and row.kind == known.kind and row.may_be(known)
+            }
             pieces = _adding_up(list(near.values()), known.amount)
             row_ids = [row_id for row_id, row in near.items() if any(row is piece for piece in pieces)]
             taken.update(row_ids)
             if row_ids:
                 confirmed.append((flow_id, row_ids))
-            elif near:
+            elif near and known.is_funding:
                 self._hold(near, fresh, told)
         return confirmed
 
     def _hold(self, near: dict[str, _Known], fresh: dict[str, _Known], told: dict[str, Flow]) -> None:
         """Leave out rows of the last funding that do not add up to what the stream told: an answer may lack one.
 
-        They are looked at again with the next answers; the third time they are what they are.
+        They are looked at again with the next answers; the third time they stand, and the stream's word does not.
         """
         last_ms = max(row.at_ms for row in near.values())
         for row_id in [row_id for row_id, row in near.items() if row.at_ms == last_ms and row_id in fresh]:
@@ -184,19 +201,32 @@ class FlowBook:
                 self._held[row_id] = (told[row_id], times)
                 del fresh[row_id]
 
+    def _given_up(self, rows: dict[str, _Known]) -> list[FlowEvent]:
+        """Return what takes back the payments of the stream that these rows, which stand, tell of in other amounts."""
+        wrong = {
+            flow_id: known
+            for flow_id, known in self._streamed.items()
+            if known.is_funding and not known.is_matched and any(row.may_be(known) for row in rows.values())
+        }
+        for known in wrong.values():
+            known.is_matched = True
+        for row in rows.values():
+            row.is_matched |= any(row.may_be(known) for known in wrong.values())
+        return [_taken_back(flow_id, known) for flow_id, known in wrong.items()]
+
     def _confirmed_one_to_one(
         self, unmatched: dict[str, _Known], fresh: dict[str, _Known]
     ) -> list[tuple[str, list[str]]]:
-        """Pair transfers and other income by their amounts, the nearest in time first."""
+        """Pair transfers and other income by their amounts, those of one kind and the nearest in time first."""
         pairs = sorted(
-            (abs(known.at_ms - row.at_ms), flow_id, row_id)
+            (known.kind != row.kind, abs(known.at_ms - row.at_ms), flow_id, row_id)
             for row_id, row in fresh.items()
             for flow_id, known in unmatched.items()
             if not known.is_funding and known.amount == row.amount and row.may_be(known)
         )
         paired: dict[str, str] = {}
         taken: set[str] = set()
-        for _, flow_id, row_id in pairs:
+        for _, _, flow_id, row_id in pairs:
             if flow_id not in paired and row_id not in taken:
                 paired[flow_id] = row_id
                 taken.add(row_id)
@@ -207,8 +237,8 @@ class FlowBook:
     def _event(self, flow_id: str, flow: Flow) -> FlowEvent:
         match flow.kind:
             case "funding":
-                side: PositionSide = "BOTH" if flow.symbol is None else self._leg_of(flow.symbol)
-                return FundingPayment(flow_id, flow.asset, flow.amount, flow.at_ms, flow.symbol, side)
+                side = None if flow.symbol is None else self._leg_of(flow.symbol)
+                return _payment(flow_id, flow.asset, flow.amount, flow.at_ms, flow.symbol, side)
             case "transfer":
                 return Transfer(flow_id, flow.asset, flow.amount, flow.at_ms)
             case "income" if flow.reason == "INSURANCE_CLEAR" and flow.amount < 0:
@@ -218,8 +248,20 @@ class FlowBook:
 
 
 def _row(row: Flow) -> _Known:
-    is_funding = row.kind == "funding"
-    return _Known(is_funding, row.asset, row.symbol, row.amount, row.at_ms, is_streamed=row.kind != "income")
+    return _Known(row.kind, row.asset, row.symbol, row.amount, row.at_ms)
+
+
+def _taken_back(flow_id: str, known: _Known) -> FundingPayment:
+    """Return what undoes a payment of the stream, whose rows are booked in its place."""
+    return _payment(_SPLIT + flow_id, known.asset, -known.amount, known.at_ms, known.symbol, known.side)
+
+
+def _payment(
+    id_: str, asset: str, amount: Decimal, at_ms: int, symbol: str | None, side: PositionSide | None
+) -> FundingPayment:
+    if side is None:
+        return FundingPayment(id_, asset, amount, at_ms)
+    return FundingPayment(id_, asset, amount, at_ms, symbol, side)
 
 
 def _adding_up(rows: list[_Known], amount: Decimal) -> list[_Known]:
@@ -241,6 +283,13 @@ def _id(flow: Flow) -> str:
 
 
 def _known(event: FlowEvent) -> _Known:
-    symbol = event.symbol if isinstance(event, FundingPayment) else None
-    amount = -event.amount if isinstance(event, Charge) else event.amount
-    return _Known(isinstance(event, FundingPayment), event.asset, symbol, amount, event.at_ms)
+    match event:
+        case FundingPayment():
+            side = None if event.symbol is None else event.position_side
+            return _Known("funding", event.asset, event.symbol, event.amount, event.at_ms, side)
+        case Transfer():
+            return _Known("transfer", event.asset, None, event.amount, event.at_ms)
+        case Charge():
+            return _Known("income", event.asset, None, -event.amount, event.at_ms)
+        case OtherIncome():
+            return _Known("income", event.asset, None, event.amount, event.at_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from account_monitor.monitor.ports import UNROUTED, Delivery, StreamPosition
 
@@ -79,8 +80,8 @@ class Inbox:
         await self._has_room.wait()
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when something is there, or after the timeout."""
-        if self._deliveries:
+        """Return when something is there that was not left behind, or after the timeout."""
+        if self._arrived.is_set():
             return
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -88,11 +89,16 @@ class Inbox:
         except TimeoutError:
             return  # the caller looks at the clock
 
-    def take(self, limit: int) -> tuple[list[Delivery], list[StreamPosition]]:
+    def take(
+        self, limit: int, *, only: Callable[[str], bool] | None = None
+    ) -> tuple[list[Delivery], list[StreamPosition]]:
         """Remove and return up to `limit` deliveries, and the places up to which they complete each source.
 
-        While more deliveries wait, a source is complete only up to the last one taken from it.
+        While more deliveries wait, a source is complete only up to the last one taken from it. With `only`, those of
+        other sources stay, and no source is complete.
         """
+        if only is not None:
+            return self._take_only(limit, only), []
         waiting = self._deliveries
         if len(waiting) <= limit:
             taken = list(waiting)
@@ -107,10 +113,27 @@ class Inbox:
                 for source, position in self._seen.items()
                 if last.get(source, 0) and last[source] < position.sequence
             ]
+        self._make_room(taken)
+        return taken, seen
+
+    def _take_only(self, limit: int, only: Callable[[str], bool]) -> list[Delivery]:
+        taken: list[Delivery] = []
+        left: deque[Delivery] = deque()
+        for delivery in self._deliveries:
+            if len(taken) < limit and only(delivery.source):
+                taken.append(delivery)
+            else:
+                left.append(delivery)
+        self._deliveries = left
+        if len(taken) < limit:
+            self._arrived.clear()
+        self._make_room(taken)
+        return taken
+
+    def _make_room(self, taken: list[Delivery]) -> None:
         self._bytes -= sum(len(delivery.payload) for delivery in taken)
         if not self.is_full:
             self._has_room.set()
-        return taken, seen
 
 
 class Inboxes:

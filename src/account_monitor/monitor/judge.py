@@ -1,13 +1,18 @@
 """Judge: does the ledger agree with what the exchange states? A value counts as agreed if the ledger held it at any
 time near the statement: the stream may be ahead of a statement, or behind it, and both are right.
+
+Agreement is to the last digit. What differs by no more than the tolerance is looked into as well, and alarms nobody.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from account_monitor.ledger.account import Entry
+from account_monitor.ledger.events import Fill
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.schedule import Monotonic
@@ -19,8 +24,8 @@ WINDOW_SECONDS = 10.0
 STREAM_SECONDS = 2.0
 """How long they count against the stream, which comes at once."""
 
-_VALUES = 1_024
-"""Former values kept by subject, 10 s of a wallet that moves a hundred times a second."""
+_VALUES = 8_192
+"""Former values kept by subject, 10 s of a wallet that moves eight hundred times a second."""
 
 
 class Disagreement(NamedTuple):
@@ -33,6 +38,15 @@ class Disagreement(NamedTuple):
     stated_at_ms: int
     since_seconds: float
     """The time at which the disagreement began, on the clock that measures durations."""
+    is_tolerated: bool
+    """Whether it is too small for an alarm."""
+    is_accepted: bool
+    """Whether it is the same that was searched for, and nothing was found."""
+
+    @property
+    def difference(self) -> Decimal:
+        """Stated less held."""
+        return self.stated - (self.held or ZERO)
 
 
 class _Former:
@@ -53,7 +67,20 @@ class _Former:
         """Whether it is the value, or was at any time since."""
         if value == self.value:
             return True
-        return any(former == value for replaced, former in reversed(self._replaced) if replaced >= since)
+        for replaced, former in reversed(self._replaced):
+            if replaced < since:
+                return False
+            if former == value:
+                return True
+        return False
+
+    def at(self, time: float) -> Decimal:
+        """Return the value right after this time."""
+        return next((former for replaced, former in self._replaced if replaced > time), self.value)
+
+    def changes(self, since: float) -> Iterator[float]:
+        """Return the times of the changes since."""
+        return (replaced for replaced, _ in self._replaced if replaced > since)
 
 
 class Judge:
@@ -71,37 +98,61 @@ class Judge:
         self._subjects: dict[Subject, _Former] = {}
         self._heard_ms: dict[Subject, int] = {}
         self._open: dict[Subject, Disagreement] = {}
+        self._accepted: dict[Subject, Decimal] = {}
 
     def start(self, view: View) -> None:
         """Take over what the account holds."""
         for asset, balance in view.balances.items():
             if balance.total is not None:
-                self._take(Subject("wallet", asset), balance.total)
+                self._subjects[Subject("wallet", asset)] = _Former(balance.total)
         for key, position in view.positions.items():
-            self._take(Subject("position", key), position.quantity)
+            self._subjects[Subject("position", key)] = _Former(position.quantity)
 
     def note(self, view: View, change: Change) -> None:
-        """Take over what a commit has changed."""
+        """Take over what a commit has changed, and every value on the way there."""
         if change.recorded is None:
             return
+        values: dict[Subject, Decimal] = {}
         for asset in change.assets:
             total = view.balances[asset].total
             if total is not None:
-                self._take(Subject("wallet", asset), total)
+                values[Subject("wallet", asset)] = total
         for key in change.positions:
-            self._take(Subject("position", key), view.positions[key].quantity)
+            values[Subject("position", key)] = view.positions[key].quantity
+        if len(change.applied) > 1:
+            for subject, passed in _passed(values, change.applied).items():
+                for value in reversed(passed):
+                    self._take(subject, value)
+        for subject, value in values.items():
+            self._take(subject, value)
 
     def hear(self, statement: Statement) -> None:
         """Compare the union of what both sides know."""
         window = WINDOW_SECONDS if statement.is_complete else STREAM_SECONDS
-        for asset, amount in statement.wallets.items():
-            self._compare(Subject("wallet", asset), amount, statement.at_ms, window)
-        for key, quantity in statement.quantities.items():
-            self._compare(Subject("position", key), quantity, statement.at_ms, window)
+        for subject, stated in _said(statement).items():
+            self._compare(subject, stated, statement.at_ms, window)
         if statement.is_complete:
             for subject in self._subjects.keys() | self._open.keys():
                 if subject.kind == "position" and subject.name not in statement.quantities:
                     self._compare(subject, ZERO, statement.at_ms, window)
+
+    def is_exact(self, statement: Statement, since: float) -> bool:
+        """Whether the ledger held all of a complete statement together, to the last digit, at one time since: then
+        nothing that it holds, or held then, is missing or too much. What was accepted counts as stated.
+        """
+        stated = _said(statement)
+        for subject, known in self._subjects.items():
+            if subject not in stated:
+                if subject.kind == "wallet" and known.value:
+                    return False  # nobody says whether it is right
+                stated[subject] = ZERO
+        expected = {subject: value - self._accepted.get(subject, ZERO) for subject, value in stated.items()}
+        known_of = self._subjects
+        if any(value and subject not in known_of for subject, value in expected.items()):
+            return False
+        here = {subject: value for subject, value in expected.items() if subject in known_of}
+        times = {since, *(time for subject in here for time in known_of[subject].changes(since))}
+        return any(all(known_of[subject].at(time) == value for subject, value in here.items()) for time in times)
 
     def disagreements(self, *, for_seconds: float = 0.0) -> list[Disagreement]:
         """Return what has been disagreed on for at least so long, the longest first."""
@@ -109,35 +160,82 @@ class Judge:
         old = [each for each in self._open.values() if now - each.since_seconds >= for_seconds]
         return sorted(old, key=lambda each: each.since_seconds)
 
+    def accept(self) -> None:
+        """Take the differences that there are for what they are: all was searched, and nothing explains them."""
+        for subject, each in self._open.items():
+            self._accepted[subject] = each.difference
+            self._open[subject] = each._replace(is_accepted=True)
+
+    def restart_times(self) -> None:
+        """Forget how young the youngest statements were: the clock of their times was set."""
+        self._heard_ms.clear()
+
     def _take(self, subject: Subject, value: Decimal) -> None:
         known = self._subjects.get(subject)
         if known is None:
-            self._subjects[subject] = _Former(value)
-        elif known.value != value:
-            known.change(value, self._monotonic())
-        else:
+            known = self._subjects[subject] = _Former(ZERO)
+        if known.value == value:
             return
+        known.change(value, self._monotonic())
         disagreed = self._open.get(subject)
-        if disagreed is not None and self._is_close(subject, disagreed.stated, value):
+        if disagreed is not None and disagreed.stated == value:
             del self._open[subject]
 
     def _compare(self, subject: Subject, stated: Decimal, at_ms: int, window_seconds: float) -> None:
         if at_ms < self._heard_ms.get(subject, at_ms):
             return  # an older statement says nothing against a younger one
         self._heard_ms[subject] = at_ms
-        known = self._subjects.get(subject)
         now = self._monotonic()
-        if known is None:
-            agreed = not stated
-        else:
-            agreed = known.held(stated, now - window_seconds) or self._is_close(subject, stated, known.value)
-        if agreed:
+        known = self._subjects.get(subject)
+        held = None if known is None else known.value
+        if not stated if known is None else known.held(stated, now - window_seconds):
             self._open.pop(subject, None)
-        else:
-            before = self._open.get(subject)
-            held = None if known is None else known.value
-            since = now if before is None else before.since_seconds
-            self._open[subject] = Disagreement(subject, stated, held, at_ms, since)
+            if stated == (held or ZERO):
+                self._accepted.pop(subject, None)
+            return
+        before = self._open.get(subject)
+        is_tolerated = abs(stated - (held or ZERO)) <= self._tolerances[subject.kind]
+        began = before.since_seconds if before is not None and before.is_tolerated is is_tolerated else now
+        self._open[subject] = Disagreement(
+            subject,
+            stated,
+            held,
+            at_ms,
+            began,
+            is_tolerated,
+            self._is_accepted(subject, stated, now - window_seconds),
+        )
 
-    def _is_close(self, subject: Subject, stated: Decimal, held: Decimal) -> bool:
-        return abs(stated - held) <= self._tolerances[subject.kind]
+    def _is_accepted(self, subject: Subject, stated: Decimal, since: float) -> bool:
+        accepted, known = self._accepted.get(subject), self._subjects.get(subject)
+        if accepted is None:
+            return False
+        return stated == accepted if known is None else known.held(stated - accepted, since)
+
+
+def _said(statement: Statement) -> dict[Subject, Decimal]:
+    said = {Subject("wallet", asset): amount for asset, amount in statement.wallets.items()}
+    return said | {Subject("position", key): quantity for key, quantity in statement.quantities.items()}
+
+
+def _passed(last: dict[Subject, Decimal], entries: Iterable[Entry]) -> dict[Subject, list[Decimal]]:
+    """Return the values that subjects had between the entries of one commit, the youngest first."""
+    value = dict(last)
+    passed: dict[Subject, list[Decimal]] = {subject: [] for subject in last}
+    for entry in reversed(list(entries)):
+        for subject, moved in _moves(entry):
+            if subject in value:
+                value[subject] -= moved
+                passed[subject].append(value[subject])
+    return passed
+
+
+def _moves(entry: Entry) -> list[tuple[Subject, Decimal]]:
+    wallets: dict[str, Decimal] = {}
+    for book, _, asset, amount in entry.postings:
+        if book == "wallet":
+            wallets[asset] = wallets.get(asset, ZERO) + amount
+    moves = [(Subject("wallet", asset), amount) for asset, amount in wallets.items() if amount]
+    if isinstance(entry.event, Fill) and entry.outcome == "booked":
+        moves.append((Subject("position", entry.event.key), entry.event.signed_quantity))
+    return moves

@@ -52,6 +52,9 @@ PRICES_EVERY_SECONDS = 0.05
 RESTATE_OFF_LOOP = 250
 """Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
 
+OPENING_SECONDS = 30.0
+"""How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
+
 Observer: TypeAlias = Callable[[View, Change], None]
 
 log = structlog.get_logger()
@@ -109,6 +112,7 @@ class Monitor:
         self._recorded_positions: dict[str, StreamPosition] = {}
         self._checkpoint_seq = 0
         self._stopping = False
+        self._opening_until = 0.0
 
     # -- start -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +125,7 @@ class Monitor:
         self._valuation = Valuation(self._account)
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
         self._recorded_positions = dict(self.journal.positions)
+        self._opening_until = self._monotonic() + OPENING_SECONDS
         await self._open()
         log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
 
@@ -204,7 +209,7 @@ class Monitor:
 
     async def step(self) -> None:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
-        deliveries, seen = self.inbox.take(BATCH)
+        deliveries, seen = self.inbox.take(BATCH, only=is_venue if self._awaits_opening() else None)
         taken = len(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
         if self._unjournaled_marks and self._snapshots.is_due():
@@ -219,6 +224,15 @@ class Monitor:
             self._take_free()
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
             await self._save_checkpoint()
+
+    def _awaits_opening(self) -> bool:
+        """Whether others than the exchange have to wait: what they tell of may be in what the account holds already."""
+        return (
+            self.has_venue
+            and not self._account.state.seq
+            and not self._stopping
+            and self._monotonic() < self._opening_until
+        )
 
     def _patience(self) -> float:
         """Seconds until something is due without a delivery."""
@@ -244,7 +258,7 @@ class Monitor:
             entries = await asyncio.to_thread(self._account.restate, batch)
         else:
             entries = self._account.restate(batch)
-        self._publish(self._builder.after_events(recorded, append_seconds, *_moved(entries)))
+        self._publish(self._builder.after_events(recorded, append_seconds, *_moved(entries))._replace(applied=entries))
         if recorded.conflicts or recorded.parked:
             self._say_parked(recorded)
 

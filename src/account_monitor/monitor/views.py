@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from account_monitor.ledger.account import Account
+from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Fill
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -41,6 +41,8 @@ class Change(NamedTuple):
     """The commit behind it, None for a change of prices only."""
     append_seconds: float = 0.0
     """How long the commit took."""
+    applied: Sequence[Entry] = ()
+    """What each entry of the commit did."""
 
 
 class ViewBuilder:

@@ -57,6 +57,7 @@ class _Fill(_Wire):
     fee_rate: Decimal | None = None
     settlement_rate: Decimal | None = None
     revision: int = 0
+    is_counterpart: bool = False
 
 
 class _Listing(_Wire):
@@ -183,9 +184,10 @@ def _optional(number: Decimal | None) -> Any:
 
 
 def _fill(fill: Fill) -> _Fill:
-    symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, paid, rate, revision = (
-        fill
-    )
+    (
+        symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, paid, rate,
+        revision, is_counterpart,
+    ) = fill  # fmt: skip
     return _Fill(
         symbol,
         trade_id,
@@ -202,6 +204,7 @@ def _fill(fill: Fill) -> _Fill:
         None if paid is None else _text(paid),
         None if rate is None else _text(rate),
         revision,
+        is_counterpart,
     )
 
 
@@ -271,6 +274,7 @@ def _read_fill(body: str | bytes) -> Fill:
         w.fee_rate,
         w.settlement_rate,
         w.revision,
+        w.is_counterpart,
     )
 
 

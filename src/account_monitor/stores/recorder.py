@@ -62,7 +62,7 @@ class Recorder:
         batch = _sort(deliveries, {})
         entries = self._insert_all_new(batch, now_ms)
         if entries is None:
-            batch = _sort(deliveries, self._find([_identity(event) for _, event, _ in batch.fresh]))
+            batch = _sort(deliveries, self._known(deliveries, [_identity(event) for _, event, _ in batch.fresh]))
             entries = self._insert(batch, now_ms)
         if batch.refusals:
             park(self._connection, batch.refusals, now_ms)
@@ -104,13 +104,25 @@ class Recorder:
         self.head = Head(epoch, seq, last_hash)
         return entries
 
+    def _known(self, deliveries: Sequence[Delivery], identities: list[str]) -> dict[str, _Known]:
+        """Return what is recorded under these identities, and the counterparts of which the deliveries may tell."""
+        known = self._find(identities)
+        told = (delivery.event for delivery in deliveries)
+        fills = [event for event in told if type(event) is Fill and (first := known.get(event.identity)) is not None
+                 and _may_be_another(event, first.event)]  # fmt: skip
+        return known | self._find([_as_counterpart(fill).identity for fill in fills]) if fills else known
+
     def _find(self, identities: list[str]) -> dict[str, _Known]:
         rows = self._connection.execute(SQL["find_recorded"], (msgspec.json.encode(identities).decode(),))
-        return {
-            identity: _Known(decode_event(seq, kind, body), source)
-            for identity, seq, kind, body, source in rows
-            if kind != "void"  # of an execution that was moved to another position, the record there is what stands
-        }
+        known: dict[str, _Known] = {}
+        for identity, seq, kind, body, source in rows:
+            if kind == "void":
+                continue  # of an execution that was moved to another position, the record there is what stands
+            before = known.get(identity)
+            if before is not None and authority(before.source) > authority(source):
+                source = before.source  # it was completed by a source with less
+            known[identity] = _Known(decode_event(seq, kind, body), source)
+        return known
 
     def _mark_retried(self, batch: _Sorted, now_ms: int) -> None:
         booked = [*(delivery for _, _, delivery in batch.fresh), *batch.duplicates, *batch.elsewhere]
@@ -137,6 +149,10 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _So
             continue
         identity = _identity(event)
         before = known.get(identity)
+        if before is not None and type(event) is Fill and _is_counterpart(event, before.event, known):
+            event = _as_counterpart(event)
+            identity, delivery = event.identity, delivery._replace(event=event)
+            before = known.get(identity)
         if before is None:
             known[identity] = _Known(event, delivery.source)
             batch.fresh.append((event.event_id, event, delivery))
@@ -150,6 +166,34 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _So
 
 def _identity(event: Event) -> str:
     return event.identity if type(event) is Fill else event.event_id
+
+
+def _as_counterpart(fill: Fill) -> Fill:
+    return fill._replace(is_counterpart=True)
+
+
+def _may_be_another(fill: Fill, first: Event) -> bool:
+    """Whether a record under the id of a recorded fill may tell of another execution: by its order, else its side."""
+    if not isinstance(first, Fill):
+        return False
+    if fill.order_id is None or first.order_id is None:
+        return fill.side != first.side
+    return fill.order_id != first.order_id
+
+
+def _is_counterpart(fill: Fill, first: Event, known: Mapping[str, _Known]) -> bool:
+    """Whether a record under the id of a recorded fill tells of its counterpart, which may be recorded, too.
+
+    If it is, the order that the record names decides, and where that is neither's the side.
+    """
+    if not isinstance(first, Fill) or not _may_be_another(fill, first):
+        return False
+    second = known.get(_as_counterpart(fill).identity)
+    if second is None or not isinstance(second.event, Fill):
+        return fill.trades_with(first)
+    if fill.order_id is not None and fill.order_id == second.event.order_id:
+        return True
+    return fill.side == second.event.side
 
 
 def _meet(before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sorted) -> _Known | None:

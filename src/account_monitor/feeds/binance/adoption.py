@@ -14,8 +14,11 @@ from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
 from account_monitor.ledger.events import Anchor, Opening, trade_number
 
-APART_SECONDS = 0.3
+APART_SECONDS = 0.15
 """Between the two statements that must agree: more than the clocks may differ by."""
+
+LAST_TRADES = 100
+"""Asked for by symbol, to find the last one that the statements contain, while the account goes on trading."""
 
 _PLAUSIBLE = Decimal("0.00001")
 """How far, of the value, the two ways to a position's cost may differ before the displayed entry price is taken."""
@@ -34,40 +37,48 @@ async def adopt(
     requests: AccountRequests,
     server_time: ServerTime,
     *,
-    heard: Callable[[], int],
+    moved: Callable[[], int],
 ) -> Adopted | None:
     """Return the opening of the account, None if it moved meanwhile: try again.
 
-    Two statements that are equal, with nothing heard on the stream in between (`heard` counts), hold for every moment
-    between them. Raises: VenueRefused, VenueUnavailable, VenueLimited.
+    Two statements that are equal, with no change heard on the stream in between (`moved` counts those), hold for every
+    moment between them. Raises: VenueRefused, VenueUnavailable, VenueLimited.
     """
-    before = heard()
-    first = await requests.account()
+    await requests.read_clock()
+    before = moved()
+    first, listed = await asyncio.gather(requests.account(urgent=True), requests.position_risks())
     after_first_ms = server_time.now_ms()
-    risks = {(risk.symbol, risk.position_side): risk for risk in await requests.position_risks()}
-    last_trades: dict[str, int] = {}
-    anchors: list[Anchor] = []
+    risks = {(risk.symbol, risk.position_side): risk for risk in listed}
     held = [position for position in first.positions if position.quantity]
-    for position in held:
-        risk = risks.get((position.symbol, position.position_side))
-        if risk is None or risk.quantity != position.quantity:
-            return None
-        fill = await requests.last_trade(position.symbol)
-        number = None if fill is None else trade_number(fill.trade_id)
-        if number is not None:
-            last_trades[position.symbol] = number
-        cost = cost_of(risk)
-        anchors.append(Anchor(position.symbol, position.position_side, position.quantity, cost, number, None))
+    quantities = {key: risk.quantity for key, risk in risks.items()}
+    if any(quantities.get((position.symbol, position.position_side)) != position.quantity for position in held):
+        return None
     await asyncio.sleep(APART_SECONDS)
     before_second_ms = server_time.now_ms()
-    second = await requests.account()
-    if heard() != before or _holdings(first) != _holdings(second):
+    second = await requests.account(urgent=True)
+    if moved() != before or _holdings(first) != _holdings(second):
         log.info("account_moved_during_adoption")
         return None
     at_ms = (after_first_ms + before_second_ms) // 2
+    last_trades: dict[str, int] = {}
+    for symbol in sorted({position.symbol for position in held}):
+        number = await _last_trade(requests, symbol, at_ms)
+        if number is not None:
+            last_trades[symbol] = number
+    anchors = tuple(
+        Anchor(p.symbol, p.position_side, p.quantity, cost_of(risks[p.symbol, p.position_side]),
+               last_trades.get(p.symbol), at_ms)
+        for p in held
+    )  # fmt: skip
     wallets = tuple(sorted((asset.asset, asset.wallet) for asset in second.assets))
-    opening = Opening("adopted", at_ms, wallets, tuple(anchor._replace(at_ms=at_ms) for anchor in anchors))
-    return Adopted(opening, last_trades)
+    return Adopted(Opening("adopted", at_ms, wallets, anchors), last_trades)
+
+
+async def _last_trade(requests: AccountRequests, symbol: str, at_ms: int) -> int | None:
+    """Return the id of the last trade of a symbol up to a moment, None where it is not among those of the week."""
+    fills = await requests.last_trades(symbol, LAST_TRADES)
+    numbers = [trade_number(fill.trade_id) for fill in fills if fill.at_ms <= at_ms]
+    return max((number for number in numbers if number is not None), default=None)
 
 
 def cost_of(risk: PositionRisk) -> Decimal:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import structlog
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.adoption import adopt
-from account_monitor.feeds.binance.backfill import Backfill
+from account_monitor.feeds.binance.backfill import SEARCHED, Backfill
+from account_monitor.feeds.binance.completeness import Completeness
+from account_monitor.feeds.binance.errand import Errand
 from account_monitor.feeds.binance.messages import (
     AccountUpdate,
     MarginCall,
@@ -25,12 +28,12 @@ from account_monitor.feeds.binance.messages import (
     flows,
     user_event,
 )
-from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
+from account_monitor.feeds.binance.search import Pace, Search
 from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.stream import UserStream
 from account_monitor.feeds.binance.venue import BinanceVenue
-from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key, trade_number
+from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, is_numbered, position_key, trade_number
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
@@ -44,7 +47,6 @@ from account_monitor.monitor.ports import (
     VENUE_STREAM,
     VENUE_TRADES,
     Delivery,
-    StreamPosition,
     is_venue,
 )
 from account_monitor.monitor.schedule import Monotonic
@@ -55,7 +57,7 @@ CONFIRM_SECONDS = 1.5
 """How long a difference may last before it is looked into: an ACCOUNT_UPDATE comes before its fill."""
 
 DELIVER_SECONDS = 5.0
-"""How long the stream may take for what a statement shows already; after that it is deaf."""
+"""How long the stream may take for what somebody else shows already; after that it is deaf."""
 
 FLOW_DELIVER_MS = 60_000
 """The same for funding and transfers, whose two times differ."""
@@ -63,19 +65,24 @@ FLOW_DELIVER_MS = 60_000
 ORDER_STATEMENT_SECONDS = 1.0
 """After an order is placed or cancelled, what is free changes without any event: ask, at most this often."""
 
-COMPLETE_EVERY_SECONDS = 60.0
-"""How often agreement is noted as the place from which a later backfill begins."""
+UNANSWERED_SECONDS = 20.0
+"""How long the exchange may leave a question open before people hear of it; at least three intervals."""
 
 RECENT_MS = 3_600_000
 MAX_RECENT = 40
 """Symbols that are asked about without a sign that they traded: held, or traded in the last hour."""
 
 MAX_BUFFERED = 10_000
-LONGEST_BACKFILL_PAUSE_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 30.0
+MAX_BUFFERED_BYTES = 32 * 1024 * 1024
+"""What is heard before the account is open."""
+
+ADOPTION_SECONDS = 1.0
+"""Between attempts to adopt an account that trades: each costs 15 of the weight."""
 
 _LIKE_A_KEY = re.compile(rb"[A-Za-z0-9]{40,}")
+_TYPE = re.compile(rb'"e"\s*:\s*"([A-Za-z_]{1,40})"')
+_MOVING = (b"ACCOUNT_UPDATE", b"ORDER_TRADE_UPDATE")
+_CHANGES_FREE = frozenset({"NEW", "CANCELED", "EXPIRED", "AMENDMENT", "REJECTED"})
 
 log = structlog.get_logger(__name__)
 
@@ -101,8 +108,6 @@ class BinanceFeed:
         """Messages of the user stream by type."""
         self.unready: str | None = "the exchange has not been asked yet"
         """Why the account is not known to agree with the exchange yet; None once it was."""
-        self.problem: str | None = None
-        """What does not work now."""
         self._monitor = monitor
         self._venue = venue
         self._requests = requests
@@ -110,8 +115,10 @@ class BinanceFeed:
         self._alarms = alarms
         self._statement_seconds = statement_seconds
         self._monotonic = monotonic
+        self._chance = chance
         self._flows = FlowBook(self._leg_of)
-        self._backfill = Backfill(requests, venue.server_time, self._flows)
+        self._completeness = Completeness(monitor.inbox)
+        self._backfill = Backfill(requests, venue.server_time, self._completeness)
         self._stream = UserStream(
             monitor.name,
             venue.transport,
@@ -122,29 +129,42 @@ class BinanceFeed:
             clock_ms=venue.server_time.now_ms,
             chance=chance,
         )
+        self._opening = self._errand("opening", self._open)
+        self._asking = self._errand("statement", self._ask_statement)
+        self._fetching = self._errand("backfill", self._fetch_missing)
+
         self._is_open = False
         self._buffer: list[bytes] = []
-        self._heard_count = 0
+        self._buffered_bytes = 0
+        self._moved_count = 0
+        """Messages that changed what the account holds."""
+        self._adoptions = 0
         self._listed: set[str] = set()
         self._hinted: set[str] = set()
+        self._said: deque[tuple[int, Statement]] = deque(maxlen=MAX_BUFFERED)
+        """What the stream stated, and how many deliveries had been put then."""
+
         self._live_since_ms: int | None = None
         self._unheard: dict[str, float] = {}
+        """Fills that the exchange told of by request, and until when the stream may tell of them."""
+        self._unconfirmed: dict[str, tuple[str, float]] = {}
+        """The same of fills that others told of, each with its symbol."""
         self._flows_checked_ms = 0
-        self._missing: str | None = None
-        self._wanted = 0
-        self._backfill_at = 0.0
-        self._backfill_pause = 0.0
-        self._attempt = 0
-        """How many backfills the present disagreements have outlasted."""
-        self._statement_at = 0.0
-        self._last_statement = float("-inf")
-        self._complete_at = 0.0
-        self._complete_to: dict[str, int] = {}
+        self._flows_due = 0.0
         self._last_numbers: dict[str, int] = {}
         """By symbol, the highest trade id of which the exchange itself has told."""
-        self._income_to_ms = 0
-        self._pause_seconds = _FIRST_PAUSE_SECONDS
+
+        self._search = Search()
+        self._drift_pace = Pace()
+        self._unreadable_pace = Pace()
+        self._statement_at = 0.0
+        self._asked_at = float("-inf")
+        self._answered_at = float("-inf")
+        self._estimates = 0
         self._drifting: set[Subject] = set()
+
+    def _errand(self, name: str, run: Callable[[], Awaitable[None]]) -> Errand:
+        return Errand(self.account, name, run, self._venue.server_time, self._monotonic)
 
     @property
     def is_live(self) -> bool:
@@ -152,9 +172,29 @@ class BinanceFeed:
         return self._stream.is_live
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is heard, everything that was missed is fetched, and the exchange answers."""
+        return self._is_open and self._stream.is_whole and self._search.reason is None and self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """What does not work now."""
+        errand = next((each for each in self._errands if each.problem is not None), None)
+        return None if errand is None else str(errand.problem)
+
+    @property
     def reconnects(self) -> int:
         """Sockets of the user stream that were made after the first."""
         return self._stream.reconnects
+
+    @property
+    def interval_seconds(self) -> float:
+        """How often the exchange is asked for a statement: as configured, unless the weight is for fewer."""
+        return max(self._statement_seconds, self._venue.turn_seconds)
+
+    @property
+    def _errands(self) -> tuple[Errand, ...]:
+        return (self._opening, self._asking, self._fetching)
 
     def wanted(self) -> set[str]:
         """Return the symbols whose marks value anything of the account: what is held, and money in other assets."""
@@ -164,13 +204,17 @@ class BinanceFeed:
 
     async def run(self) -> None:
         """Listen and ask, until cancelled."""
-        self._recall()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._stream.run(), name=f"user-stream:{self.account}")
-            group.create_task(self._look_after(), name=f"statements:{self.account}")
+        self._completeness.recall(self._monitor.journal.positions)
+        self._flows.recall(self._monitor.journal.flows(since_ms=self._completeness.money_ms - REMEMBERED_MS))
+        with self._venue.shared():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._stream.run(), name=f"user-stream:{self.account}")
+                await self._look_after(group)
+
+    # -- what was recorded ---------------------------------------------------------------------------------------------
 
     def note(self, view: View, change: Change) -> None:
-        """Observe the monitor: what came by REST alone shows whether the stream is deaf."""
+        """Observe the monitor: what came from others alone shows whether the stream is deaf."""
         if change.recorded is None:
             return
         for entry in change.recorded.entries:
@@ -179,16 +223,25 @@ class BinanceFeed:
         for delivery in change.recorded.duplicates:
             if type(delivery.event) is Fill:
                 self._note_fill(delivery.event, delivery.source, is_new=False)
+        for conflict in change.recorded.conflicts:
+            if conflict.delivery.source == VENUE_STREAM and not conflict.stands:
+                self._hinted.add(conflict.recorded.symbol)
+                reason = f"the stream contradicts what is recorded of {conflict.recorded.identity}"
+                self._search.want(reason, self._monotonic(), pace=self._unreadable_pace)
 
     def _note_fill(self, fill: Fill, source: str, *, is_new: bool) -> None:
+        is_expected = is_new and self._live_since_ms is not None and fill.at_ms > self._live_since_ms
         if not is_venue(source):
+            if is_expected and is_numbered(fill.trade_id) and len(self._unconfirmed) < MAX_BUFFERED:
+                self._unconfirmed.setdefault(fill.identity, (fill.symbol, self._monotonic() + DELIVER_SECONDS))
             return
         number = trade_number(fill.trade_id)
         if number is not None and number > self._last_numbers.get(fill.symbol, -1):
             self._last_numbers[fill.symbol] = number
+        was_unconfirmed = self._unconfirmed.pop(fill.identity, None) is not None
         if source == VENUE_STREAM:
             self._unheard.pop(fill.identity, None)
-        elif is_new and self._live_since_ms is not None and fill.at_ms > self._live_since_ms:
+        elif is_expected or was_unconfirmed:
             self._unheard.setdefault(fill.identity, self._monotonic() + DELIVER_SECONDS)
 
     # -- what is heard -------------------------------------------------------------------------------------------------
@@ -201,21 +254,20 @@ class BinanceFeed:
         """Take a message of the stream. Until the account is open, it waits."""
         if self._is_open:
             self._hear(payload)
-        elif len(self._buffer) < MAX_BUFFERED:
-            self._heard_count += 1
+            return
+        found = _TYPE.search(payload)
+        self._moved_count += found is None or found[1] in _MOVING
+        if len(self._buffer) < MAX_BUFFERED and self._buffered_bytes + len(payload) <= MAX_BUFFERED_BYTES:
             self._buffer.append(payload)
+            self._buffered_bytes += len(payload)
         else:
-            self._heard_count += 1
-            self.on_backfill("more was heard before the account was open than can be kept")
+            self._search.want("more was heard before the account was open than can be kept", self._monotonic())
 
     def _hear(self, payload: bytes) -> None:
         try:
             event = user_event(payload)
         except MalformedEvent as error:
-            self.received[MALFORMED_EVENT] += 1
-            harmless = _LIKE_A_KEY.sub(b"***", payload)  # what is parked is shown to people
-            self._put(VENUE_STREAM, "user stream", harmless, None, MALFORMED_EVENT, error.reason)
-            self.on_backfill("a message could not be read")
+            self._hear_garbage(payload, error.reason)
             return
         match event:
             case OrderTrade():
@@ -236,6 +288,15 @@ class BinanceFeed:
             case _:
                 self.received[type(event).__name__] += 1
 
+    def _hear_garbage(self, payload: bytes, reason: str) -> None:
+        """Park what cannot be read, and fetch what it may have told of."""
+        self.received[MALFORMED_EVENT] += 1
+        harmless = _LIKE_A_KEY.sub(b"***", payload)  # what is parked is shown to people
+        self._put(VENUE_STREAM, "user stream", harmless, None, MALFORMED_EVENT, reason)
+        found = _TYPE.search(payload)
+        if found is None or found[1] in _MOVING:
+            self._search.want("a message could not be read", self._monotonic(), pace=self._unreadable_pace)
+
     def _hear_order(self, order: OrderTrade, payload: bytes) -> None:
         if order.fill is not None:
             self._put_fill(VENUE_STREAM, "ORDER_TRADE_UPDATE", payload, order.fill)
@@ -245,7 +306,9 @@ class BinanceFeed:
                     self.account, "LIQUIDATION", text, symbol=order.symbol, severity="CRITICAL",
                     for_seconds=PASSING_SECONDS,
                 )  # fmt: skip
-        self._statement_at = min(self._statement_at, self._last_statement + ORDER_STATEMENT_SECONDS)
+        if order.execution in _CHANGES_FREE:
+            spared = max(ORDER_STATEMENT_SECONDS, self._venue.turn_seconds)
+            self._statement_at = min(self._statement_at, self._asked_at + spared)
 
     def _hear_account(self, update: AccountUpdate, payload: bytes) -> None:
         changed = [balance for balance in update.balances if balance.change]
@@ -256,21 +319,22 @@ class BinanceFeed:
                 self._put(VENUE_STREAM, "ACCOUNT_UPDATE", payload, event)
         wallets = {balance.asset: balance.wallet for balance in update.balances}
         quantities = {position_key(p.symbol, p.position_side): p.quantity for p in update.positions}
-        self._judge.hear(Statement(update.at_ms, wallets, quantities, is_complete=False))
+        statement = Statement(update.at_ms, wallets, quantities, is_complete=False)
+        self._said.append((self._monitor.inbox.put_count, statement))
 
     def _put_fill(self, source: str, subject: str, payload: bytes, fill: Fill) -> None:
         if fill.symbol not in self._listed:
-            self._list(fill)
+            self._list(fill.symbol, fill.at_ms)
         self._put(source, subject, payload, fill)
 
-    def _list(self, fill: Fill) -> None:
-        """Say what the contract settles in, where its name says otherwise, before its first fill."""
-        contract = self._venue.contract(fill.symbol)
+    def _list(self, symbol: str, at_ms: int) -> None:
+        """Say what the contract settles in, where its name says otherwise, before anything else of it."""
+        contract = self._venue.contract(symbol)
         if contract is None:
             return
-        self._listed.add(fill.symbol)
-        if not self._monitor.settles_as(fill.symbol, contract.margin_asset):
-            listing = Listing(fill.symbol, contract.margin_asset, contract.base_asset, fill.at_ms)
+        self._listed.add(symbol)
+        if not self._monitor.settles_as(symbol, contract.margin_asset):
+            listing = Listing(symbol, contract.margin_asset, contract.base_asset, at_ms)
             self._put(VENUE_STATEMENT, "exchangeInfo", b"", listing)
 
     def _put(
@@ -284,20 +348,20 @@ class BinanceFeed:
     ) -> None:
         self._monitor.inbox.put(Delivery(source, subject, payload, event, rejection=rejection, reason=reason))
 
-    def _leg_of(self, symbol: str) -> PositionSide:
-        """Return the leg that is open, where only one is; else the payment is the symbol's."""
+    def _leg_of(self, symbol: str) -> PositionSide | None:
+        """Return the leg that is open, where only one is; one-way positions have but one."""
         positions = self._monitor.view.positions
         sides: tuple[PositionSide, ...] = ("BOTH", "LONG", "SHORT")
-        known = [(side, positions.get(position_key(symbol, side))) for side in sides]
-        open_sides = [side for side, position in known if position is not None and position.quantity]
-        return open_sides[0] if len(open_sides) == 1 else "BOTH"
+        known = {side: position for side in sides if (position := positions.get(position_key(symbol, side)))}
+        held = [side for side, position in known.items() if position.quantity]
+        if len(held) == 1:
+            return held[0]
+        return "BOTH" if "BOTH" in known and not held else None
 
     def on_backfill(self, reason: str) -> None:
-        """Fetch what may have been missed."""
-        if self._missing is None:
-            self._backfill_at = self._monotonic()
-        self._missing = reason
-        self._wanted += 1
+        """Fetch what was missed: the stream was not heard for a while."""
+        self._live_since_ms = None
+        self._search.want(reason, self._monotonic())
 
     def on_alarm(self, kind: str, text: str) -> None:
         """The stream is not heard."""
@@ -307,81 +371,101 @@ class BinanceFeed:
         """The stream is heard again, and what was missed was fetched."""
         self._alarms.resolve(self.account, "STREAM_STALE")
 
-    # -- what is asked -------------------------------------------------------------------------------------------------
+    # -- what is due ---------------------------------------------------------------------------------------------------
 
-    async def _look_after(self) -> None:
+    async def _look_after(self, group: asyncio.TaskGroup) -> None:
+        began = self._monotonic()
         while True:
-            try:
-                await self._ask()
-                self._pause_seconds = _FIRST_PAUSE_SECONDS
-            except VenueLimited as limited:
-                self._note_problem(limited)
-                text = "the exchange refuses requests from this address; nothing is asked until it takes them again"
-                self._alarms.fire(self.account, "RATE_LIMITED", text)
-                until_ms = limited.until_ms - self._venue.server_time.now_ms()
-                await asyncio.sleep(max(until_ms / 1000, LOOK_SECONDS))
-            except (VenueUnavailable, VenueRefused) as error:
-                self._note_problem(error)
-                await asyncio.sleep(self._pause_seconds)
-                self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+            now = self._monotonic()
+            if not self._is_open:
+                self._opening.start(group)
+            else:
+                self._follow_stream()
+                self._judge_now()
+                if now >= self._statement_at:
+                    self._asking.start(group)
+                if self._search.is_due(now):
+                    self._fetching.start(group)
+            self._watch_answers(now - max(self._answered_at, began))
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _note_problem(self, error: Exception) -> None:
-        if self.problem is None:
-            log.warning("exchange_not_answering", account=self.account, reason=str(error))
-        self.problem = str(error)
-        if self.unready is not None:
-            self.unready = f"the exchange does not answer: {error}"
-
-    async def _ask(self) -> None:
-        """Do what is due. Raises what a request raises; what was not done stays due."""
-        if not self._is_open and not await self._open():
+    def _watch_answers(self, unanswered_seconds: float) -> None:
+        """Tell people what the exchange does not answer, and for how long."""
+        if any(errand.is_limited for errand in self._errands):
+            text = "the exchange refuses requests from this address; nothing is asked until it takes them again"
+            self._alarms.fire(self.account, "RATE_LIMITED", text)
             return
-        self._follow_stream()
-        now = self._monotonic()
-        if self._missing is not None and now >= self._backfill_at:
-            await self._fetch_missing()
-        if now >= self._statement_at:
-            await self._ask_statement()
-        self._judge_now()
+        problem = self.problem
+        if problem is not None and self.unready is not None:
+            self.unready = f"the exchange does not answer: {problem}"
+        limit_seconds = max(UNANSWERED_SECONDS, 3 * self.interval_seconds)
+        since = self._fetching.failing_since
+        failing_seconds = 0.0 if since is None else self._monotonic() - since
+        if any(errand.is_refused for errand in self._errands):
+            text = f"the account cannot be compared with the exchange: {problem}"
+            self._alarms.fire(self.account, "RECONCILIATION_FAILED", text, severity="CRITICAL")
+        elif max(unanswered_seconds, failing_seconds) > limit_seconds:
+            what = problem or self.unready or "no answer yet"
+            text = f"the account was not compared with the exchange for {limit_seconds:.0f} s: {what}"
+            self._alarms.fire(self.account, "RECONCILIATION_FAILED", text)
+        elif problem is None:
+            self._alarms.resolve(self.account, "RECONCILIATION_FAILED")
 
-    async def _open(self) -> bool:
+    async def _open(self) -> None:
         """Learn the contracts, adopt what an account holds that is new here, and hear what waited."""
+        await self._requests.read_clock()
         await self._venue.read_contracts_once()
-        if self._monitor.opening is None:
-            adopted = await adopt(self._requests, self._venue.server_time, heard=self._count_heard)
-            if adopted is None:
-                self.unready = "the account moves; it is adopted as soon as it holds still for a moment"
-                return False
-            self._put(VENUE_STATEMENT, "account", b"", adopted.opening)
-            for symbol, number in adopted.last_trades.items():
-                self._see(symbol, number)
-            await self._recorded()
+        if self._monitor.opening is None and not await self._adopt():
+            return
         opening = self._monitor.opening
-        self._income_to_ms = max(self._income_to_ms, 0 if opening is None else opening.at_ms)
+        assert opening is not None
+        self._completeness.prove({}, opening.at_ms, self._monotonic())
         self._judge.start(self._monitor.view)
         self._is_open = True
         waiting, self._buffer = self._buffer, []
         for payload in waiting:
             self._hear(payload)
-        return True
 
-    def _count_heard(self) -> int:
-        return self._heard_count
+    async def _adopt(self) -> bool:
+        """Record what the exchange says the account holds, and return whether that is done."""
+        if self._adoptions:
+            await asyncio.sleep(ADOPTION_SECONDS * self._chance.uniform(0.5, 1.5))
+        self._adoptions += 1
+        adopted = await adopt(self._requests, self._venue.server_time, moved=lambda: self._moved_count)
+        if adopted is None:
+            self.unready = "the account moves; it is adopted as soon as it holds still for a moment"
+            return False
+        for anchor in adopted.opening.positions:
+            self._list(anchor.symbol, adopted.opening.at_ms)
+        self._put(VENUE_STATEMENT, "account", b"", adopted.opening)
+        await self._recorded()
+        if self._monitor.opening is None:
+            return False  # nothing can be recorded any more, and the monitor says so
+        self._completeness.prove(adopted.last_trades, adopted.opening.at_ms, self._monotonic())
+        return True
 
     def _follow_stream(self) -> None:
         """Know since when the stream is heard, and whether it leaves things out."""
-        now_ms = self._venue.server_time.now_ms()
+        now, now_ms = self._monotonic(), self._venue.server_time.now_ms()
+        for identity, (symbol, deadline) in list(self._unconfirmed.items()):
+            if deadline <= now:
+                del self._unconfirmed[identity]
+                if self._stream.is_live:
+                    self._unconfirmed[identity] = (symbol, float("inf"))  # until the exchange has told of it
+                    self._hinted.add(symbol)
+                    self._search.want(f"the exchange has not told of {identity}", now, pace=self._unreadable_pace)
         if not self._stream.is_live:
             self._live_since_ms = None
             self._unheard.clear()
             return
         if self._live_since_ms is None:
             self._live_since_ms = now_ms
-        now = self._monotonic()
         overdue = [identity for identity, deadline in self._unheard.items() if deadline <= now]
-        flows_since_ms = max(self._live_since_ms, self._flows_checked_ms)
-        unheard_flows = self._flows.unheard(flows_since_ms, now_ms - FLOW_DELIVER_MS)
+        unheard_flows: list[str] = []
+        if now >= self._flows_due:
+            self._flows_due = now + DELIVER_SECONDS
+            flows_since_ms = max(self._live_since_ms, self._flows_checked_ms)
+            unheard_flows = self._flows.unheard(flows_since_ms, now_ms - FLOW_DELIVER_MS)
         if overdue or unheard_flows:
             self._unheard.clear()
             self._flows_checked_ms = now_ms
@@ -390,31 +474,24 @@ class BinanceFeed:
             self._stream.stale(f"the exchange has {what}, which the stream did not deliver")
 
     async def _fetch_missing(self) -> None:
-        reason, wanted = self._missing, self._wanted
+        reason = self._search.reason
+        self._search.begin(self._monotonic())
         opening = self._monitor.opening
         opened_ms = 0 if opening is None else opening.at_ms
-        missed = await self._backfill.run(
-            self._symbols_to_ask(),
-            self._complete_to,
-            opened_ms=opened_ms,
-            income_to_ms=self._income_to_ms,
-            attempt=self._attempt,
-        )
-        self._attempt += 1
+        symbols = self._symbols_to_ask()
+        missed = await self._backfill.run(symbols, opened_ms=opened_ms, attempt=self._search.attempt)
         await self._monitor.inbox.wait_for_room()
         for fill in missed.fills:
             self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
-        for event in missed.flows:
+        await self._recorded()  # now it is known which positions a payment is for
+        events = self._flows.stated(missed.flows, agreed_ms=self._completeness.money_ms)
+        for event in events:
             self._put(VENUE_INCOME, "income", event.event_id.encode(), event)
         await self._recorded()
-        for symbol, number in missed.complete_to.items():
-            self._see(symbol, number)
-        self._see_income(missed.income_to_ms)
-        self._hinted.clear()
+        self._hinted -= symbols
         self._statement_at = self._monotonic()
-        log.info("backfilled", account=self.account, reason=reason, fills=len(missed.fills), flows=len(missed.flows))
-        if wanted == self._wanted:  # nothing was missed again meanwhile
-            self._missing = None
+        log.info("backfilled", account=self.account, reason=reason, fills=len(missed.fills), flows=len(events))
+        if self._search.end(self._monotonic()):
             self._stream.backfilled()
 
     def _symbols_to_ask(self) -> set[str]:
@@ -430,71 +507,73 @@ class BinanceFeed:
         return symbols | {position.symbol for position in recent[:MAX_RECENT]}
 
     async def _ask_statement(self) -> None:
-        self._statement_at = self._monotonic() + self._statement_seconds
-        self._last_statement = self._monotonic()
-        known = dict(self._last_numbers)
-        at_ms = self._venue.server_time.now_ms()
-        stated = await self._requests.account()
-        self.problem = None
+        left: list[tuple[float, int, dict[str, int]]] = []
+
+        def leaving() -> None:
+            left.append((self._monotonic(), self._venue.server_time.now_ms(), dict(self._last_numbers)))
+
+        stated = await self._requests.account(leaving=leaving)
+        left_at, at_ms, known = left[-1]
+        self._answered_at = self._monotonic()
+        self._asked_at = left_at
+        self._statement_at = left_at + self.interval_seconds
         self._alarms.resolve(self.account, "RATE_LIMITED")
+        if self._estimates != self._venue.server_time.estimates:
+            self._estimates = self._venue.server_time.estimates
+            self._judge.restart_times()
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
         wallets = {asset.asset: asset.wallet for asset in stated.assets}
         quantities = {position_key(p.symbol, p.position_side): p.quantity for p in stated.positions}
-        self._judge.hear(Statement(at_ms, wallets, quantities, is_complete=True))
-        if not self._judge.disagreements() and self._missing is None:
-            self.unready = None
-            if self._monotonic() >= self._complete_at:
-                self._complete_at = self._monotonic() + COMPLETE_EVERY_SECONDS
-                for symbol, number in known.items():
-                    self._see(symbol, number)
-                self._see_income(at_ms)
-        elif self.unready is not None:
-            self.unready = "the account does not agree with the exchange yet"
+        statement = Statement(at_ms, wallets, quantities, is_complete=True)
+        self._hear_said()
+        self._judge.hear(statement)
+        if self._judge.is_exact(statement, left_at):
+            self._completeness.prove(known, at_ms, self._monotonic())
+            self._flows.forget(self._completeness.money_ms - REMEMBERED_MS)
+        if self.unready is not None:
+            disputed = any(not (each.is_tolerated or each.is_accepted) for each in self._judge.disagreements())
+            if disputed or self._search.reason is not None:
+                self.unready = "the account does not agree with the exchange yet"
+            else:
+                self.unready = None
 
     # -- what is judged ------------------------------------------------------------------------------------------------
 
+    def _hear_said(self) -> None:
+        """Judge what the stream stated once everything that came before is applied."""
+        while self._said and self._said[0][0] <= self._monitor.taken_count:
+            self._judge.hear(self._said.popleft()[1])
+
     def _judge_now(self) -> None:
-        """Look into what has been disagreed on for a while, and raise what a backfill did not settle."""
+        """Look into what has been disagreed on for a while, and raise what a search did not settle."""
+        self._hear_said()
         now = self._monotonic()
-        disagreements = self._judge.disagreements(for_seconds=CONFIRM_SECONDS)
+        disagreements = self._judge.disagreements()
+        unexplained = [each for each in disagreements if not each.is_accepted]
+        lasting = [each for each in unexplained if now - each.since_seconds >= CONFIRM_SECONDS]
         if not disagreements:
-            self._backfill_pause = 0.0
-            self._attempt = 0
-        elif self._missing is None and now >= self._backfill_at:
-            self.on_backfill(_told(disagreements[0]))
-            self._backfill_at += self._backfill_pause  # at once, and then ever more slowly
-            self._backfill_pause = min(max(self._backfill_pause * 2, 1.0), LONGEST_BACKFILL_PAUSE_SECONDS)
-        lasting = {d.subject: d for d in self._judge.disagreements(for_seconds=DELIVER_SECONDS)}
-        for subject in self._drifting - lasting.keys():
+            self._drift_pace.reset()
+        if not unexplained:
+            self._search.attempt = 0
+        elif lasting and self._search.reason is None:
+            if self._search.attempt < SEARCHED:
+                self._search.want(_told(lasting[0]), now, pace=self._drift_pace)
+            else:
+                log.warning("difference_not_explained", account=self.account, told=_told(lasting[0]))
+                self._judge.accept()
+        drifts = {
+            each.subject: each
+            for each in self._judge.disagreements(for_seconds=DELIVER_SECONDS)
+            if not each.is_tolerated
+        }
+        for subject in self._drifting - drifts.keys():
             self._alarms.resolve(self.account, _drift_of(subject), symbol=subject.name)
-        for subject, disagreement in lasting.items():
+        for subject, disagreement in drifts.items():
             self._alarms.fire(self.account, _drift_of(subject), _told(disagreement), symbol=subject.name)
-        self._drifting = set(lasting)
-
-    # -- what is complete ----------------------------------------------------------------------------------------------
-
-    def _recall(self) -> None:
-        """Take over from the journal how far trades and income are complete, and which flows are known."""
-        prefix = f"{VENUE_TRADES}:"
-        for source, position in self._monitor.journal.positions.items():
-            if source.startswith(prefix):
-                self._complete_to[source.removeprefix(prefix)] = position.sequence
-            elif source == VENUE_INCOME:
-                self._income_to_ms = position.sequence
-        self._flows.recall(self._monitor.journal.flows(since_ms=self._income_to_ms - REMEMBERED_MS))
-
-    def _see(self, symbol: str, number: int) -> None:
-        if number > self._complete_to.get(symbol, -1):
-            self._complete_to[symbol] = number
-            self._monitor.inbox.see(StreamPosition(f"{VENUE_TRADES}:{symbol}", "", number))
-
-    def _see_income(self, at_ms: int) -> None:
-        if at_ms > self._income_to_ms:
-            self._income_to_ms = at_ms
-            self._monitor.inbox.see(StreamPosition(VENUE_INCOME, "", at_ms))
+        self._drifting = set(drifts)
 
     async def _recorded(self) -> None:
-        """Return once everything that was put so far is recorded and applied."""
+        """Return once everything that was put so far is recorded and applied, or nothing can be any more."""
         put_count = self._monitor.inbox.put_count
         while self._monitor.taken_count < put_count and self._monitor.failure is None:  # noqa: ASYNC110  # seldom
             await asyncio.sleep(0.005)

@@ -6,18 +6,19 @@ of the operator's own, only what the account may do is known, and that stands fo
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import structlog
 
-from account_monitor.errors import ConfigurationError, MalformedEvent
+from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import AccountConfig, KeyPermissions, key_permissions_of
 from account_monitor.feeds.binance.budget import WeightBudget
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.rest import BinanceRest
 from account_monitor.feeds.binance.venue import BinanceVenue
-from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.alarms import AlarmBoard, Severity
 
 SPOT_URLS = {
     "https://fapi.binance.com": "https://api.binance.com",
@@ -25,6 +26,10 @@ SPOT_URLS = {
     "https://testnet.binancefuture.com": "https://testnet.binance.vision",
 }
 """The Spot address beside that of the futures; any other address is asked itself."""
+
+EVERY_SECONDS = 24 * 3_600.0
+AGAIN_SECONDS = 60.0
+"""Until the next look where the last one found nothing out, or too much."""
 
 _PATH = "/sapi/v1/account/apiRestrictions"
 _WEIGHT = 1
@@ -78,23 +83,72 @@ async def key_rights(spot: BinanceRest, requests: AccountRequests) -> KeyRights:
     return _of_account(await requests.account_config())
 
 
-async def check_key(
-    account: str, spot: BinanceRest, requests: AccountRequests, *, refuses: bool, alarms: AlarmBoard
-) -> KeyRights:
-    """Raise the alarm KEY_PERMISSIONS for a key that may do more than read, or refuse the key.
+class KeyCheck:
+    """Asks at the start, and then every day, what the key of an account may do, and tells people of what is too much.
 
-    Raises: ConfigurationError where it is refused; VenueRefused, VenueUnavailable, VenueLimited.
+    `refuses`: the account may not be followed before its key is known to be harmless. Rights that a key is given later
+    are told of, and do not end anything: to be blind would be worse.
     """
-    rights = await key_rights(spot, requests)
-    if not rights.beyond_reading:
-        alarms.resolve(account, "KEY_PERMISSIONS")
-        return rights
-    if refuses:
-        raise ConfigurationError(
-            f"accounts.{account}.key_permissions was refuse, and {rights.text}; use a key that may only read"
-        )
-    alarms.fire(account, "KEY_PERMISSIONS", f"{rights.text}; a monitor needs a key that may only read")
-    return rights
+
+    def __init__(
+        self, account: str, spot: BinanceRest, requests: AccountRequests, *, refuses: bool, alarms: AlarmBoard
+    ) -> None:
+        self.unready: str | None = "what its API key may do is not known yet" if refuses else None
+        """Why the account may not be followed; None once it may."""
+        self._account = account
+        self._spot = spot
+        self._requests = requests
+        self._refuses = refuses
+        self._alarms = alarms
+        self._passed = asyncio.Event()
+        if not refuses:
+            self._passed.set()
+        self._unknown: str | None = None
+
+    async def passed(self) -> None:
+        """Return once the account may be followed."""
+        await self._passed.wait()
+
+    async def run(self) -> None:
+        """Ask until cancelled; soon again after what is unknown or refused, so that a mended key is enough."""
+        while True:
+            is_done = await self._check()
+            await asyncio.sleep(EVERY_SECONDS if is_done else AGAIN_SECONDS)
+
+    async def _check(self) -> bool:
+        """Look once; return whether that was all for today."""
+        try:
+            rights = await key_rights(self._spot, self._requests)
+        except (VenueRefused, VenueUnavailable, VenueLimited) as error:
+            self._note_unknown(str(error))
+            return False
+        self._unknown = None
+        if not rights.beyond_reading:
+            self._alarms.resolve(self._account, "KEY_PERMISSIONS")
+            self.unready = None
+            self._passed.set()
+            return True
+        if self._refuses:
+            self._tell(rights, "CRITICAL")
+            if not self._passed.is_set():
+                self.unready = f"key_permissions is refuse, and {rights.text}; it needs a key that may only read"
+            return False
+        if rights.is_stated:
+            self._tell(rights, "WARNING")
+        else:
+            log.info("key_permissions", account=self._account, known=rights.text)  # true of nearly every account
+        return True
+
+    def _tell(self, rights: KeyRights, severity: Severity) -> None:
+        text = f"{rights.text}; a monitor needs a key that may only read"
+        self._alarms.fire(self._account, "KEY_PERMISSIONS", text, severity=severity)
+
+    def _note_unknown(self, reason: str) -> None:
+        if self._unknown != reason:
+            log.warning("key_permissions_not_known", account=self._account, reason=reason)
+        self._unknown = reason
+        if not self._passed.is_set():
+            self.unready = f"what its API key may do is not known: {reason}"
 
 
 def _of_key(said: KeyPermissions) -> KeyRights:

@@ -40,9 +40,13 @@ class AccountRequests:
     def __init__(self, rest: BinanceRest) -> None:
         self._rest = rest
 
-    async def account(self) -> AccountStatement:
-        """Return wallets and positions of one moment."""
-        return await self._get("/fapi/v3/account", 5, account_of)
+    async def read_clock(self) -> None:
+        """Read the exchange's clock, if it is time to."""
+        await self._rest.read_clock()
+
+    async def account(self, *, urgent: bool = False, leaving: Callable[[], None] = lambda: None) -> AccountStatement:
+        """Return wallets and positions of one moment after `leaving` was called: right before the request leaves."""
+        return await self._get("/fapi/v3/account", 5, account_of, urgent=urgent, leaving=leaving)
 
     async def position_risks(self) -> tuple[PositionRisk, ...]:
         """Return entry and mark prices of what is open."""
@@ -52,24 +56,23 @@ class AccountRequests:
         """Return what the account may do, and its modes."""
         return await self._get("/fapi/v1/accountConfig", 5, account_config_of)
 
-    async def trades_from(self, symbol: str, trade_id: int) -> tuple[Fill, ...]:
+    async def trades_from(self, symbol: str, trade_id: int, *, urgent: bool = True) -> tuple[Fill, ...]:
         """Return up to PAGE fills of a symbol from this id on, in the order of their ids."""
-        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, fromId=trade_id,
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=urgent, symbol=symbol, fromId=trade_id,
                                limit=PAGE)  # fmt: skip
 
-    async def trades_between(self, symbol: str, start_ms: int, end_ms: int) -> tuple[Fill, ...]:
+    async def trades_between(self, symbol: str, start_ms: int, end_ms: int, *, urgent: bool = True) -> tuple[Fill, ...]:
         """Return up to PAGE fills of a symbol in a span of at most a week, the oldest first."""
-        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, startTime=start_ms,
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=urgent, symbol=symbol, startTime=start_ms,
                                endTime=end_ms, limit=PAGE)  # fmt: skip
 
-    async def last_trade(self, symbol: str) -> Fill | None:
-        """Return the youngest fill of a symbol, None where there was none for a week."""
-        fills = await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, limit=1)
-        return max(fills, key=lambda fill: int(fill.trade_id), default=None)
+    async def last_trades(self, symbol: str, count: int) -> tuple[Fill, ...]:
+        """Return the youngest fills of a symbol, up to so many, of the last week."""
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, limit=count)
 
-    async def income(self, start_ms: int, end_ms: int, page: int) -> IncomePage:
+    async def income(self, start_ms: int, end_ms: int, page: int, *, urgent: bool = True) -> IncomePage:
         """Return a page of the income statement, the oldest rows first; pages begin with 1."""
-        return await self._get("/fapi/v1/income", 30, income_of, urgent=True, startTime=start_ms, endTime=end_ms,
+        return await self._get("/fapi/v1/income", 30, income_of, urgent=urgent, startTime=start_ms, endTime=end_ms,
                                page=page, limit=PAGE)  # fmt: skip
 
     async def obtain(self) -> str:
@@ -81,9 +84,17 @@ class AccountRequests:
         return self._read("/fapi/v1/listenKey", await self._rest.put("/fapi/v1/listenKey", 1), listen_key_of)
 
     async def _get(
-        self, path: str, weight: int, decode: Callable[[bytes], T], *, urgent: bool = False, **parameters: Parameter
+        self,
+        path: str,
+        weight: int,
+        decode: Callable[[bytes], T],
+        *,
+        urgent: bool = False,
+        leaving: Callable[[], None] = lambda: None,
+        **parameters: Parameter,
     ) -> T:
-        return self._read(path, await self._rest.get(path, weight, urgent=urgent, **parameters), decode)
+        body = await self._rest.get(path, weight, urgent=urgent, leaving=leaving, **parameters)
+        return self._read(path, body, decode)
 
     def _read(self, path: str, body: bytes, decode: Callable[[bytes], T]) -> T:
         try:

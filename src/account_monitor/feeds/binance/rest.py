@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
@@ -90,17 +90,32 @@ class BinanceRest:
     def __repr__(self) -> str:
         return f"BinanceRest({shown_url(self._base_url)!r})"
 
-    async def get(self, path: str, weight: int, *, urgent: bool = False, **parameters: Parameter) -> bytes:
-        """Return the answer to a signed request. A clock that was wrong is set right, once."""
+    async def read_clock(self) -> None:
+        """Read the exchange's clock, if it is time to."""
         await self._server_time.refresh(self._ask_time)
+
+    async def get(
+        self,
+        path: str,
+        weight: int,
+        *,
+        urgent: bool = False,
+        leaving: Callable[[], None] = lambda: None,
+        **parameters: Parameter,
+    ) -> bytes:
+        """Return the answer to a signed request. A clock that was wrong is set right, once.
+
+        `leaving` is called right before the request leaves, which may be a while after this was called.
+        """
+        await self.read_clock()
         seen = self._server_time.estimates
         try:
-            return await self._signed(path, weight, urgent, parameters)
+            return await self._signed(path, weight, urgent, leaving, parameters)
         except VenueRefused as refused:
             if refused.code != CLOCK_IS_WRONG:
                 raise
         await self._server_time.estimate(self._ask_time, seen=seen)
-        return await self._signed(path, weight, urgent, parameters)
+        return await self._signed(path, weight, urgent, leaving, parameters)
 
     async def get_public(self, path: str, weight: int, *, urgent: bool = False, **parameters: Parameter) -> bytes:
         """Return the answer to a request that needs neither key nor signature."""
@@ -124,8 +139,16 @@ class BinanceRest:
         except MalformedEvent as error:
             raise VenueUnavailable(f"GET {self._time_path}: {error.reason}") from None
 
-    async def _signed(self, path: str, weight: int, urgent: bool, parameters: Mapping[str, Parameter]) -> bytes:
+    async def _signed(
+        self,
+        path: str,
+        weight: int,
+        urgent: bool,
+        leaving: Callable[[], None],
+        parameters: Mapping[str, Parameter],
+    ) -> bytes:
         permit = await self._budget.acquire(weight, urgent=urgent)
+        leaving()
         # Signed when it leaves: waiting for the permit may have taken longer than the window.
         timed = {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self._server_time.now_ms()}
         query = _query(timed)

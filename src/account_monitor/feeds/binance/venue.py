@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -23,6 +24,10 @@ WEBSOCKET_URLS = {False: "wss://fstream.binance.com", True: "wss://fstream.binan
 CONTRACTS_EVERY_SECONDS = 3_600.0
 _CONTRACTS_AGAIN_SECONDS = 30.0
 _EXCHANGE_INFO_WEIGHT = 1
+
+STATEMENT_WEIGHT = 5
+STATEMENTS_SHARE = 0.7
+"""Of the weight: the rest is for what was missed, for prices of contracts and for other programs of the desk."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +49,7 @@ class BinanceVenue:
         self.transport: Transport = GuardedTransport(transport, self.budget)
         self._public = self.rest(api_key="", secret="")
         self._one_at_a_time = asyncio.Lock()
+        self._accounts = 0
         self._contracts: Mapping[str, Contract] = {}
 
     def rest(self, *, api_key: str, secret: str) -> BinanceRest:
@@ -51,6 +57,20 @@ class BinanceVenue:
         return BinanceRest(
             self.rest_url, self.transport, self.budget, self.server_time, api_key=api_key, secret=secret
         )  # fmt: skip
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Count one account more among those that share the weight, for as long as it is fed."""
+        self._accounts += 1
+        try:
+            yield
+        finally:
+            self._accounts -= 1
+
+    @property
+    def turn_seconds(self) -> float:
+        """How long it takes until every account had its turn for a statement."""
+        return self._accounts * STATEMENT_WEIGHT * 60 / (self.budget.limit * STATEMENTS_SHARE)
 
     def contract(self, symbol: str) -> Contract | None:
         """Return what the exchange lists under a symbol, None while that is not known."""

@@ -1,0 +1,2 @@
+-- The body of a fill may say "is_counterpart": of two fills with one trade id, the one that was recorded second. No table
+-- changes: the version keeps a program that does not know the word from taking it for damage.
