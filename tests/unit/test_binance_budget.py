@@ -105,6 +105,18 @@ async def test_urgent_requests_wait_for_the_last_twentieth() -> None:
     rig = Rig()
     rig.budget.settle(await rig.budget.acquire(5), 2280)
 
+    await rig.spend(5, urgent=True)
+
+    assert rig.slept == [60.2]
+
+
+async def test_listen_keys_and_the_clock_wait_for_the_last_fiftieth_only() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(5), 2280)
+    for _ in range(72):
+        await rig.spend(1, urgent=True)
+    assert rig.slept == []
+
     await rig.spend(1, urgent=True)
 
     assert rig.slept == [60.2]

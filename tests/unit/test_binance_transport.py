@@ -365,6 +365,21 @@ async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
         assert await socket.receive() == Text(b"late")
 
 
+async def test_no_number_of_connections_keeps_a_request_waiting() -> None:
+    async def listen(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def handler(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (speaking(listen) if b"Upgrade" in head else answering(answer(b"{}")))(head, reader, writer)
+
+    async with serving(handler) as host, opened() as transport:
+        url = f"ws://{host}/private/ws?listenKey={KEY}"
+        sockets = [await transport.connect(url, timeout_seconds=5) for _ in range(150)]
+        reply = await transport.request("GET", f"http://{host}/fapi/v3/account", headers={}, timeout_seconds=5)
+
+        assert (len(sockets), reply.body) == (150, b"{}")
+
+
 async def test_a_handshake_that_is_refused_says_with_which_status_and_nothing_secret() -> None:
     async with serving(answering(answer(b"", status="403 Forbidden"))) as host, opened() as transport:
         with pytest.raises(TransportError, match="the handshake was answered with HTTP 403") as error:

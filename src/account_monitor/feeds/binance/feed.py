@@ -386,10 +386,12 @@ class BinanceFeed:
                     self._asking.start(group)
                 if self._search.is_due(now):
                     self._fetching.start(group)
-            self._watch_answers(now - max(self._answered_at, began))
+            self._watch_answers(
+                now - max(self._answered_at, began), is_starting=now < began + self._venue.start_seconds
+            )
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _watch_answers(self, unanswered_seconds: float) -> None:
+    def _watch_answers(self, unanswered_seconds: float, *, is_starting: bool) -> None:
         """Tell people what the exchange does not answer, and for how long."""
         if any(errand.is_limited for errand in self._errands):
             text = "the exchange refuses requests from this address; nothing is asked until it takes them again"
@@ -404,7 +406,7 @@ class BinanceFeed:
         if any(errand.is_refused for errand in self._errands):
             text = f"the account cannot be compared with the exchange: {problem}"
             self._alarms.fire(self.account, "RECONCILIATION_FAILED", text, severity="CRITICAL")
-        elif max(unanswered_seconds, failing_seconds) > limit_seconds:
+        elif max(unanswered_seconds, failing_seconds) > limit_seconds and not is_starting:
             what = problem or self.unready or "no answer yet"
             text = f"the account was not compared with the exchange for {limit_seconds:.0f} s: {what}"
             self._alarms.fire(self.account, "RECONCILIATION_FAILED", text)

@@ -150,6 +150,9 @@ class AiohttpTransport:
             raise TransportError("the connections to the exchange were closed here")
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                # Sockets keep their connection: with the usual hundred, the hundredth account would wait for ever.
+                # How many there are is up to the accounts: two sockets and a few requests each.
+                connector=aiohttp.TCPConnector(limit=0),
                 headers={"User-Agent": "account-monitor"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # it takes a cut gzip body for a whole one

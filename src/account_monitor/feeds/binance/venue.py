@@ -26,6 +26,9 @@ _CONTRACTS_AGAIN_SECONDS = 30.0
 _EXCHANGE_INFO_WEIGHT = 1
 
 STATEMENT_WEIGHT = 5
+START_WEIGHT = 60
+"""What an account asks for at its start: adoption, income and trades since then, a listen key, a statement."""
+
 STATEMENTS_SHARE = 0.7
 """Of the weight: the rest is for what was missed, for prices of contracts and for other programs of the desk."""
 
@@ -71,6 +74,11 @@ class BinanceVenue:
     def turn_seconds(self) -> float:
         """How long it takes until every account had its turn for a statement."""
         return self._accounts * STATEMENT_WEIGHT * 60 / (self.budget.limit * STATEMENTS_SHARE)
+
+    @property
+    def start_seconds(self) -> float:
+        """How long it takes until every account has had what it asks for at its start."""
+        return self._accounts * START_WEIGHT * 60 / self.budget.limit
 
     def contract(self, symbol: str) -> Contract | None:
         """Return what the exchange lists under a symbol, None while that is not known."""
