@@ -125,6 +125,7 @@ class App:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
             self._check_openings(settings)
+            self._check_exchanges(settings)
             added = [account for account in settings.accounts if account.name in changes.added]
             for account in added:
                 opened.append(await self._open_account(account))  # noqa: PERF401  # one fails: the others are known
@@ -241,6 +242,16 @@ class App:
         await monitor.journal.close()
         self.desk.health.forget(f"journal:{name}")
         self.desk.health.forget(f"alarms:{name}")
+
+    def _check_exchanges(self, settings: Settings) -> None:
+        """Refuse to change what feeds an account while it runs: who is believed would change amid what was heard."""
+        for account in settings.accounts:
+            monitor = self._monitors.get(account.name)
+            has_venue = account.exchange is not Exchange.NONE
+            if monitor is not None and monitor.has_venue is not has_venue:
+                raise ConfigurationError(
+                    f"accounts.{account.name}.exchange: was changed to {account.exchange}, which takes a restart"
+                )
 
     def _check_openings(self, settings: Settings) -> None:
         for account in settings.accounts:

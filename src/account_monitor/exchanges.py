@@ -66,6 +66,8 @@ class Exchanges:
         self._transport = transport
         self._venues: dict[tuple[str, str], BinanceVenue] = {}
         self._marks: dict[BinanceVenue, MarkPrices] = {}
+        self._silent: dict[BinanceVenue, str] = {}
+        """What is wrong with the mark prices of a venue."""
         self._served: dict[str, _Served] = {}
 
     def open(self, monitor: Monitor, account: AccountSettings, reconciliation: ReconciliationSettings) -> None:
@@ -136,6 +138,7 @@ class Exchanges:
         """Keep readiness, health and cross-checks true; called a few times a second."""
         for name, served in self._served.items():
             served.crosscheck.look()
+            self._watch_marks(name, served.venue)
             feed = served.feed
             reason = served.key.unready or feed.unready
             self._desk.wait_for(f"exchange:{name}", None if reason is None else f"account {name}: {reason}")
@@ -187,13 +190,18 @@ class Exchanges:
         return venue
 
     def _note_marks(self, venue: BinanceVenue, text: str | None) -> None:
-        for name, served in self._served.items():
-            if served.venue is not venue:
-                continue
-            if text is None:
-                self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
-            else:
-                self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)
+        if text is None:
+            self._silent.pop(venue, None)
+        else:
+            self._silent[venue] = text
+
+    def _watch_marks(self, name: str, venue: BinanceVenue) -> None:
+        """Tell each account of the silence, also one that is served since."""
+        text = self._silent.get(venue)
+        if text is None:
+            self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
+        else:
+            self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)
 
 
 async def _follow(key: KeyCheck, feed: BinanceFeed) -> None:

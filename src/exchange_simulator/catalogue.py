@@ -89,6 +89,7 @@ KINDS: Mapping[str, Kind] = {
     "page_missing": Kind("page", "a row is missing", 0.02),
     "page_empty": Kind("page", "empty, although there are rows", 0.05),
     "page_short": Kind("page", "fewer rows than were asked for, although there are more", 0.1, {"rows": 3}),
+    "late_rows": Kind("page", "rows that are younger than this are not there yet", 0.02, {"ms": 180_000}),
 }
 
 _BY_NAME_ONLY = {"backlog", "clock_skew"}  # they do not come and go: set them by name

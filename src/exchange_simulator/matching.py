@@ -358,6 +358,7 @@ def _trade_amended(floor: Floor, market: Market, order: Order, now: int) -> None
             fill_resting(floor, market, match.resting, match.price, match.quantity, number_, now)
     if order.status == "FILLED":
         _leave(floor, order)
+        _finish_algo(floor, order, now)
     elif plan.stopped:
         expire(floor, order, now, _SELF_TRADE, "EXPIRED_IN_MATCH")
     expire_idle(floor, order.account, order.holding, now, besides=order)

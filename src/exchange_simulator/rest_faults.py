@@ -80,6 +80,8 @@ class RestFaults:
             return rows
         if self._strikes("page_empty", now_ms, account, path):
             return []
+        if late := self._strikes("late_rows", now_ms, account, path):
+            rows = [row for row in rows if row.get("time", 0) <= now_ms - late["ms"]]
         if len(rows) > 2 and self._strikes("page_missing", now_ms, account, path):
             missing = self._faults.generator("page_missing").randrange(1, len(rows) - 1)
             rows = [row for index, row in enumerate(rows) if index != missing]

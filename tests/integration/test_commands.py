@@ -196,6 +196,17 @@ def test_a_reload_with_an_error_keeps_what_was(service: Service) -> None:
     assert service.get("/api/account?account=alt")[0] == 404
 
 
+def test_what_feeds_an_account_is_not_changed_while_it_runs(service: Service) -> None:
+    main = service.document["accounts"][0]
+    del main["opening"]
+    main |= {"exchange": "binance-usdm", "api_key_env": "PATH", "secret_key_env": "PATH"}  # some variables that are set
+    service.write_config()
+    service.wait_until(lambda: "reload_refused" in service.log_file.read_text(), "refused")
+
+    assert "accounts.main.exchange: was changed to binance-usdm, which takes a restart" in service.log_file.read_text()
+    assert service.account("main")["positions"]["BTCUSDT"]["quantity"] == "2"
+
+
 def test_sigterm_ends_within_five_seconds(service: Service) -> None:
     started = time.monotonic()
 

@@ -16,6 +16,7 @@ from account_monitor.feeds.binance.transport import (
     Pong,
     Text,
     TransportError,
+    count_in,
 )
 from exchange_simulator import exchange as venue_side
 from exchange_simulator.exchange import Exchange, Reply, Request
@@ -69,7 +70,12 @@ class InMemoryTransport:
                 await asyncio.sleep(timeout_seconds)
                 raise TransportError("no handshake") from None
             self._note_limit(refused.reply)
-            raise TransportError(f"handshake refused: HTTP {refused.status}", status=refused.status) from None
+            retry_after_seconds = count_in(refused.reply.headers.get("Retry-After"))
+            raise TransportError(
+                f"handshake refused: HTTP {refused.status}",
+                status=refused.status,
+                retry_after_seconds=retry_after_seconds,
+            ) from None
         return socket
 
     async def drive(self) -> None:

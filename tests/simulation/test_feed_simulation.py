@@ -275,7 +275,7 @@ def test_no_request_leaves_before_the_time_is_up(tmp_path: Path, fault: str) -> 
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
             if fault == "ban_connect":
-                desk.faults.set(fault, count=1)
+                desk.faults.set(fault, count=1, ban_seconds=600)
                 desk.exchange.disconnect(API_KEY, 1006)
             else:
                 desk.faults.set(fault, count=1, **({"retry_after": 45} if fault == "http_429" else {}))
@@ -287,7 +287,7 @@ def test_no_request_leaves_before_the_time_is_up(tmp_path: Path, fault: str) -> 
             assert desk.exchange.statistics()["violations"] == 0
             assert "RATE_LIMITED" in desk.open_alarms
 
-            await desk.until(lambda: "RATE_LIMITED" not in desk.open_alarms, seconds=400)
+            await desk.until(lambda: "RATE_LIMITED" not in desk.open_alarms, seconds=700)
             await desk.quiet(seconds=60)
             assert desk.transport.too_early == []
 

@@ -66,11 +66,24 @@ def test_what_is_said_of_an_account_goes_with_it(clock: Clock) -> None:
     assert board.open("main") == []
 
 
-def test_a_storm_is_counted_and_bounded(clock: Clock) -> None:
+def test_what_becomes_critical_is_raised_again(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     board = AlarmBoard(clock)
 
-    for number in range(MAX_OPEN + 5):
-        board.fire("main", "POSITION_DRIFT", "differs", symbol=f"S{number}")
+    for severity in ("WARNING", "CRITICAL", "CRITICAL"):
+        board.fire("main", "RECONCILIATION_FAILED", "the key is refused", severity=severity)
+
+    assert board.raised == {("main", "RECONCILIATION_FAILED", each): 1 for each in ("WARNING", "CRITICAL")}
+    assert capsys.readouterr().out.count("alarm_raised") == 2
+    assert [alarm.severity for alarm in board.open()] == ["CRITICAL"]
+
+
+def test_a_storm_is_bounded_and_said_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    board = AlarmBoard(clock)
+
+    for _ in range(2):
+        for number in range(MAX_OPEN + 5):
+            board.fire("main", "POSITION_DRIFT", "differs", symbol=f"S{number}")
 
     assert len(board.open()) == MAX_OPEN
-    assert board.raised["main", "POSITION_DRIFT", "WARNING"] == MAX_OPEN + 5
+    assert board.raised["main", "POSITION_DRIFT", "WARNING"] == MAX_OPEN
+    assert capsys.readouterr().out.count("too_many_alarms") == 1

@@ -134,27 +134,27 @@ async def test_a_limit_that_is_smaller_than_a_request_does_not_stop_it_for_good(
 
 
 @pytest.mark.parametrize(
-    ("status", "retry_after_seconds", "banned_until_ms", "waits_ms"),
+    ("status", "retry_after_seconds", "banned_for_ms", "waits_ms"),
     [
         (429, 35, None, 35_000),
-        (418, None, START_MS + 720_000, 720_000),
-        (418, 437, START_MS + 720_000, 720_000),
-        (418, 720, START_MS + 437_000, 720_000),
+        (418, None, 720_000, 720_000),
+        (418, 437, 720_000, 720_000),
+        (418, 720, 437_000, 720_000),
         (429, None, None, 60_000),
         (418, None, None, 120_000),
         (403, None, None, 60_000),
         (429, 0, None, 0),
-        (418, None, START_MS - 1000, 0),
+        (418, None, -1000, 120_000),  # over, and refused all the same: a clock is wrong
         (418, 10**9 - 1, None, 3 * DAY_MS),
         (418, None, 9_999_999_999_999, 3 * DAY_MS),
     ],
 )
 async def test_a_ban_ends_when_the_later_of_the_two_times_given_has_come(
-    status: int, retry_after_seconds: int | None, banned_until_ms: int | None, waits_ms: int
+    status: int, retry_after_seconds: int | None, banned_for_ms: int | None, waits_ms: int
 ) -> None:
     rig = Rig()
 
-    until_ms = rig.budget.refused(status, retry_after_seconds=retry_after_seconds, banned_until_ms=banned_until_ms)
+    until_ms = rig.budget.refused(status, retry_after_seconds=retry_after_seconds, banned_for_ms=banned_for_ms)
 
     if not waits_ms:
         assert rig.budget.limited_until_ms is None
@@ -175,7 +175,7 @@ async def test_bans_without_a_time_grow_until_the_exchange_answers_again() -> No
     rig = Rig()
 
     def penalty_ms() -> int:
-        until_ms = rig.budget.refused(429, retry_after_seconds=None, banned_until_ms=None)
+        until_ms = rig.budget.refused(429, retry_after_seconds=None, banned_for_ms=None)
         waits_ms = until_ms - rig.now_ms
         rig.now_ms = until_ms
         return waits_ms
@@ -191,7 +191,7 @@ async def test_a_shorter_ban_does_not_end_a_longer_one() -> None:
     rig = Rig()
     rig.budget.limit_until(START_MS + 720_000)
 
-    rig.budget.refused(429, retry_after_seconds=1, banned_until_ms=None)
+    rig.budget.refused(429, retry_after_seconds=1, banned_for_ms=None)
 
     assert rig.budget.limited_until_ms == START_MS + 720_000
 

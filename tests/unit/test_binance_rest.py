@@ -356,6 +356,17 @@ async def test_after_a_limit_no_account_sends_anything_before_its_end(answer: Ht
     assert len(exchange.sent) == 5
 
 
+@pytest.mark.parametrize("behind_ms", [3_600_000, 0, -3_600_000])
+async def test_when_a_ban_ends_is_not_told_by_a_clock_that_was_never_read(behind_ms: int) -> None:
+    exchange = Exchange(ahead_ms=-behind_ms)
+    exchange.time_reply = refusal(-1003, f"IP banned until {NOON_MS - behind_ms + 500_000}.", 418)
+
+    with pytest.raises(VenueLimited) as limited:
+        await exchange.rest.get("/x", 5)
+
+    assert limited.value.until_ms == NOON_MS + 120_000
+
+
 async def test_a_limit_on_reading_the_clock_stops_everything_too() -> None:
     exchange = Exchange()
     exchange.time_reply = refusal(-1003, TOO_MANY, 429, retry_after="10")

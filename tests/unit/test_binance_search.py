@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from account_monitor.feeds.binance.search import FORGIVEN_SECONDS, LONGEST_PAUSE_SECONDS, Pace, Search
+from account_monitor.feeds.binance.search import FORGIVEN_SECONDS, LONGEST_PAUSE_SECONDS, Patience, Search
 
 
 def test_nothing_is_searched_for_until_it_is_wanted() -> None:
@@ -35,9 +35,9 @@ def test_what_is_wanted_during_a_search_is_searched_for_again() -> None:
 
 
 def test_a_cause_that_does_not_go_away_is_searched_for_ever_more_slowly() -> None:
-    search, pace, now, begun = Search(), Pace(), 0.0, []
+    search, patience, now, begun = Search(), Patience(), 0.0, []
     while now < 600.0:
-        search.want("drift", now, pace=pace)
+        search.want("drift", now, patience=patience)
         if search.is_due(now):
             begun.append(now)
             search.begin(now)
@@ -51,12 +51,12 @@ def test_a_cause_that_does_not_go_away_is_searched_for_ever_more_slowly() -> Non
 
 
 def test_a_gap_does_not_wait_for_the_pace_of_something_else() -> None:
-    search, pace = Search(), Pace()
+    search, patience = Search(), Patience()
     for now in (0.0, 1.0, 3.0):
-        search.want("garbage", now, pace=pace)
+        search.want("garbage", now, patience=patience)
         search.begin(now)
         search.end(now)
-    search.want("garbage", 4.0, pace=pace)
+    search.want("garbage", 4.0, patience=patience)
     assert not search.is_due(4.0)
 
     search.want("a gap", 4.0)
@@ -64,10 +64,10 @@ def test_a_gap_does_not_wait_for_the_pace_of_something_else() -> None:
 
 
 def test_a_flood_during_a_search_makes_the_next_one_wait_and_the_stream_whole() -> None:
-    search, pace = Search(), Pace()
-    search.want("garbage", 0.0, pace=pace)
+    search, patience = Search(), Patience()
+    search.want("garbage", 0.0, patience=patience)
     search.begin(0.0)
-    search.want("garbage", 0.1, pace=pace)
+    search.want("garbage", 0.1, patience=patience)
 
     assert search.end(0.2)
     assert not search.is_due(0.9)
@@ -76,11 +76,11 @@ def test_a_flood_during_a_search_makes_the_next_one_wait_and_the_stream_whole() 
 
 @pytest.mark.parametrize(("after", "due"), [(FORGIVEN_SECONDS, 4.0), (FORGIVEN_SECONDS + 5.0, 0.0)])
 def test_after_a_long_time_without_it_a_cause_is_new(after: float, due: float) -> None:
-    pace = Pace()
+    patience = Patience()
     for now in (0.0, 1.0, 3.0):
-        pace.begin(now)
+        patience.begin(now)
     at = 3.0 + after
-    pace.due(at)
-    pace.begin(at)
+    patience.due(at)
+    patience.begin(at)
 
-    assert pace.due(at) - at == (8.0 if due else 1.0)
+    assert patience.due(at) - at == (8.0 if due else 1.0)

@@ -381,11 +381,12 @@ async def test_no_number_of_connections_keeps_a_request_waiting() -> None:
 
 
 async def test_a_handshake_that_is_refused_says_with_which_status_and_nothing_secret() -> None:
-    async with serving(answering(answer(b"", status="403 Forbidden"))) as host, opened() as transport:
+    reply = answer(b"", "Retry-After: 600", status="403 Forbidden")
+    async with serving(answering(reply)) as host, opened() as transport:
         with pytest.raises(TransportError, match="the handshake was answered with HTTP 403") as error:
             await transport.connect(f"ws://{host}/private/ws/{KEY}?listenKey={KEY}", timeout_seconds=5)
 
-    assert error.value.status == 403
+    assert (error.value.status, error.value.retry_after_seconds) == (403, 600)
     assert KEY not in repr(error.value)
 
 

@@ -135,3 +135,20 @@ async def test_a_claim_without_an_order_is_matched_by_its_content(tmp_path: Path
         await desk.told(fill("bot-2"))
 
         assert desk.wait(2 * GRACE_SECONDS) == []
+
+
+async def test_a_fill_from_before_the_adoption_is_not_waited_for(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        await desk.told(fill("1")._replace(at_ms=NOW_MS - 2), fill("2"))
+        await desk.told(fill("2"), by=VENUE_STREAM)
+
+        assert desk.wait(2 * GRACE_SECONDS) == []
+
+
+async def test_a_fill_that_the_other_side_tells_of_in_other_words_is_expected(tmp_path: Path) -> None:
+    async with desk_at(tmp_path) as desk:
+        await desk.told(fill("1"))
+        await desk.told(fill("1"), fill("2", fee=D("0.04001234")), by=VENUE_STREAM)
+        await desk.told(fill("2", fee=D("0.04")))  # parked as a conflict, which says so by itself
+
+        assert desk.wait(2 * GRACE_SECONDS) == []

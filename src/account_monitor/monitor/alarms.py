@@ -20,7 +20,7 @@ PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
 
 MAX_OPEN = 1_000
-"""Alarms that may be open at once; beyond, they are logged and counted."""
+"""Alarms that may be open at once; beyond, the first is logged, and the others have to wait."""
 
 log = structlog.get_logger()
 
@@ -45,7 +45,8 @@ class AlarmBoard:
         self._clock = clock
         self._open: dict[tuple[str, AlarmKind, str | None], Alarm] = {}
         self.raised: Counter[tuple[str, AlarmKind, Severity]] = Counter()
-        """How often each was raised, since the start."""
+        """How often each was raised, since the start; one that became CRITICAL was raised again."""
+        self._is_full = False
 
     def fire(
         self,
@@ -63,15 +64,20 @@ class AlarmBoard:
         known = self._open.get(key)
         since_ms = now_ms if known is None else known.since_ms
         until_ms = None if for_seconds is None else now_ms + int(for_seconds * 1000)
-        if known is not None or len(self._open) < MAX_OPEN:
-            self._open[key] = Alarm(account, kind, symbol, message, severity, since_ms, until_ms)
-        if known is None:
+        if known is None and len(self._open) >= MAX_OPEN:
+            if not self._is_full:
+                log.error("too_many_alarms", open=MAX_OPEN, account=account, alarm=kind, symbol=symbol, text=message)
+            self._is_full = True
+            return
+        self._open[key] = Alarm(account, kind, symbol, message, severity, since_ms, until_ms)
+        if known is None or (known.severity, severity) == ("WARNING", "CRITICAL"):
             self.raised[account, kind, severity] += 1
-            log.warning("alarm_raised", account=account, alarm=kind, symbol=symbol, text=message)
+            log.warning("alarm_raised", account=account, alarm=kind, symbol=symbol, severity=severity, text=message)
 
     def resolve(self, account: str, kind: AlarmKind, *, symbol: str | None = None) -> None:
         """End an alarm, if it is open."""
         if self._open.pop((account, kind, symbol), None) is not None:
+            self._is_full = False
             log.info("alarm_resolved", account=account, alarm=kind, symbol=symbol)
 
     def note(self, view: View, change: Change) -> None:

@@ -71,11 +71,14 @@ class CrossCheck:
         self.unexpected_count = 0
 
     def note(self, view: View, change: Change) -> None:
-        """Take the entries and duplicates of a commit."""
+        """Take the entries, duplicates and conflicts of a commit. What the adoption contains is nobody's to confirm."""
         if change.recorded is None:
             return
+        contained = {applied.seq for applied in change.applied if applied.outcome == "contained"}
         for entry in change.recorded.entries:
             event = entry.event
+            if entry.seq in contained:
+                continue
             if type(event) is Fill:
                 if event.revision == 0:
                     self._tell(event, entry.source, is_new=True)
@@ -83,7 +86,8 @@ class CrossCheck:
                     self._tell(event, entry.source, is_new=False)
             elif type(event) is Claim:
                 self._claim(event)
-        for delivery in change.recorded.duplicates:
+        disputed = (conflict.delivery for conflict in change.recorded.conflicts if not conflict.stands)
+        for delivery in (*change.recorded.duplicates, *disputed):
             if type(delivery.event) is Fill:
                 self._tell(delivery.event, delivery.source, is_new=False)
 

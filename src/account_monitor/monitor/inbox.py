@@ -92,7 +92,8 @@ class Inbox:
     def take(
         self, limit: int, *, only: Callable[[str], bool] | None = None
     ) -> tuple[list[Delivery], list[StreamPosition]]:
-        """Remove and return up to `limit` deliveries, and the places up to which they complete each source.
+        """Remove and return up to `limit` deliveries, and the places up to which they complete each source, if that is
+        news.
 
         While more deliveries wait, a source is complete only up to the last one taken from it. With `only`, those of
         other sources stay, and no source is complete.
@@ -105,6 +106,7 @@ class Inbox:
             waiting.clear()
             self._arrived.clear()
             seen = list(self._seen.values())
+            self._seen.clear()
         else:
             taken = [waiting.popleft() for _ in range(limit)]
             last = {delivery.source: delivery.sequence for delivery in taken}

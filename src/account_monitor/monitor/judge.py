@@ -7,7 +7,7 @@ Agreement is to the last digit. What differs by no more than the tolerance is lo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -74,13 +74,14 @@ class _Former:
                 return True
         return False
 
-    def at(self, time: float) -> Decimal:
-        """Return the value right after this time."""
-        return next((former for replaced, former in self._replaced if replaced > time), self.value)
-
-    def changes(self, since: float) -> Iterator[float]:
-        """Return the times of the changes since."""
-        return (replaced for replaced, _ in self._replaced if replaced > since)
+    def since(self, time: float) -> list[tuple[float, Decimal]]:
+        """Return the values since a time, the oldest first, each with when it was replaced: the last one never."""
+        values = [(float("inf"), self.value)]
+        for replaced, former in reversed(self._replaced):
+            if replaced <= time:
+                break
+            values.append((replaced, former))
+        return values[::-1]
 
 
 class Judge:
@@ -150,9 +151,18 @@ class Judge:
         known_of = self._subjects
         if any(value and subject not in known_of for subject, value in expected.items()):
             return False
-        here = {subject: value for subject, value in expected.items() if subject in known_of}
-        times = {since, *(time for subject in here for time in known_of[subject].changes(since))}
-        return any(all(known_of[subject].at(time) == value for subject, value in here.items()) for time in times)
+        spans = [(since, float("inf"))]
+        for subject, value in expected.items():
+            if subject in known_of:
+                spans = _common(spans, _spans(known_of[subject].since(since), value, since))
+            if not spans:
+                return False
+        return True
+
+    @property
+    def has_accepted(self) -> bool:
+        """Whether there is a difference that was searched for, and nothing was found."""
+        return bool(self._accepted)
 
     def disagreements(self, *, for_seconds: float = 0.0) -> list[Disagreement]:
         """Return what has been disagreed on for at least so long, the longest first."""
@@ -211,6 +221,27 @@ class Judge:
         if accepted is None:
             return False
         return stated == accepted if known is None else known.held(stated - accepted, since)
+
+
+def _spans(values: list[tuple[float, Decimal]], value: Decimal, since: float) -> list[tuple[float, float]]:
+    """Return from when to when a subject had a value, in order."""
+    starts = [since, *(replaced for replaced, _ in values)]
+    return [(start, end) for start, (end, held) in zip(starts, values, strict=False) if held == value and start < end]
+
+
+def _common(one: list[tuple[float, float]], other: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the times that are in both; each is in order, and so is the result."""
+    common: list[tuple[float, float]] = []
+    i = j = 0
+    while i < len(one) and j < len(other):
+        start, end = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
+        if start < end:
+            common.append((start, end))
+        if one[i][1] <= other[j][1]:
+            i += 1
+        else:
+            j += 1
+    return common
 
 
 def _said(statement: Statement) -> dict[Subject, Decimal]:

@@ -110,6 +110,8 @@ class Monitor:
         self._settled_in_usd: set[str] = set()
         """Symbols whose fills need no rate."""
         self._recorded_positions: dict[str, StreamPosition] = {}
+        self._seen: dict[str, StreamPosition] = {}
+        """How far sources were seen, by source, where that is not recorded yet."""
         self._checkpoint_seq = 0
         self._stopping = False
         self._opening_until = 0.0
@@ -214,9 +216,10 @@ class Monitor:
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
         if self._unjournaled_marks and self._snapshots.is_due():
             deliveries += self._marks()
-        moved = [p for p in seen if self._recorded_positions.get(p.source) != p]
-        if deliveries or (moved and (self._stopping or self._positions_due.is_due())):
-            await self._record(deliveries, moved)
+        self._seen |= {p.source: p for p in seen if self._recorded_positions.get(p.source) != p}
+        if deliveries or (self._seen and (self._stopping or self._positions_due.is_due())):
+            advanced, self._seen = list(self._seen.values()), {}
+            await self._record(deliveries, advanced)
         self.taken_count += taken
         if self._prices and self._prices_due.is_due():
             self._take_prices()

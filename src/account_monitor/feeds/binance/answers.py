@@ -31,20 +31,15 @@ from account_monitor.ledger.flows import Flow, FlowKind
 T = TypeVar("T")
 
 
-class TradeHint(NamedTuple):
-    """That a trade happened, from an income row of its fee or result: the trade itself has to be fetched."""
-
-    symbol: str
-    trade_id: str
-
-
 class IncomePage(NamedTuple):
-    """A page of the income statement: `rows` as many as there were, of which some are flows and some tell of trades."""
+    """A page of the income statement: `rows` as many as there were, of which some are flows and some tell of trades.
+
+    `traded`: the symbols of those, whose fills have to be fetched.
+    """
 
     rows: int
-    newest_ms: int | None
     flows: tuple[Flow, ...]
-    trades: tuple[TradeHint, ...]
+    traded: frozenset[str]
 
 
 class AssetStatement(NamedTuple):
@@ -52,56 +47,33 @@ class AssetStatement(NamedTuple):
 
     asset: str
     wallet: Decimal
-    cross_wallet: Decimal
-    unrealized: Decimal
-    margin_balance: Decimal
-    initial_margin: Decimal
-    maintenance_margin: Decimal
     available: Decimal
-    updated_ms: int
 
 
 class PositionStatement(NamedTuple):
-    """What the exchange says of one position: quantity positive long, amounts in the settlement asset."""
+    """What the exchange says of one position: quantity positive long."""
 
     symbol: str
     position_side: PositionSide
     quantity: Decimal
-    notional: Decimal
-    unrealized: Decimal
-    isolated_wallet: Decimal
-    initial_margin: Decimal
-    maintenance_margin: Decimal
-    updated_ms: int
 
 
 class AccountStatement(NamedTuple):
     """One answer of `/fapi/v3/account`: everything at one moment. Positions that are flat may be absent."""
 
-    wallet: Decimal
-    unrealized: Decimal
-    margin_balance: Decimal
-    maintenance_margin: Decimal
-    available: Decimal
     assets: tuple[AssetStatement, ...]
     positions: tuple[PositionStatement, ...]
 
 
 class PositionRisk(NamedTuple):
-    """A row of `/fapi/v3/positionRisk`. `liquidation_price` is None where there is none."""
+    """A row of `/fapi/v3/positionRisk`, amounts in the settlement asset."""
 
     symbol: str
     position_side: PositionSide
     quantity: Decimal
     entry_price: Decimal
-    break_even_price: Decimal
     mark_price: Decimal
     unrealized: Decimal
-    liquidation_price: Decimal | None
-    notional: Decimal
-    margin_asset: str | None
-    isolated_wallet: Decimal
-    updated_ms: int
 
 
 class Contract(NamedTuple):
@@ -232,7 +204,7 @@ def income_of(body: bytes) -> IncomePage:
     """Return a page of `/fapi/v1/income`. Fees and results of trades are no flows: they come with the fills."""
     rows = _answer(body, list[_Income])
     flows: list[Flow] = []
-    trades: list[TradeHint] = []
+    traded: set[str] = set()
     for row in rows:
         symbol = symbol_of("symbol", row.symbol) if row.symbol else None
         amount = number("income", row.income)
@@ -241,9 +213,8 @@ def income_of(body: bytes) -> IncomePage:
             kind = _kind_of(row.income_type)
             flows.append(Flow(kind, row.income_type, asset, amount, row.time, symbol, _id_of("tranId", row.tran_id)))
         elif symbol is not None and row.trade_id:
-            trades.append(TradeHint(symbol, _id_of("tradeId", row.trade_id)))
-    newest_ms = max((row.time for row in rows), default=None)
-    return IncomePage(len(rows), newest_ms, tuple(flows), tuple(trades))
+            traded.add(symbol)
+    return IncomePage(len(rows), tuple(flows), frozenset(traded))
 
 
 def _kind_of(income_type: str) -> FlowKind:
@@ -263,33 +234,16 @@ def _id_of(name: str, value: int | str) -> str:
 class _Asset(Struct, rename="camel"):
     asset: str
     wallet_balance: str
-    unrealized_profit: str
-    margin_balance: str
-    maint_margin: str
-    initial_margin: str
-    cross_wallet_balance: str
     available_balance: str
-    update_time: int = 0
 
 
 class _Position(Struct, rename="camel"):
     symbol: str
     position_side: str
     position_amt: str
-    unrealized_profit: str
-    notional: str
-    isolated_wallet: str
-    initial_margin: str
-    maint_margin: str
-    update_time: int = 0
 
 
 class _Account(Struct, rename="camel"):
-    total_wallet_balance: str
-    total_unrealized_profit: str
-    total_margin_balance: str
-    total_maint_margin: str
-    available_balance: str
     assets: list[_Asset]
     positions: list[_Position]
 
@@ -301,15 +255,7 @@ def account_of(body: bytes) -> AccountStatement:
     positions = tuple([_position(position) for position in said.positions])
     _refuse_repeated("assets", [asset.asset for asset in assets])
     _refuse_repeated("positions", [f"{position.symbol} {position.position_side}" for position in positions])
-    return AccountStatement(
-        number("totalWalletBalance", said.total_wallet_balance),
-        number("totalUnrealizedProfit", said.total_unrealized_profit),
-        number("totalMarginBalance", said.total_margin_balance),
-        number("totalMaintMargin", said.total_maint_margin),
-        number("availableBalance", said.available_balance),
-        assets,
-        positions,
-    )
+    return AccountStatement(assets, positions)
 
 
 def _asset(said: _Asset) -> AssetStatement:
@@ -317,13 +263,7 @@ def _asset(said: _Asset) -> AssetStatement:
     return AssetStatement(
         name,
         number(f"walletBalance of {name}", said.wallet_balance),
-        number(f"crossWalletBalance of {name}", said.cross_wallet_balance),
-        number(f"unrealizedProfit of {name}", said.unrealized_profit),
-        number(f"marginBalance of {name}", said.margin_balance),
-        number(f"initialMargin of {name}", said.initial_margin),
-        number(f"maintMargin of {name}", said.maint_margin),
         number(f"availableBalance of {name}", said.available_balance),
-        said.update_time,
     )
 
 
@@ -333,12 +273,6 @@ def _position(said: _Position) -> PositionStatement:
         name,
         position_side_of(f"positionSide of {name}", said.position_side),
         number(f"positionAmt of {name}", said.position_amt),
-        number(f"notional of {name}", said.notional),
-        number(f"unrealizedProfit of {name}", said.unrealized_profit),
-        number(f"isolatedWallet of {name}", said.isolated_wallet),
-        number(f"initialMargin of {name}", said.initial_margin),
-        number(f"maintMargin of {name}", said.maint_margin),
-        said.update_time,
     )
 
 
@@ -349,12 +283,6 @@ class _Risk(Struct, rename="camel"):
     entry_price: str
     mark_price: str
     unrealized_profit: str = field(name="unRealizedProfit")
-    liquidation_price: str
-    notional: str
-    isolated_wallet: str
-    break_even_price: str | None = None
-    margin_asset: str | None = None
-    update_time: int = 0
 
 
 def position_risks_of(body: bytes) -> tuple[PositionRisk, ...]:
@@ -366,20 +294,13 @@ def position_risks_of(body: bytes) -> tuple[PositionRisk, ...]:
 
 def _risk(said: _Risk) -> PositionRisk:
     name = symbol_of("symbol", said.symbol)
-    entry_price = number(f"entryPrice of {name}", said.entry_price)
     return PositionRisk(
         name,
         position_side_of(f"positionSide of {name}", said.position_side),
         number(f"positionAmt of {name}", said.position_amt),
-        entry_price,
-        entry_price if said.break_even_price is None else number(f"breakEvenPrice of {name}", said.break_even_price),
+        number(f"entryPrice of {name}", said.entry_price),
         number(f"markPrice of {name}", said.mark_price),
         number(f"unRealizedProfit of {name}", said.unrealized_profit),
-        number(f"liquidationPrice of {name}", said.liquidation_price) or None,
-        number(f"notional of {name}", said.notional),
-        symbol_of(f"marginAsset of {name}", said.margin_asset) if said.margin_asset else None,
-        number(f"isolatedWallet of {name}", said.isolated_wallet),
-        said.update_time,
     )
 
 
@@ -448,15 +369,6 @@ def account_config_of(body: bytes) -> AccountConfig:
     """Return the settings that `/fapi/v1/accountConfig` states."""
     said = _answer(body, _AccountConfig)
     return AccountConfig(said.can_trade, said.can_withdraw, said.dual_side_position, said.multi_assets_margin)
-
-
-class _PositionMode(Struct, rename="camel"):
-    dual_side_position: bool
-
-
-def is_hedge_mode(body: bytes) -> bool:
-    """Return whether `/fapi/v1/positionSide/dual` says that long and short are separate positions."""
-    return _answer(body, _PositionMode).dual_side_position
 
 
 class _KeyPermissions(Struct, rename="camel"):

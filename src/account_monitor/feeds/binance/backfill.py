@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import structlog
 
 from account_monitor.feeds.binance.completeness import Completeness
-from account_monitor.feeds.binance.refusals import VenueRefused
+from account_monitor.feeds.binance.refusals import VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import PAGE, WEEK_MS, AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
 from account_monitor.ledger.events import Fill, trade_number
@@ -37,20 +39,25 @@ MAX_PAGES = 1_000
 between two agreements.
 """
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 
-class Missed(NamedTuple):
-    """What the exchange told, known or not."""
+RETRY_PAUSES_SECONDS = (0.5, 2.0)
+"""Before a page that did not come is asked for again: a search of hundreds of pages must not begin anew for one."""
 
-    fills: list[Fill]
-    flows: list[Flow]
+Take: TypeAlias = Callable[[Sequence[Fill]], Awaitable[None]]
+"""Takes fills as they come, known or not, and returns once there is room for more."""
 
 
 class _Depth(NamedTuple):
     """How an attempt searches: since when, whether short pages are trusted, and before all else."""
 
+    since_ms: int
+    """From here on, of what is not known by its ids."""
     trades_since_ms: int | None
+    """From here on, whatever is known; None where the ids are trusted."""
     is_thorough: bool
     is_urgent: bool
 
@@ -64,27 +71,27 @@ class Backfill:
         self._completeness = completeness
         self._is_first = True
 
-    async def run(self, symbols: Iterable[str], *, opened_ms: int, attempt: int) -> Missed:
-        """Return what happened since all was proved to be known, or since the account was opened: of these symbols, and
-        of every other that the income statement names. `attempt` counts from 0 how often that did not help.
+    async def run(self, symbols: Iterable[str], take: Take, *, opened_ms: int, attempt: int) -> list[Flow]:
+        """Hand over the fills since all was proved to be known, or since the account was opened: of these symbols, and
+        of every other that the income statement names. Return the flows, known or not.
 
-        Raises: VenueRefused, VenueUnavailable, VenueLimited; nothing is returned then, and nothing is lost.
+        `attempt` counts from 0 how often that did not help. Raises: VenueRefused, VenueUnavailable, VenueLimited; what
+        was handed over then is part of it, and the next search begins where this one did.
         """
         end_ms = self._server_time.now_ms()
         overlap = FIRST_OVERLAP if self._is_first else min(attempt, FIRST_OVERLAP)
         start_ms = max(opened_ms + 1, self._completeness.money_ms - INCOME_OVERLAPS_MS[overlap])
         trades_overlap_ms = TRADES_OVERLAPS_MS[attempt] if attempt < SEARCHED else HALF_HOUR_MS
         trades_since_ms = max(opened_ms + 1, end_ms - trades_overlap_ms) if trades_overlap_ms else None
-        depth = _Depth(trades_since_ms, attempt > 0, attempt < URGENT_ATTEMPTS)
+        depth = _Depth(start_ms, trades_since_ms, attempt > 0, attempt < URGENT_ATTEMPTS)
 
-        flows, traded = await self._income(start_ms, end_ms, depth)
-        fills: list[Fill] = []
+        flows, traded = await self._income(end_ms, depth)
         refused: VenueRefused | None = None
         asked = sorted({*symbols, *traded})
         skipped = 0
         for symbol in asked:
             try:
-                fills += await self._trades(symbol, opened_ms, end_ms, depth)
+                await self._trades(symbol, end_ms, depth, take)
             except VenueRefused as error:
                 if error.is_about_the_key:
                     raise
@@ -94,55 +101,71 @@ class Backfill:
         if refused is not None and skipped == len(asked):
             raise refused
         self._is_first = False
-        return Missed(fills, flows)
+        return flows
 
-    async def _income(self, start_ms: int, end_ms: int, depth: _Depth) -> tuple[list[Flow], set[str]]:
-        """Return the flows since a time, week by week, and the symbols that the statement says were traded."""
+    async def _income(self, end_ms: int, depth: _Depth) -> tuple[list[Flow], set[str]]:
+        """Return the flows of the depth's time, week by week, and the symbols that the statement says were traded."""
         flows: list[Flow] = []
         traded: set[str] = set()
+        start_ms = depth.since_ms
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
             for number in range(1, MAX_PAGES + 1):
-                page = await self._requests.income(start_ms, until_ms, number, urgent=depth.is_urgent)
+                page = await _asked(partial(self._requests.income, start_ms, until_ms, number, urgent=depth.is_urgent))
                 flows += page.flows
-                traded.update(hint.symbol for hint in page.trades)
+                traded.update(page.traded)
                 if not page.rows or (page.rows < PAGE and not depth.is_thorough):
                     break
             start_ms += WEEK_MS
         return flows, traded
 
-    async def _trades(self, symbol: str, opened_ms: int, end_ms: int, depth: _Depth) -> list[Fill]:
-        """Return the fills of a symbol after those that are proved to be known, and those of the depth's time."""
+    async def _trades(self, symbol: str, end_ms: int, depth: _Depth, take: Take) -> None:
+        """Hand over the fills of a symbol after those that are proved to be known, and those of the depth's time."""
         known = self._completeness.trades.get(symbol)
-        if known is None:
-            return await self._since(symbol, opened_ms + 1, end_ms, depth)
-        fills = await self._from(symbol, known, depth)
-        if depth.trades_since_ms is not None:
-            fills += await self._since(symbol, depth.trades_since_ms, end_ms, depth)
-        return list({_key(fill): fill for fill in fills}.values())
+        if known is not None:
+            await self._from(symbol, known, depth, take)
+        if known is None or depth.trades_since_ms is not None:
+            since_ms = depth.trades_since_ms
+            if known is None:
+                since_ms = depth.since_ms if since_ms is None else min(depth.since_ms, since_ms)
+            assert since_ms is not None
+            await self._since(symbol, since_ms, end_ms, depth, take)
 
-    async def _from(self, symbol: str, number: int, depth: _Depth) -> list[Fill]:
-        """Return the fills from an id on: that one, too, as a trade of an account with itself has two of one id."""
-        fills: dict[tuple[str, str], Fill] = {}
+    async def _from(self, symbol: str, number: int, depth: _Depth, take: Take) -> None:
+        """Hand over the fills from an id on: that one, too, as a trade of an account with itself has two of one id."""
+        before: set[tuple[str, str]] = set()
         for _ in range(MAX_PAGES):
-            page = await self._requests.trades_from(symbol, number, urgent=depth.is_urgent)
-            known = len(fills)
-            fills |= {_key(fill): fill for fill in page}
-            if len(fills) == known or (len(page) < PAGE and not depth.is_thorough):
-                break
+            page = await _asked(partial(self._requests.trades_from, symbol, number, urgent=depth.is_urgent))
+            fresh = [fill for fill in page if _key(fill) not in before]
+            await take(fresh)
+            if not fresh or (len(page) < PAGE and not depth.is_thorough):
+                return
+            before = {_key(fill) for fill in page}
             number = max(_numbers(page), default=number)
-        return list(fills.values())
 
-    async def _since(self, symbol: str, start_ms: int, end_ms: int, depth: _Depth) -> list[Fill]:
-        """Return the fills since a time, week by week; from the first page on, by their ids."""
+    async def _since(self, symbol: str, start_ms: int, end_ms: int, depth: _Depth, take: Take) -> None:
+        """Hand over the fills since a time, week by week; from the first page on, by their ids."""
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
-            page = await self._requests.trades_between(symbol, start_ms, until_ms, urgent=depth.is_urgent)
+            page = await _asked(
+                partial(self._requests.trades_between, symbol, start_ms, until_ms, urgent=depth.is_urgent)
+            )
             if page:
-                later = await self._from(symbol, max(_numbers(page)), depth)
-                return list({_key(fill): fill for fill in (*page, *later)}.values())
+                await take(page)
+                await self._from(symbol, max(_numbers(page)), depth, take)
+                return
             start_ms += WEEK_MS
-        return []
+
+
+async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer, asked for again where there was none. Raises: VenueRefused, VenueUnavailable, VenueLimited."""
+    for pause in RETRY_PAUSES_SECONDS:
+        try:
+            return await ask()
+        except VenueUnavailable as error:
+            log.debug("page_not_read", reason=str(error))
+            await asyncio.sleep(pause)
+    return await ask()
 
 
 def _key(fill: Fill) -> tuple[str, str]:

@@ -104,18 +104,17 @@ class WeightBudget:
         """Note that the exchange answers: the next refusal is a first one again."""
         self._refusals = 0
 
-    def refused(self, status: int, *, retry_after_seconds: int | None, banned_until_ms: int | None) -> int:
+    def refused(self, status: int, *, retry_after_seconds: int | None, banned_for_ms: int | None) -> int:
         """Stop all requests after a 429, a 418 or the like, and return until when.
 
-        The later of the two times that the exchange may have given; without either, longer with every refusal.
+        The longer of the two times that the exchange may have given; without either, longer with every refusal.
         """
-        now_ms = self._now_ms()
-        told = [] if retry_after_seconds is None else [now_ms + retry_after_seconds * 1000]
-        if banned_until_ms is not None:
-            told.append(banned_until_ms)
+        told_ms = [] if retry_after_seconds is None else [retry_after_seconds * 1000]
+        if banned_for_ms is not None and banned_for_ms > 0:  # a ban that is over does not refuse: a clock is wrong
+            told_ms.append(banned_for_ms)
         penalty_ms = _FIRST_PENALTY_MS.get(status, _PENALTY_MS) << min(self._refusals, _MAX_DOUBLINGS)
         self._refusals += 1
-        self.limit_until(max(told, default=now_ms + penalty_ms))
+        self.limit_until(self._now_ms() + max(told_ms, default=penalty_ms))
         return self._limited_until_ms
 
     def limit_until(self, until_ms: int) -> None:

@@ -14,6 +14,7 @@ from account_monitor.monitor.schedule import Monotonic
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _AFTER_A_BAN_SECONDS = 0.1
+_SHORTEST_BAN_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ class Errand:
         except VenueLimited as limited:
             self._failed(limited)
             until_seconds = (limited.until_ms - self._server_time.now_ms()) / 1000
-            self._not_before = self._monotonic() + max(until_seconds, 0.0) + _AFTER_A_BAN_SECONDS
+            self._not_before = self._monotonic() + max(until_seconds, _SHORTEST_BAN_SECONDS) + _AFTER_A_BAN_SECONDS
         except (VenueUnavailable, VenueRefused) as error:
             self._failed(error)
             self._not_before = self._monotonic() + self._pause_seconds

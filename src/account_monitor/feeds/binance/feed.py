@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 import structlog
@@ -18,6 +18,7 @@ from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.adoption import adopt
 from account_monitor.feeds.binance.backfill import SEARCHED, Backfill
 from account_monitor.feeds.binance.completeness import Completeness
+from account_monitor.feeds.binance.deafness import Deafness
 from account_monitor.feeds.binance.errand import Errand
 from account_monitor.feeds.binance.messages import (
     AccountUpdate,
@@ -28,12 +29,13 @@ from account_monitor.feeds.binance.messages import (
     flows,
     user_event,
 )
+from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
-from account_monitor.feeds.binance.search import Pace, Search
+from account_monitor.feeds.binance.search import Patience, Search
 from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.stream import UserStream
 from account_monitor.feeds.binance.venue import BinanceVenue
-from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, is_numbered, position_key, trade_number
+from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
@@ -56,11 +58,11 @@ LOOK_SECONDS = 0.1
 CONFIRM_SECONDS = 1.5
 """How long a difference may last before it is looked into: an ACCOUNT_UPDATE comes before its fill."""
 
-DELIVER_SECONDS = 5.0
-"""How long the stream may take for what somebody else shows already; after that it is deaf."""
+DRIFT_SECONDS = 5.0
+"""How long it may last before people hear of it."""
 
-FLOW_DELIVER_MS = 60_000
-"""The same for funding and transfers, whose two times differ."""
+LATE_PAUSES_SECONDS = (30.0, 600.0)
+"""Between searches for what nothing explained: its cause may come late."""
 
 ORDER_STATEMENT_SECONDS = 1.0
 """After an order is placed or cancelled, what is free changes without any event: ask, at most this often."""
@@ -82,6 +84,7 @@ ADOPTION_SECONDS = 1.0
 _LIKE_A_KEY = re.compile(rb"[A-Za-z0-9]{40,}")
 _TYPE = re.compile(rb'"e"\s*:\s*"([A-Za-z_]{1,40})"')
 _MOVING = (b"ACCOUNT_UPDATE", b"ORDER_TRADE_UPDATE")
+_MAX_NAMES = 100  # of events that nobody knows, to be logged once each
 _CHANGES_FREE = frozenset({"NEW", "CANCELED", "EXPIRED", "AMENDMENT", "REJECTED"})
 
 log = structlog.get_logger(__name__)
@@ -137,26 +140,18 @@ class BinanceFeed:
         self._buffer: list[bytes] = []
         self._buffered_bytes = 0
         self._moved_count = 0
-        """Messages that changed what the account holds."""
+        """Messages that changed what the account holds, or that nobody can read."""
         self._adoptions = 0
         self._listed: set[str] = set()
-        self._hinted: set[str] = set()
+        self._unknown: set[str] = set()
         self._said: deque[tuple[int, Statement]] = deque(maxlen=MAX_BUFFERED)
         """What the stream stated, and how many deliveries had been put then."""
 
-        self._live_since_ms: int | None = None
-        self._unheard: dict[str, float] = {}
-        """Fills that the exchange told of by request, and until when the stream may tell of them."""
-        self._unconfirmed: dict[str, tuple[str, float]] = {}
-        """The same of fills that others told of, each with its symbol."""
-        self._flows_checked_ms = 0
-        self._flows_due = 0.0
-        self._last_numbers: dict[str, int] = {}
-        """By symbol, the highest trade id of which the exchange itself has told."""
-
+        self._deafness = Deafness(self._flows, monotonic)
         self._search = Search()
-        self._drift_pace = Pace()
-        self._unreadable_pace = Pace()
+        self._drift_patience = Patience()
+        self._late_patience = Patience(first_seconds=LATE_PAUSES_SECONDS[0], longest_seconds=LATE_PAUSES_SECONDS[1])
+        self._unreadable_patience = Patience()
         self._statement_at = 0.0
         self._asked_at = float("-inf")
         self._answered_at = float("-inf")
@@ -217,32 +212,16 @@ class BinanceFeed:
         """Observe the monitor: what came from others alone shows whether the stream is deaf."""
         if change.recorded is None:
             return
-        for entry in change.recorded.entries:
-            if type(entry.event) is Fill:
-                self._note_fill(entry.event, entry.source, is_new=True)
-        for delivery in change.recorded.duplicates:
-            if type(delivery.event) is Fill:
-                self._note_fill(delivery.event, delivery.source, is_new=False)
-        for conflict in change.recorded.conflicts:
-            if conflict.delivery.source == VENUE_STREAM and not conflict.stands:
-                self._hinted.add(conflict.recorded.symbol)
-                reason = f"the stream contradicts what is recorded of {conflict.recorded.identity}"
-                self._search.want(reason, self._monotonic(), pace=self._unreadable_pace)
+        told = [(entry.event, entry.source) for entry in change.recorded.entries]
+        told += [(delivery.event, delivery.source) for delivery in change.recorded.duplicates]  # type: ignore[misc]
+        for event, source in told:
+            if type(event) is Fill and is_venue(source):
+                self._completeness.note(event)
+        self._want_if(self._deafness.note(change.recorded))
 
-    def _note_fill(self, fill: Fill, source: str, *, is_new: bool) -> None:
-        is_expected = is_new and self._live_since_ms is not None and fill.at_ms > self._live_since_ms
-        if not is_venue(source):
-            if is_expected and is_numbered(fill.trade_id) and len(self._unconfirmed) < MAX_BUFFERED:
-                self._unconfirmed.setdefault(fill.identity, (fill.symbol, self._monotonic() + DELIVER_SECONDS))
-            return
-        number = trade_number(fill.trade_id)
-        if number is not None and number > self._last_numbers.get(fill.symbol, -1):
-            self._last_numbers[fill.symbol] = number
-        was_unconfirmed = self._unconfirmed.pop(fill.identity, None) is not None
-        if source == VENUE_STREAM:
-            self._unheard.pop(fill.identity, None)
-        elif is_expected or was_unconfirmed:
-            self._unheard.setdefault(fill.identity, self._monotonic() + DELIVER_SECONDS)
+    def _want_if(self, reason: str | None) -> None:
+        if reason is not None:
+            self._search.want(reason, self._monotonic(), patience=self._unreadable_patience)
 
     # -- what is heard -------------------------------------------------------------------------------------------------
 
@@ -256,7 +235,8 @@ class BinanceFeed:
             self._hear(payload)
             return
         found = _TYPE.search(payload)
-        self._moved_count += found is None or found[1] in _MOVING
+        # Orders that come and go move nothing, and every fill has an ACCOUNT_UPDATE of its own.
+        self._moved_count += found is None or found[1] == b"ACCOUNT_UPDATE"
         if len(self._buffer) < MAX_BUFFERED and self._buffered_bytes + len(payload) <= MAX_BUFFERED_BYTES:
             self._buffer.append(payload)
             self._buffered_bytes += len(payload)
@@ -276,15 +256,18 @@ class BinanceFeed:
             case AccountUpdate():
                 self.received["ACCOUNT_UPDATE"] += 1
                 self._hear_account(event, payload)
-            case TradeLite(symbol):
+            case TradeLite(symbol, trade_id):
                 self.received["TRADE_LITE"] += 1
-                self._hinted.add(symbol)
+                self._deafness.hint(f"fill:{symbol}:{trade_id}", symbol)
             case MarginCall(_, symbols):
                 self.received["MARGIN_CALL"] += 1
                 text = f"the exchange warns of a liquidation of {', '.join(symbols)}"
                 self._alarms.fire(self.account, "MARGIN_CALL", text, severity="CRITICAL", for_seconds=PASSING_SECONDS)
             case Unknown(type_):
-                self.received[type_] += 1
+                self.received["UNKNOWN"] += 1
+                if type_ not in self._unknown and len(self._unknown) < _MAX_NAMES:
+                    self._unknown.add(type_)
+                    log.info("unknown_event", account=self.account, type=type_)
             case _:
                 self.received[type(event).__name__] += 1
 
@@ -295,7 +278,7 @@ class BinanceFeed:
         self._put(VENUE_STREAM, "user stream", harmless, None, MALFORMED_EVENT, reason)
         found = _TYPE.search(payload)
         if found is None or found[1] in _MOVING:
-            self._search.want("a message could not be read", self._monotonic(), pace=self._unreadable_pace)
+            self._want_if("a message could not be read")
 
     def _hear_order(self, order: OrderTrade, payload: bytes) -> None:
         if order.fill is not None:
@@ -360,7 +343,7 @@ class BinanceFeed:
 
     def on_backfill(self, reason: str) -> None:
         """Fetch what was missed: the stream was not heard for a while."""
-        self._live_since_ms = None
+        self._deafness.restart()
         self._search.want(reason, self._monotonic())
 
     def on_alarm(self, kind: str, text: str) -> None:
@@ -447,60 +430,45 @@ class BinanceFeed:
         return True
 
     def _follow_stream(self) -> None:
-        """Know since when the stream is heard, and whether it leaves things out."""
-        now, now_ms = self._monotonic(), self._venue.server_time.now_ms()
-        for identity, (symbol, deadline) in list(self._unconfirmed.items()):
-            if deadline <= now:
-                del self._unconfirmed[identity]
-                if self._stream.is_live:
-                    self._unconfirmed[identity] = (symbol, float("inf"))  # until the exchange has told of it
-                    self._hinted.add(symbol)
-                    self._search.want(f"the exchange has not told of {identity}", now, pace=self._unreadable_pace)
-        if not self._stream.is_live:
-            self._live_since_ms = None
-            self._unheard.clear()
-            return
-        if self._live_since_ms is None:
-            self._live_since_ms = now_ms
-        overdue = [identity for identity, deadline in self._unheard.items() if deadline <= now]
-        unheard_flows: list[str] = []
-        if now >= self._flows_due:
-            self._flows_due = now + DELIVER_SECONDS
-            flows_since_ms = max(self._live_since_ms, self._flows_checked_ms)
-            unheard_flows = self._flows.unheard(flows_since_ms, now_ms - FLOW_DELIVER_MS)
-        if overdue or unheard_flows:
-            self._unheard.clear()
-            self._flows_checked_ms = now_ms
-            self._live_since_ms = None
-            what = overdue[0] if overdue else unheard_flows[0]
-            self._stream.stale(f"the exchange has {what}, which the stream did not deliver")
+        """Learn whether the stream leaves things out."""
+        deaf, ask = self._deafness.look(self._venue.server_time.now_ms(), is_live=self._stream.is_live)
+        self._want_if(ask)
+        if deaf is not None:
+            self._stream.stale(deaf)
 
     async def _fetch_missing(self) -> None:
         reason = self._search.reason
         self._search.begin(self._monotonic())
         opening = self._monitor.opening
         opened_ms = 0 if opening is None else opening.at_ms
-        symbols = self._symbols_to_ask()
-        missed = await self._backfill.run(symbols, opened_ms=opened_ms, attempt=self._search.attempt)
-        await self._monitor.inbox.wait_for_room()
-        for fill in missed.fills:
-            self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
+        hints = self._deafness.hints
+        count = 0
+
+        async def take(fills: Sequence[Fill]) -> None:
+            nonlocal count
+            await self._monitor.inbox.wait_for_room()
+            for fill in fills:
+                self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
+            count += len(fills)
+
+        symbols = self._symbols_to_ask() | set(hints.values())
+        missed = await self._backfill.run(symbols, take, opened_ms=opened_ms, attempt=self._search.attempt)
         await self._recorded()  # now it is known which positions a payment is for
-        events = self._flows.stated(missed.flows, agreed_ms=self._completeness.money_ms)
+        events = self._flows.stated(missed, agreed_ms=self._completeness.money_ms)
         for event in events:
             self._put(VENUE_INCOME, "income", event.event_id.encode(), event)
         await self._recorded()
-        self._hinted -= symbols
+        self._deafness.searched(hints)
         self._statement_at = self._monotonic()
-        log.info("backfilled", account=self.account, reason=reason, fills=len(missed.fills), flows=len(events))
+        log.info("backfilled", account=self.account, reason=reason, fills=count, flows=len(events))
         if self._search.end(self._monotonic()):
             self._stream.backfilled()
 
     def _symbols_to_ask(self) -> set[str]:
-        """Return what is held, traded of late, hinted at or disagreed on; the income statement names the others."""
+        """Return what is held, traded of late or disagreed on; the income statement names the others."""
         view = self._monitor.view
         named = {d.subject.name for d in self._judge.disagreements() if d.subject.kind == "position"}
-        symbols = {name.partition(":")[0] for name in named} | self._hinted
+        symbols = {name.partition(":")[0] for name in named}
         recent = sorted(
             (position for position in view.positions.values()
              if position.quantity or position.last_update_ms > view.as_of_ms - RECENT_MS),
@@ -512,13 +480,17 @@ class BinanceFeed:
         left: list[tuple[float, int, dict[str, int]]] = []
 
         def leaving() -> None:
-            left.append((self._monotonic(), self._venue.server_time.now_ms(), dict(self._last_numbers)))
+            left.append((self._monotonic(), self._venue.server_time.now_ms(), self._completeness.told))
+            self._asked_at = left[-1][0]
+            self._statement_at = self._asked_at + self.interval_seconds  # unless an order comes meanwhile
 
-        stated = await self._requests.account(leaving=leaving)
+        try:
+            stated = await self._requests.account(leaving=leaving)
+        except (VenueUnavailable, VenueRefused, VenueLimited):
+            self._statement_at = self._monotonic()  # the errand says when it is tried again
+            raise
         left_at, at_ms, known = left[-1]
         self._answered_at = self._monotonic()
-        self._asked_at = left_at
-        self._statement_at = left_at + self.interval_seconds
         self._alarms.resolve(self.account, "RATE_LIMITED")
         if self._estimates != self._venue.server_time.estimates:
             self._estimates = self._venue.server_time.estimates
@@ -530,7 +502,8 @@ class BinanceFeed:
         self._hear_said()
         self._judge.hear(statement)
         if self._judge.is_exact(statement, left_at):
-            self._completeness.prove(known, at_ms, self._monotonic())
+            prove = self._completeness.prove_late if self._judge.has_accepted else self._completeness.prove
+            prove(known, at_ms, self._monotonic())
             self._flows.forget(self._completeness.money_ms - REMEMBERED_MS)
         if self.unready is not None:
             disputed = any(not (each.is_tolerated or each.is_accepted) for each in self._judge.disagreements())
@@ -554,19 +527,21 @@ class BinanceFeed:
         unexplained = [each for each in disagreements if not each.is_accepted]
         lasting = [each for each in unexplained if now - each.since_seconds >= CONFIRM_SECONDS]
         if not disagreements:
-            self._drift_pace.reset()
+            self._drift_patience.reset()
+            self._late_patience.reset()
         if not unexplained:
             self._search.attempt = 0
+            if disagreements and self._search.reason is None and self._late_patience.due(now) <= now:
+                self._search.want(_told(disagreements[0]), now, patience=self._late_patience)
         elif lasting and self._search.reason is None:
             if self._search.attempt < SEARCHED:
-                self._search.want(_told(lasting[0]), now, pace=self._drift_pace)
+                self._search.want(_told(lasting[0]), now, patience=self._drift_patience)
             else:
                 log.warning("difference_not_explained", account=self.account, told=_told(lasting[0]))
                 self._judge.accept()
+                self._late_patience.begin(now)
         drifts = {
-            each.subject: each
-            for each in self._judge.disagreements(for_seconds=DELIVER_SECONDS)
-            if not each.is_tolerated
+            each.subject: each for each in self._judge.disagreements(for_seconds=DRIFT_SECONDS) if not each.is_tolerated
         }
         for subject in self._drifting - drifts.keys():
             self._alarms.resolve(self.account, _drift_of(subject), symbol=subject.name)

@@ -37,6 +37,7 @@ _sides: dict[str, Side] = {"BUY": "BUY", "SELL": "SELL"}
 _position_sides: dict[str, PositionSide] = {"BOTH": "BOTH", "LONG": "LONG", "SHORT": "SHORT"}
 
 _decode: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+_opaque = re.compile(r"[A-Za-z0-9]{32,}")
 _steps = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]").findall
 
 
@@ -140,7 +141,8 @@ def quoted(value: Json) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text from outside as it may be logged: cut, and without control characters."""
+    """Return a text from outside as it may be logged: cut, without control characters and what may be a key."""
+    text = _opaque.sub(lambda found: f"{found[0][:6]}…", text)
     cut = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_QUOTED_CHARACTERS])
     return cut if len(text) <= _QUOTED_CHARACTERS else f"{cut}…"
 

@@ -30,5 +30,5 @@ class GuardedTransport:
             return await self._transport.connect(url, timeout_seconds=timeout_seconds)
         except TransportError as error:
             if error.status in BANNED:
-                self._budget.refused(error.status, retry_after_seconds=None, banned_until_ms=None)
+                self._budget.refused(error.status, retry_after_seconds=error.retry_after_seconds, banned_for_ms=None)
             raise

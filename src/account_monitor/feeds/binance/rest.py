@@ -28,7 +28,7 @@ from account_monitor.feeds.binance.refusals import (
     VenueUnavailable,
 )
 from account_monitor.feeds.binance.server_time import ServerTime
-from account_monitor.feeds.binance.transport import HttpReply, Transport, TransportError, shown_url
+from account_monitor.feeds.binance.transport import HttpReply, Transport, TransportError, count_in, shown_url
 
 RECV_WINDOW_MS = 5000
 TIMEOUT_SECONDS = 10.0
@@ -43,7 +43,6 @@ _LIMITING = (418, 429)
 _FORBIDDEN = 403  # by the firewall, which counts too: going on makes it worse
 _MESSAGE_CHARACTERS = 200
 
-_is_count = re.compile(r" *([0-9]{1,9}) *").fullmatch
 _banned_until = re.compile(r"until ([0-9]{13})\b").search
 _opaque = re.compile(r"[A-Za-z0-9]{32,}")
 _check: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
@@ -160,7 +159,7 @@ class BinanceRest:
         used: int | None = None
         try:
             reply = await self._transport.request(method, url, headers=headers, timeout_seconds=self._timeout_seconds)
-            used = _count(reply.headers.get("x-mbx-used-weight-1m"))
+            used = count_in(reply.headers.get("x-mbx-used-weight-1m"))
         except TransportError as error:
             raise VenueUnavailable(self._harmless(str(error))) from None
         finally:
@@ -192,11 +191,15 @@ class BinanceRest:
         banned = _banned_until(refusal.msg) if refusal is not None else None
         until_ms = self._budget.refused(
             reply.status,
-            retry_after_seconds=_count(reply.headers.get("retry-after")),
-            banned_until_ms=int(banned[1]) if banned else None,
+            retry_after_seconds=count_in(reply.headers.get("retry-after")),
+            banned_for_ms=self._until(int(banned[1])) if banned else None,
         )
         _log.warning("venue_limited", request=what, status=reply.status, until_ms=until_ms)
         return VenueLimited(until_ms)
+
+    def _until(self, moment_ms: int) -> int | None:
+        """Return how long it is until a moment of the exchange's clock; None before that was ever read."""
+        return None if self._server_time.error_ms is None else moment_ms - self._server_time.now_ms()
 
     def _harmless(self, text: str) -> str:
         """Return a text from outside without secrets, even if the exchange or a library quotes them."""
@@ -220,11 +223,6 @@ def _text(value: str | int | bool | Decimal) -> str:
             return format(value, "f")
         case _:
             return str(value)
-
-
-def _count(text: str | None) -> int | None:
-    found = _is_count(text or "")
-    return int(found[1]) if found else None
 
 
 def _is_json(reply: HttpReply) -> bool:

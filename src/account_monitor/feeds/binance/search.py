@@ -9,12 +9,14 @@ FORGIVEN_SECONDS = 600.0
 """After so long without it, what came again and again is new again."""
 
 
-class Pace:
+class Patience:
     """How soon a cause that did not go away may make for another search."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_seconds: float = 0.0, longest_seconds: float = LONGEST_PAUSE_SECONDS) -> None:
+        self._first_seconds = first_seconds
+        self._longest_seconds = longest_seconds
         self._began = float("-inf")
-        self._pause = 0.0
+        self._pause = first_seconds
 
     def due(self, now: float) -> float:
         """Return when the next search for this cause may begin."""
@@ -25,11 +27,11 @@ class Pace:
     def begin(self, now: float) -> None:
         """Note a search."""
         self._began = now
-        self._pause = min(max(self._pause * 2, 1.0), LONGEST_PAUSE_SECONDS)
+        self._pause = min(max(self._pause * 2, 1.0), self._longest_seconds)
 
     def reset(self) -> None:
         """Let the next cause be a new one."""
-        self._pause = 0.0
+        self._pause = self._first_seconds
 
 
 class Search:
@@ -43,29 +45,29 @@ class Search:
         self._wanted = 0
         self._wanted_at_once = 0
         self._begun = 0
-        self._paces: set[Pace] = set()
+        self._patiences: set[Patience] = set()
 
     def is_due(self, now: float) -> bool:
         """Whether to search now."""
         return self.reason is not None and now >= self._due
 
-    def want(self, reason: str, now: float, *, pace: Pace | None = None) -> None:
-        """Ask for a search: at once, or as soon as `pace` allows."""
-        due = now if pace is None else pace.due(now)
+    def want(self, reason: str, now: float, *, patience: Patience | None = None) -> None:
+        """Ask for a search: at once, or as soon as `patience` allows."""
+        due = now if patience is None else patience.due(now)
         self._due = due if self.reason is None else min(self._due, due)
         self.reason = self.reason or reason
         self._wanted += 1
-        if pace is None:
+        if patience is None:
             self._wanted_at_once = self._wanted
         else:
-            self._paces.add(pace)
+            self._patiences.add(patience)
 
     def begin(self, now: float) -> None:
         """Note that what was wanted so far is being looked for."""
         self._begun = self._wanted
-        for pace in self._paces:
-            pace.begin(now)
-        self._paces.clear()
+        for patience in self._patiences:
+            patience.begin(now)
+        self._patiences.clear()
 
     def end(self, now: float) -> bool:
         """Note that all of it was looked for; return whether nothing that must be, was asked for meanwhile."""
@@ -73,5 +75,6 @@ class Search:
         if self._wanted == self._begun:
             self.reason = None
         else:
-            self._due = now if self._wanted_at_once > self._begun else min(pace.due(now) for pace in self._paces)
+            is_at_once = self._wanted_at_once > self._begun
+            self._due = now if is_at_once else min(patience.due(now) for patience in self._patiences)
         return self._wanted_at_once <= self._begun

@@ -29,6 +29,7 @@ _CLOSE_SECONDS = 2.0  # the exchange's closing frame is a courtesy
 _UNPACK_ANY = 32 + zlib.MAX_WBITS  # zlib or gzip, whichever the header says
 _FAILURES = (aiohttp.ClientError, OSError, EOFError, ValueError, zlib.error, WebSocketError)  # OSError: time-outs too
 
+_is_count = re.compile(r" *([0-9]{1,9}) *").fullmatch
 _is_opaque = re.compile(r"[A-Za-z0-9]{32,}").fullmatch
 
 
@@ -43,12 +44,14 @@ class HttpReply(NamedTuple):
 class TransportError(Exception):
     """No answer, no connection, or a broken one; whether a request took effect is unknown.
 
-    `status` is the HTTP status with which a WebSocket handshake was refused, None for everything else.
+    `status` is the HTTP status with which a WebSocket handshake was refused, None for everything else, and
+    `retry_after_seconds` how long to wait before another, where the exchange said so.
     """
 
-    def __init__(self, text: str, *, status: int | None = None) -> None:
+    def __init__(self, text: str, *, status: int | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Text(NamedTuple):
@@ -267,8 +270,18 @@ def _fail(what: str, error: BaseException, timeout_seconds: float) -> NoReturn:
     """Raise the failure in words of our own: those of libraries quote the URL."""
     if isinstance(error, TimeoutError):
         raise TransportError(f"{what}: no answer within {timeout_seconds:g} s") from None
-    status = error.status if isinstance(error, aiohttp.WSServerHandshakeError) else None
-    raise TransportError(f"{what}: {_cause(error)}", status=status) from None
+    if not isinstance(error, aiohttp.WSServerHandshakeError):
+        raise TransportError(f"{what}: {_cause(error)}") from None
+    retry_after_seconds = count_in(None if error.headers is None else error.headers.get("Retry-After"))
+    raise TransportError(
+        f"{what}: {_cause(error)}", status=error.status, retry_after_seconds=retry_after_seconds
+    ) from None
+
+
+def count_in(text: str | None) -> int | None:
+    """Return the whole number that a header holds, None where it holds none."""
+    found = _is_count(text or "")
+    return int(found[1]) if found else None
 
 
 def _cause(error: object) -> str:
