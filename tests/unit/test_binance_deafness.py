@@ -11,7 +11,6 @@ from account_monitor.feeds.binance.deafness import (
     DELIVER_SECONDS,
     FLOW_DELIVER_MS,
     MAX_OWED,
-    UNSURE_MS,
     Deafness,
 )
 from account_monitor.ledger.events import Fill
@@ -28,6 +27,7 @@ from account_monitor.monitor.ports import (
 
 D = Decimal
 NATS = "nats:FILLS"
+UNSURE_MS = 30
 START_MS = 1_790_000_000_000
 
 
@@ -58,7 +58,7 @@ class Rig:
         return self.deafness.note(Recorded([], [], [conflict], []))
 
     def look(self, *, is_live: bool = True) -> tuple[str | None, str | None]:
-        return self.deafness.look(self.now_ms, is_live=is_live)
+        return self.deafness.look(self.now_ms, is_live=is_live, unsure_ms=UNSURE_MS)
 
     def wait(self, seconds: float) -> tuple[str | None, str | None]:
         """Let time pass, looking as often as the feed does not need to."""

@@ -19,9 +19,6 @@ DELIVER_SECONDS = 5.0
 FLOW_DELIVER_MS = 60_000
 """The same for funding and transfers, whose two times differ."""
 
-UNSURE_MS = 250
-"""How wrong the time may be since which the stream is live: what happened in this time is not owed."""
-
 ASKED_SECONDS = 3_600.0
 """How long it is remembered that the exchange was asked about a fill; then it will not tell of it any more."""
 
@@ -89,15 +86,15 @@ class Deafness:
                 ask = f"the stream contradicts what is recorded of {conflict.recorded.identity}"
         return ask
 
-    def look(self, now_ms: int, *, is_live: bool) -> Findings:
-        """Return what has been owed for too long."""
+    def look(self, now_ms: int, *, is_live: bool, unsure_ms: int = 0) -> Findings:
+        """Return what has been owed for too long. `now_ms` is the exchange's clock, which may be wrong by `unsure_ms`."""
         ask = self._ask_about_unconfirmed(is_live=is_live)
         if not is_live:
             self._live_since_ms = None
             self._owed.clear()
             return Findings(None, ask)
         if self._live_since_ms is None:
-            self._live_since_ms = now_ms + UNSURE_MS
+            self._live_since_ms = now_ms + unsure_ms
         missing = self._overdue(now_ms)
         if missing is None:
             return Findings(None, ask)

@@ -7,6 +7,7 @@ and where the ledger differs from that, what was missed is fetched: trades and i
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -431,7 +432,10 @@ class BinanceFeed:
 
     def _follow_stream(self) -> None:
         """Learn whether the stream leaves things out."""
-        deaf, ask = self._deafness.look(self._venue.server_time.now_ms(), is_live=self._stream.is_live)
+        time = self._venue.server_time
+        deaf, ask = self._deafness.look(
+            time.now_ms(), is_live=self._stream.is_live, unsure_ms=math.ceil(time.error_ms or 0)
+        )
         self._want_if(ask)
         if deaf is not None:
             self._stream.stale(deaf)
