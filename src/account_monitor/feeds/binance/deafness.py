@@ -87,7 +87,7 @@ class Deafness:
         return ask
 
     def look(self, now_ms: int, *, is_live: bool, unsure_ms: int = 0) -> Findings:
-        """Return what has been owed for too long. `now_ms` is the exchange's clock, which may be wrong by `unsure_ms`."""
+        """Return what has been owed for too long. `now_ms`: the exchange's clock, which may be wrong by `unsure_ms`."""
         ask = self._ask_about_unconfirmed(is_live=is_live)
         if not is_live:
             self._live_since_ms = None
