@@ -103,6 +103,25 @@ def test_a_value_that_the_ledger_held_a_moment_ago_proves_nothing(tmp_path: Path
     run(scenario())
 
 
+def test_a_fill_that_nats_told_of_first_is_confirmed_although_what_came_after_it_agrees(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            lost: list[Any] = []
+            unheard(desk, lambda: lost.append(trade(desk, "ETHUSDT", "BUY", "0.1")))
+            desk.tell([told_by_nats(lost[0])])
+            await asyncio.sleep(0.1)
+            desk.tell([told_by_nats(trade(desk, "ETHUSDT", "BUY", "0.1"))])
+            await asyncio.sleep(30)
+
+            assert "UNEXPECTED_FILL" not in desk.raised
+            assert not desk.open_alarms
+            assert desk.difference() == {}
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("answers", [1, 3])
 def test_pages_of_trades_that_lack_a_row_are_asked_for_again(tmp_path: Path, answers: int) -> None:
     async def scenario() -> None:

@@ -44,6 +44,9 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+MAX_NAMED_PAGES = 5
+"""For the fills of a symbol that are asked for by their ids: somebody else chose them."""
+
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Before a page that did not come is asked for again: a search of hundreds of pages must not begin anew for one."""
 
@@ -71,10 +74,19 @@ class Backfill:
         self._completeness = completeness
         self._is_first = True
 
-    async def run(self, symbols: Iterable[str], take: Take, *, opened_ms: int, attempt: int) -> list[Flow]:
+    async def run(
+        self,
+        symbols: Iterable[str],
+        take: Take,
+        *,
+        opened_ms: int,
+        attempt: int,
+        named: Iterable[tuple[str, int]] = (),
+    ) -> list[Flow]:
         """Hand over the fills since all was proved to be known, or since the account was opened: of these symbols, and
         of every other that the income statement names. Return the flows, known or not.
 
+        `named` are fills (symbol, trade id) of which the exchange is to tell even if what it states agrees without.
         `attempt` counts from 0 how often that did not help. Raises: VenueRefused, VenueUnavailable, VenueLimited; what
         was handed over then is part of it, and the next search begins where this one did.
         """
@@ -100,6 +112,8 @@ class Backfill:
                 log.warning("trades_not_read", symbol=symbol, reason=str(error))  # delisted, say: the others matter
         if refused is not None and skipped == len(asked):
             raise refused
+        for symbol, numbers in _by_symbol(named).items():
+            await self._named(symbol, numbers, depth, take)
         self._is_first = False
         return flows
 
@@ -143,6 +157,18 @@ class Backfill:
             before = {_key(fill) for fill in page}
             number = max(_numbers(page), default=number)
 
+    async def _named(self, symbol: str, numbers: list[int], depth: _Depth, take: Take) -> None:
+        """Hand over fills by their ids, which may lie before what is proved: a bot told of them, and of no gap."""
+        known = self._completeness.trades.get(symbol, -1)  # from there on all was asked for
+        for _ in range(MAX_NAMED_PAGES):
+            numbers = [number for number in numbers if number < known]
+            if not numbers:
+                return
+            page = await _asked(partial(self._requests.trades_from, symbol, numbers[0], urgent=depth.is_urgent))
+            await take(page)
+            last = max(_numbers(page), default=known)
+            numbers = [number for number in numbers if number > last]
+
     async def _since(self, symbol: str, start_ms: int, end_ms: int, depth: _Depth, take: Take) -> None:
         """Hand over the fills since a time, week by week; from the first page on, by their ids."""
         while start_ms <= end_ms:
@@ -166,6 +192,13 @@ async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
             log.debug("page_not_read", reason=str(error))
             await asyncio.sleep(pause)
     return await ask()
+
+
+def _by_symbol(named: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    numbers: dict[str, list[int]] = {}
+    for symbol, number in sorted(named):
+        numbers.setdefault(symbol, []).append(number)
+    return numbers
 
 
 def _key(fill: Fill) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from account_monitor.feeds.binance.search import Patience, Search
 from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.stream import UserStream
 from account_monitor.feeds.binance.venue import BinanceVenue
-from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key
+from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key, trade_number
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Statement, Subject
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
@@ -148,6 +148,8 @@ class BinanceFeed:
         self._said: deque[tuple[int, Statement]] = deque(maxlen=MAX_BUFFERED)
         """What the stream stated, and how many deliveries had been put then."""
 
+        self._booked = 0
+        """Fills that were booked because a search told of them."""
         self._deafness = Deafness(self._flows, monotonic)
         self._search = Search()
         self._drift_patience = Patience()
@@ -218,6 +220,10 @@ class BinanceFeed:
         for event, source in told:
             if type(event) is Fill and is_venue(source):
                 self._completeness.note(event)
+        self._booked += sum(
+            entry.source == VENUE_TRADES and type(entry.event) is Fill and not entry.event.revision
+            for entry in change.recorded.entries
+        )
         self._want_if(self._deafness.note(change.recorded))
 
     def _want_if(self, reason: str | None) -> None:
@@ -456,7 +462,13 @@ class BinanceFeed:
             count += len(fills)
 
         symbols = self._symbols_to_ask() | set(hints.values())
-        missed = await self._backfill.run(symbols, take, opened_ms=opened_ms, attempt=self._search.attempt)
+        named = [
+            (symbol, number)
+            for identity, symbol in hints.items()
+            if (number := trade_number(identity.rpartition(":")[2])) is not None
+        ]
+        booked = self._booked
+        missed = await self._backfill.run(symbols, take, opened_ms=opened_ms, attempt=self._search.attempt, named=named)
         await self._recorded()  # now it is known which positions a payment is for
         events = self._flows.stated(missed, agreed_ms=self._completeness.money_ms)
         for event in events:
@@ -464,7 +476,8 @@ class BinanceFeed:
         await self._recorded()
         self._deafness.searched(hints)
         self._statement_at = self._monotonic()
-        log.info("backfilled", account=self.account, reason=reason, fills=count, flows=len(events))
+        new = self._booked - booked
+        log.info("backfilled", account=self.account, reason=reason, read=count, new=new, flows=len(events))
         if self._search.end(self._monotonic()):
             self._stream.backfilled()
 
