@@ -45,6 +45,9 @@ STOP_SECONDS = 4.0
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
 
 WATCH_SECONDS = 0.25
+ALARMS_SHOWN = 10
+"""Of an account, in its health: the critical ones first, then the oldest."""
+
 CANCEL_ATTEMPTS = 3
 
 log = structlog.get_logger()
@@ -176,6 +179,7 @@ class App:
             return
         if self._exchanges is None:
             from account_monitor.exchanges import Exchanges
+            from account_monitor.stores.bans import Bans
 
             self._exchanges = Exchanges(
                 self.desk,
@@ -183,6 +187,7 @@ class App:
                 spawn=self.spawn,
                 cancel=self._cancel,
                 nats_connected=lambda: self._feed is not None and self._feed.status.connected,
+                bans=Bans(self.settings.service.data_dir, now_ms),
             )
         self._exchanges.open(monitor, account, self.settings.reconciliation)
 
@@ -332,9 +337,12 @@ class App:
             await asyncio.sleep(WATCH_SECONDS)
 
     def _watch_alarms(self, name: str) -> None:
-        alarms = self.alarms.open(name)
+        alarms = sorted(self.alarms.open(name), key=lambda alarm: alarm.severity != "CRITICAL")
         status = Status.DEGRADED if alarms else Status.HEALTHY
-        self.desk.health.report(f"alarms:{name}", status, "; ".join(_said(alarm) for alarm in alarms[:3]) or "none")
+        told = [_said(alarm) for alarm in alarms[:ALARMS_SHOWN]]
+        if len(alarms) > ALARMS_SHOWN:
+            told.append(f"and {len(alarms) - ALARMS_SHOWN} more")
+        self.desk.health.report(f"alarms:{name}", status, "; ".join(told) or "none")
 
     def _watch_feed(self, feed: NatsFeed) -> None:
         status = feed.status

@@ -25,6 +25,7 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 
@@ -56,14 +57,16 @@ class Exchanges:
         cancel: Callable[[str], Coroutine[Any, Any, None]],
         nats_connected: Callable[[], bool],
         transport: Transport | None = None,
+        bans: Bans | None = None,
     ) -> None:
-        """`spawn` runs a named part of the service, `cancel` ends one."""
+        """`spawn` runs a named part of the service, `cancel` ends one; `bans` is what a restart must not forget."""
         self._desk = desk
         self._alarms = alarms
         self._spawn = spawn
         self._cancel = cancel
         self._nats_connected = nats_connected
         self._transport = transport
+        self._bans = bans
         self._venues: dict[tuple[str, str], BinanceVenue] = {}
         self._marks: dict[BinanceVenue, MarkPrices] = {}
         self._silent: dict[BinanceVenue, str] = {}
@@ -177,6 +180,8 @@ class Exchanges:
         if self._transport is None:
             self._transport = AiohttpTransport()
         venue = BinanceVenue(rest_url, websocket_url, self._transport, ServerTime())
+        if self._bans is not None:
+            respect_bans(venue, self._bans)
         self._venues[rest_url, websocket_url] = venue
         number = len(self._venues)
         self._marks[venue] = marks = MarkPrices(
@@ -202,6 +207,14 @@ class Exchanges:
             self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
         else:
             self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)
+
+
+def respect_bans(venue: BinanceVenue, bans: Bans) -> None:
+    """Leave the exchange alone for as long as it wanted before a restart, and write down what it wants from now on."""
+    remaining_ms = bans.remaining_ms(venue.rest_url)
+    if remaining_ms:
+        venue.budget.limit_until(venue.server_time.now_ms() + remaining_ms)
+    venue.budget.on_limit = lambda for_ms: bans.note(venue.rest_url, for_ms)
 
 
 async def _follow(key: KeyCheck, feed: BinanceFeed) -> None:

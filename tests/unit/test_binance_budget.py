@@ -240,3 +240,14 @@ def test_no_minute_ever_costs_more_than_its_limit(
             assert rig.budget.used_weight >= spent[permit.minute]
 
     asyncio.run(run())
+
+
+async def test_refusals_of_requests_that_were_on_their_way_together_are_one() -> None:
+    rig = Rig()
+
+    def refused() -> int:
+        return rig.budget.refused(429, retry_after_seconds=None, banned_for_ms=None)
+
+    assert {refused() for _ in range(3)} == {START_MS + 60_000}
+    rig.now_ms = START_MS + 60_000
+    assert refused() == START_MS + 180_000

@@ -137,7 +137,7 @@ async def test_a_packed_body_is_unpacked() -> None:
     [
         (b"", "ServerDisconnectedError"),
         (answer(b'{"a":', length=7), "ClientPayloadError"),
-        (b"HTTP/9\r\n\r\n", "ClientResponseError"),
+        (b"HTTP/9\r\n\r\n", "the answer is no HTTP"),
         (answer(gzip.compress(b"{}" * 99)[:-9], "Content-Encoding: gzip"), "the packed body is cut or broken"),
         (answer(b"not gzip", "Content-Encoding: gzip"), "the packed body is cut or broken"),
         (answer(b"x", "Content-Encoding: br"), "the body is packed in a way that nobody asked for"),
@@ -182,9 +182,9 @@ async def test_nobody_there_is_an_error() -> None:
     async with serving(answering(b"")) as host:
         pass
     async with opened() as transport:
-        with pytest.raises(TransportError, match=r"ClientConnectorError, errno [0-9]+$"):
+        with pytest.raises(TransportError, match=r"connection refused$"):
             await transport.request("GET", f"http://{host}/x?{QUERY}", headers={}, timeout_seconds=1)
-        with pytest.raises(TransportError, match=r"ClientConnectorError, errno [0-9]+$"):
+        with pytest.raises(TransportError, match=r"connection refused$"):
             await transport.connect(f"ws://{host}/x?{QUERY}", timeout_seconds=1)
 
 

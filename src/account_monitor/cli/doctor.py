@@ -64,7 +64,7 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
         yield check_journal(data_dir, account.name)
     for finding in await check_nats(settings):
         yield finding
-    async for finding in _exchanges(settings.accounts):
+    async for finding in _exchanges(settings.accounts, data_dir):
         yield finding
 
 
@@ -77,13 +77,16 @@ def _configuration(settings: Settings, file: Path | None) -> Finding:
     return Finding(None, "configuration", Outcome.OK, f"{where}: accounts {accounts}")
 
 
-async def _exchanges(accounts: tuple[AccountSettings, ...]) -> AsyncIterator[Finding]:
+async def _exchanges(accounts: tuple[AccountSettings, ...], data_dir: Path) -> AsyncIterator[Finding]:
     from account_monitor.cli.exchange_checks import ExchangeDoctor
+    from account_monitor.clock import now_ms
     from account_monitor.feeds.binance.server_time import ServerTime
     from account_monitor.feeds.binance.transport import AiohttpTransport
     from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
+    from account_monitor.stores.bans import Bans
 
     transport = AiohttpTransport()
+    bans = Bans(data_dir, now_ms)
     venues: dict[tuple[str, str], BinanceVenue] = {}
     try:
         for account in accounts:
@@ -96,7 +99,9 @@ async def _exchanges(accounts: tuple[AccountSettings, ...]) -> AsyncIterator[Fin
                 account.websocket_url or WEBSOCKET_URLS[account.testnet],
             )
             if urls not in venues:  # accounts at one address share its clock and its weight
-                venues[urls] = BinanceVenue(*urls, transport, ServerTime())
+                venue = venues[urls] = BinanceVenue(*urls, transport, ServerTime())
+                if remaining_ms := bans.remaining_ms(venue.rest_url):  # a service that runs beside this was told
+                    venue.budget.limit_until(venue.server_time.now_ms() + remaining_ms)
             async for finding in ExchangeDoctor(account, venues[urls]).findings():
                 yield finding
     finally:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
-import structlog
-
 from account_monitor.feeds.binance.answers import AccountStatement, PositionRisk
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
@@ -22,8 +20,6 @@ LAST_TRADES = 100
 
 _PLAUSIBLE = Decimal("0.00001")
 """How far, of the value, the two ways to a position's cost may differ before the displayed entry price is taken."""
-
-log = structlog.get_logger(__name__)
 
 
 class Adopted(NamedTuple):
@@ -57,7 +53,6 @@ async def adopt(
     before_second_ms = server_time.now_ms()
     second = await requests.account(urgent=True)
     if moved() != before or _holdings(first) != _holdings(second):
-        log.info("account_moved_during_adoption")
         return None
     at_ms = (after_first_ms + before_second_ms) // 2
     last_trades: dict[str, int] = {}

@@ -52,6 +52,8 @@ class WeightBudget:
         self._under_way = 0
         self._limited_until_ms = 0
         self._refusals = 0
+        self.on_limit: Callable[[int], None] = lambda for_ms: None
+        """Called with the milliseconds for which nothing may leave from now on."""
 
     @property
     def limit(self) -> int:
@@ -112,9 +114,12 @@ class WeightBudget:
         told_ms = [] if retry_after_seconds is None else [retry_after_seconds * 1000]
         if banned_for_ms is not None and banned_for_ms > 0:  # a ban that is over does not refuse: a clock is wrong
             told_ms.append(banned_for_ms)
-        penalty_ms = _FIRST_PENALTY_MS.get(status, _PENALTY_MS) << min(self._refusals, _MAX_DOUBLINGS)
-        self._refusals += 1
+        doublings = min(self._refusals if self.limited_until_ms is None else self._refusals - 1, _MAX_DOUBLINGS)
+        penalty_ms = _FIRST_PENALTY_MS.get(status, _PENALTY_MS) << max(doublings, 0)
+        if self.limited_until_ms is None:
+            self._refusals += 1  # those that were on their way together are one
         self.limit_until(self._now_ms() + max(told_ms, default=penalty_ms))
+        self.on_limit(self._limited_until_ms - self._now_ms())
         return self._limited_until_ms
 
     def limit_until(self, until_ms: int) -> None:

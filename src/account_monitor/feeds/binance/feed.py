@@ -425,6 +425,7 @@ class BinanceFeed:
         self._adoptions += 1
         adopted = await adopt(self._requests, self._venue.server_time, moved=lambda: self._moved_count)
         if adopted is None:
+            log.info("account_moved_during_adoption", account=self.account)
             self.unready = "the account moves; it is adopted as soon as it holds still for a moment"
             return False
         for anchor in adopted.opening.positions:

@@ -5,6 +5,8 @@ No text of these holds a key, a secret, a signature or a query string.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from account_monitor.errors import AccountMonitorError, FeedUnavailable
 
 CLOCK_IS_WRONG = -1021
@@ -36,5 +38,9 @@ class VenueLimited(FeedUnavailable):
     """Too many requests came from this address: none may leave before `until_ms`, on the exchange's clock."""
 
     def __init__(self, until_ms: int) -> None:
-        super().__init__(f"the exchange takes no requests from this address before {until_ms} ms since 1970")
+        super().__init__(f"the exchange takes no requests from this address before {_moment(until_ms)}")
         self.until_ms = until_ms
+
+
+def _moment(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -194,8 +194,11 @@ class BinanceRest:
             retry_after_seconds=count_in(reply.headers.get("retry-after")),
             banned_for_ms=self._until(int(banned[1])) if banned else None,
         )
-        _log.warning("venue_limited", request=what, status=reply.status, until_ms=until_ms)
-        return VenueLimited(until_ms)
+        limited = VenueLimited(until_ms)
+        _log.warning(
+            "venue_limited", url=shown_url(self._base_url), request=what, status=reply.status, said=str(limited)
+        )
+        return limited
 
     def _until(self, moment_ms: int) -> int | None:
         """Return how long it is until a moment of the exchange's clock; None before that was ever read."""

@@ -6,6 +6,7 @@ What went wrong is said without query string, headers or listen key: a query hol
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -288,8 +289,12 @@ def _cause(error: object) -> str:
     match error:
         case aiohttp.WSServerHandshakeError():
             return f"the handshake was answered with HTTP {error.status}"
+        case aiohttp.ClientConnectorDNSError():
+            return "the name of the host is not known"
         case aiohttp.ClientConnectorError() | OSError() if error.errno is not None:
-            return f"{type(error).__name__}, errno {error.errno}"
+            return os.strerror(error.errno).lower()
+        case aiohttp.ClientResponseError():
+            return "the answer is no HTTP"
         case _TooLarge():
             return f"the body is larger than {MAX_BODY_BYTES:,} bytes"
         case _UnknownEncoding():
