@@ -9,7 +9,7 @@ import pytest
 
 from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
-from account_monitor.ledger.events import Anchor, Fill, MarkPrice, Marks, Opening
+from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import OPENING_SECONDS, Monitor
 from account_monitor.monitor.ports import (
@@ -409,3 +409,26 @@ async def test_what_others_tell_of_does_not_wait_for_ever(tmp_path: Path) -> Non
         clock.ms += int(OPENING_SECONDS * 1000)
         await monitor.step()
         assert monitor.view.positions["BTCUSDT"].quantity == 1
+
+
+async def test_what_the_adoption_contains_does_no_harm_although_its_position_does_not_exist(tmp_path: Path) -> None:
+    opening = Opening("adopted", NOW_MS, (("USDT", D(100)),))
+    async with opened(tmp_path, Clock(), opening, has_venue=True) as monitor:
+        payment = FundingPayment("f", "USDT", D(1), NOW_MS - 1, "BTCUSDT")
+        monitor.inbox.put(heard(payment, source=VENUE_STATEMENT))
+        await monitor.step()
+
+        assert monitor.view.seq == 2
+        assert monitor.view.positions == {}
+
+
+async def test_a_position_that_an_opening_does_not_name_is_shown_as_flat(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, has_venue=True) as monitor:
+        clock.ms += int(OPENING_SECONDS * 1000)
+        monitor.inbox.put(heard(fill("5")))
+        await monitor.step()
+        monitor.inbox.put(heard(Opening("adopted", NOW_MS + 1, ()), source=VENUE_STATEMENT))
+        await monitor.step()
+
+        assert monitor.view.positions["BTCUSDT"].quantity == 0

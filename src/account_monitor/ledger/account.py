@@ -372,6 +372,24 @@ class Account:
         return timeline
 
 
+def moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:
+    """Return the positions and the wallets that entries moved, and the positions that they name."""
+    keys: set[str] = set()
+    assets: set[str] = set()
+    for _, event, outcome, postings in entries:
+        if isinstance(event, Fill | FundingPayment):
+            if (key := event.key) is not None and (outcome != "contained" or type(event) is Fill):
+                keys.add(key)  # of a payment that is contained the position may not exist
+        elif isinstance(event, Opening | Adjustment):
+            keys.update(anchor.key for anchor in event.positions)
+        for book, name, asset, amount in postings:
+            if book == "wallet" and amount:
+                assets.add(asset)
+            elif book == "position":
+                keys.add(name)  # an opening moves positions that it does not name: they were flat
+    return keys, assets
+
+
 def fill_postings(key: str, asset: str, moved: Movement) -> tuple[Posting, ...]:
     """Return what a fill moves between the books.
 

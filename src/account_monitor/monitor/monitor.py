@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
-from account_monitor.ledger.account import Account, AccountState, Entry
+from account_monitor.ledger.account import Account, AccountState, moved
 from account_monitor.ledger.events import (
-    Adjustment,
     Charge,
     Claim,
     Event,
@@ -261,7 +260,7 @@ class Monitor:
             entries = await asyncio.to_thread(self._account.restate, batch)
         else:
             entries = self._account.restate(batch)
-        self._publish(self._builder.after_events(recorded, append_seconds, *_moved(entries))._replace(applied=entries))
+        self._publish(self._builder.after_events(recorded, append_seconds, *moved(entries))._replace(applied=entries))
         if recorded.conflicts or recorded.parked:
             self._say_parked(recorded)
 
@@ -347,22 +346,6 @@ class Monitor:
         else:
             reason = recorded.parked[0].reason
         log.warning("messages_parked", account=self.name, counts=dict(+counts), first_reason=reason)
-
-
-def _moved(entries: Iterable[Entry]) -> tuple[set[str], set[str]]:
-    """Return the positions and the wallets that entries moved."""
-    keys: set[str] = set()
-    assets: set[str] = set()
-    for _, event, _, postings in entries:
-        if isinstance(event, Fill | FundingPayment):
-            if (key := event.key) is not None:
-                keys.add(key)
-        elif isinstance(event, Opening | Adjustment):
-            keys.update(anchor.key for anchor in event.positions)
-        for book, _, asset, amount in postings:
-            if book == "wallet" and amount:
-                assets.add(asset)
-    return keys, assets
 
 
 def _check_opening(account: str, recorded: Opening | None, configured: Opening | None) -> None:
