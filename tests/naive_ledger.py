@@ -115,7 +115,7 @@ def _taker_first(fill: Any) -> tuple[int, int, str]:
 
 
 def _is_number(fill: Any) -> bool:
-    return re.fullmatch("[0-9]{1,18}", fill.trade_id) is not None
+    return re.fullmatch("[1-9][0-9]{0,17}", fill.trade_id) is not None
 
 
 def _by_number(fill: Any) -> int:

@@ -162,8 +162,11 @@ class Account:
             if type(event) is Fill:
                 key = event.symbol if event.position_side == "BOTH" else event.key
                 timeline = self.state.timelines.get(key) or self._timeline(key, event.symbol)
-                if timeline.floor is not None and timeline.floor.contains(event):
+                is_contained = timeline.floor is not None and timeline.floor.contains(event)
+                if is_contained and not event.revision:  # a revision may take back what was booked
                     entry = Entry(seq, event, "contained", ())
+                elif is_contained:
+                    entry = None
                 else:
                     entry = None if key in late else self._apply_in_order(seq, event, timeline)
             else:

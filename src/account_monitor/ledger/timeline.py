@@ -224,10 +224,15 @@ class Timeline:
             if isinstance(event, FundingPayment):
                 if seq > base.until or (event.at_ms, event.id) > base.leg.last_funding:
                     payments[event.id] = (seq, event)
-            elif self._follows(event, base.last) and not (self.floor is not None and self.floor.contains(event)):
+            elif self._follows(event, base.last):
                 executions = counterparts if event.is_counterpart else fills
                 executions[event.trade_id] = (seq, event)  # of two records of one execution the younger stands
-        standing = [filled for filled in (*fills.values(), *counterparts.values()) if filled[1].quantity]
+        floor = self.floor
+        standing = [
+            filled
+            for filled in (*fills.values(), *counterparts.values())
+            if filled[1].quantity and not (floor is not None and floor.contains(filled[1]))
+        ]
         if counterparts:
             standing.sort(key=lambda filled: _turn(filled[1]))
         standing.sort(key=lambda filled: self._order_of(filled[1]))

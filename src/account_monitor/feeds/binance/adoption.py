@@ -15,8 +15,15 @@ from account_monitor.ledger.events import Anchor, Opening, trade_number
 APART_SECONDS = 0.15
 """Between the two statements that must agree: more than the clocks may differ by."""
 
+SETTLEMENT_MS = 30_000
+"""How long the funding of an hour may take to be in the wallets: an account is not adopted meanwhile, as nobody could
+tell whether they contain it.
+"""
+
 LAST_TRADES = 100
 """Asked for by symbol, to find the last one that the statements contain, while the account goes on trading."""
+
+_HOUR_MS = 3_600_000
 
 _PLAUSIBLE = Decimal("0.00001")
 """How far, of the value, the two ways to a position's cost may differ before the displayed entry price is taken."""
@@ -41,6 +48,9 @@ async def adopt(
     moment between them. Raises: VenueRefused, VenueUnavailable, VenueLimited.
     """
     await requests.read_clock()
+    since_the_hour_ms = server_time.now_ms() % _HOUR_MS
+    if since_the_hour_ms < SETTLEMENT_MS:
+        await asyncio.sleep((SETTLEMENT_MS - since_the_hour_ms) / 1000)
     before = moved()
     first, listed = await asyncio.gather(requests.account(urgent=True), requests.position_risks())
     after_first_ms = server_time.now_ms()

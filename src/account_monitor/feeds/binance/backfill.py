@@ -98,20 +98,13 @@ class Backfill:
         depth = _Depth(start_ms, trades_since_ms, attempt > 0, attempt < URGENT_ATTEMPTS)
 
         flows, traded = await self._income(end_ms, depth)
-        refused: VenueRefused | None = None
-        asked = sorted({*symbols, *traded})
-        skipped = 0
-        for symbol in asked:
+        for symbol in sorted({*symbols, *traded}):
             try:
                 await self._trades(symbol, end_ms, depth, take)
             except VenueRefused as error:
                 if error.is_about_the_key:
                     raise
-                refused = error
-                skipped += 1
                 log.warning("trades_not_read", symbol=symbol, reason=str(error))  # delisted, say: the others matter
-        if refused is not None and skipped == len(asked):
-            raise refused
         for symbol, numbers in _by_symbol(named).items():
             await self._named(symbol, numbers, depth, take)
         self._is_first = False
@@ -159,14 +152,15 @@ class Backfill:
 
     async def _named(self, symbol: str, numbers: list[int], depth: _Depth, take: Take) -> None:
         """Hand over fills by their ids, which may lie before what is proved: a bot told of them, and of no gap."""
-        known = self._completeness.trades.get(symbol, -1)  # from there on all was asked for
+        known = self._completeness.trades.get(symbol)
+        if known is not None:
+            numbers = [number for number in numbers if number < known]  # from there on all was asked for
         for _ in range(MAX_NAMED_PAGES):
-            numbers = [number for number in numbers if number < known]
             if not numbers:
                 return
             page = await _asked(partial(self._requests.trades_from, symbol, numbers[0], urgent=depth.is_urgent))
             await take(page)
-            last = max(_numbers(page), default=known)
+            last = max(_numbers(page), default=numbers[-1])
             numbers = [number for number in numbers if number > last]
 
     async def _since(self, symbol: str, start_ms: int, end_ms: int, depth: _Depth, take: Take) -> None:
@@ -178,7 +172,8 @@ class Backfill:
             )
             if page:
                 await take(page)
-                await self._from(symbol, max(_numbers(page)), depth, take)
+                if numbers := _numbers(page):
+                    await self._from(symbol, max(numbers), depth, take)
                 return
             start_ms += WEEK_MS
 

@@ -93,8 +93,9 @@ class Deafness:
             self._live_since_ms = None
             self._owed.clear()
             return Findings(None, ask)
-        if self._live_since_ms is None:
+        if self._live_since_ms is None or self._live_since_ms > now_ms + unsure_ms:  # or a clock that was set right
             self._live_since_ms = now_ms + unsure_ms
+            self._flows_checked_ms = min(self._flows_checked_ms, now_ms)
         missing = self._overdue(now_ms)
         if missing is None:
             return Findings(None, ask)
