@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from account_monitor.exchanges import respect_bans
 from account_monitor.feeds.binance.feed import BinanceFeed
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
@@ -22,6 +23,7 @@ from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery, Recorded, StreamPosition
+from account_monitor.stores.bans import Bans
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from exchange_simulator.accounts import Account
@@ -98,6 +100,7 @@ class DeskInMemory:
         await self.monitor.start()
         server_time = ServerTime(wall_ms=clock, monotonic=monotonic)
         venue = BinanceVenue("http://exchange", "ws://exchange", self.transport, server_time)
+        respect_bans(venue, Bans(self.folder, clock))
         requests = AccountRequests(venue.rest(api_key=API_KEY, secret=SECRET))
         self.judge = Judge(monotonic)
         self.feed = BinanceFeed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -76,7 +77,7 @@ class Backfill:
 
     async def run(
         self,
-        symbols: Iterable[str],
+        symbols: AbstractSet[str],
         take: Take,
         *,
         opened_ms: int,
@@ -98,15 +99,16 @@ class Backfill:
         depth = _Depth(start_ms, trades_since_ms, attempt > 0, attempt < URGENT_ATTEMPTS)
 
         flows, traded = await self._income(end_ms, depth)
-        for symbol in sorted({*symbols, *traded}):
+        numbers = _by_symbol(named)
+        for symbol in sorted({*symbols, *traded, *numbers}):
             try:
-                await self._trades(symbol, end_ms, depth, take)
+                if symbol in symbols or symbol in traded:
+                    await self._trades(symbol, end_ms, depth, take)
+                await self._named(symbol, numbers.get(symbol, []), depth, take)
             except VenueRefused as error:
                 if error.is_about_the_key:
                     raise
                 log.warning("trades_not_read", symbol=symbol, reason=str(error))  # delisted, say: the others matter
-        for symbol, numbers in _by_symbol(named).items():
-            await self._named(symbol, numbers, depth, take)
         self._is_first = False
         return flows
 

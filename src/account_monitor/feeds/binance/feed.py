@@ -487,9 +487,10 @@ class BinanceFeed:
         view = self._monitor.view
         named = {d.subject.name for d in self._judge.disagreements() if d.subject.kind == "position"}
         symbols = {name.partition(":")[0] for name in named}
+        since_ms = self._venue.server_time.now_ms() - RECENT_MS
         recent = sorted(
             (position for position in view.positions.values()
-             if position.quantity or position.last_update_ms > view.as_of_ms - RECENT_MS),
+             if position.quantity or position.last_update_ms > since_ms),
             key=lambda position: position.last_update_ms, reverse=True,
         )  # fmt: skip
         return symbols | {position.symbol for position in recent[:MAX_RECENT]}
