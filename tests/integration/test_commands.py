@@ -65,6 +65,39 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(tmp_path: Path, arguments: l
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["status"], 1),  # nothing answers
+        (["replay"], 2),  # no journal yet
+        (["dead-letters", "list"], 0),
+        (["dead-letters", "retry", "--account", "_unrouted", "1"], 1),
+        (["backup", "all.tar"], 1),
+        (["restore", "config.yaml"], 1),  # not a backup
+    ],
+)
+def test_what_connects_to_no_exchange_asks_for_no_secrets(tmp_path: Path, arguments: list[str], code: int) -> None:
+    (tmp_path / "data").mkdir()
+    account = {"name": "main", "api_key_env": "UNSET_KEY", "secret_key_file": "/nowhere/secret"}
+    (tmp_path / "config.yaml").write_text(json.dumps({"http": {"port": "1"}, "accounts": [account]}))
+
+    result = run(*arguments, cwd=tmp_path)
+
+    assert "UNSET_KEY" not in result.stderr
+    assert "/nowhere/secret" not in result.stderr
+    assert result.returncode == code, result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "doctor", "check-config"])
+def test_what_connects_to_the_exchange_names_the_secret_that_is_missing(tmp_path: Path, command: str) -> None:
+    account = {"name": "main", "api_key_env": "UNSET_KEY", "secret_key_env": "UNSET_SECRET"}
+    (tmp_path / "config.yaml").write_text(json.dumps({"accounts": [account]}))
+
+    result = run(command, cwd=tmp_path)
+
+    assert (result.returncode, "UNSET_KEY" in result.stderr) == (2, True)
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
 

@@ -77,7 +77,8 @@ def retry_letter(config_file: Path | None, data_dir: Path | None, account: str |
     if letter.size > len(letter.payload):
         raise CommandFailed(f"letter {letter_id} of {name}: only its first {len(letter.payload)} of {letter.size} bytes"
                             " were kept; it cannot be published again")  # fmt: skip
-    click.echo(asyncio.run(_publish(settings_from(config_file).pubsub.nats, name, letter)))
+    settings = settings_from(config_file, with_secrets=False)
+    click.echo(asyncio.run(_publish(settings.pubsub.nats, name, letter)))
 
 
 async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> str:

@@ -37,11 +37,11 @@ def account_option(command: _Command) -> _Command:
     return click.option("--account", help="May be left out where there is only one.")(command)
 
 
-def settings_from(config_file: Path | None) -> Settings:
-    """Read the configuration. Raises: ConfigurationError."""
+def settings_from(config_file: Path | None, *, with_secrets: bool = True) -> Settings:
+    """Read the configuration; what connects to no exchange needs none of its secrets. Raises: ConfigurationError."""
     if config_file is None and DEFAULT_CONFIG.exists():
         config_file = DEFAULT_CONFIG
-    return load_settings(config_file, os.environ)
+    return load_settings(config_file, os.environ, with_secrets=with_secrets)
 
 
 class Journals(NamedTuple):
@@ -77,7 +77,7 @@ class Journals(NamedTuple):
 
 def journals_from(config_file: Path | None, data_dir: Path | None) -> Journals:
     """Return the journals that the options name. Raises: ConfigurationError, CommandFailed."""
-    settings = settings_from(config_file)
+    settings = settings_from(config_file, with_secrets=False)
     folder = data_dir or settings.service.data_dir
     if not folder.is_dir():
         raise CommandFailed(f"{folder}: there is no such data directory; was the service ever started here?")

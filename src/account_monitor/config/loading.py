@@ -15,12 +15,13 @@ from account_monitor.config.settings import Settings
 from account_monitor.errors import ConfigurationError
 
 
-def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
+def load_settings(path: Path | str | None, environ: Mapping[str, str], *, with_secrets: bool = True) -> Settings:
     """Return the settings that the file and the environment make; without a path, the environment alone.
 
+    `with_secrets=False` leaves every secret None and asks for none: for what reads, and connects to no exchange.
     Raises: ConfigurationError, one line about the first problem.
     """
-    settings, problems = _examined(path, environ)
+    settings, problems = _examined(path, environ, with_secrets=with_secrets)
     if problems:
         raise ConfigurationError(problems[0])
     return settings
@@ -28,7 +29,7 @@ def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settin
 
 def check_settings(path: Path | str | None, environ: Mapping[str, str]) -> list[str]:
     """Return a line for every problem: the structure, contradictions, what is not built, then missing secrets."""
-    return _examined(path, environ)[1]
+    return _examined(path, environ, with_secrets=True)[1]
 
 
 def unbuilt(settings: Settings) -> list[str]:
@@ -36,7 +37,7 @@ def unbuilt(settings: Settings) -> list[str]:
     return [f"{violation.paths[-1]} {violation.text}" for violation in not_built(settings)]
 
 
-def _examined(path: Path | str | None, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+def _examined(path: Path | str | None, environ: Mapping[str, str], *, with_secrets: bool) -> tuple[Settings, list[str]]:
     try:
         root, problems = _document(path)
     except ConfigurationError as error:
@@ -44,7 +45,7 @@ def _examined(path: Path | str | None, environ: Mapping[str, str]) -> tuple[Sett
     misnamed = overlay(root, environ, Settings)
     reading = Reading(root)
     resolver = Resolver(environ, frozenset(reading.places))
-    settings = resolver.resolve(reading.settings)
+    settings = resolver.resolve(reading.settings) if with_secrets else reading.settings
     structure = [*misnamed, *reading.problems]
     later = [*violations(reading.settings), *not_built(reading.settings), *resolver.missing]
     lines = [*problems, *(problem.line for problem in structure), *_lines(later, structure, reading)]
