@@ -202,6 +202,9 @@ def test_secrets_are_hidden_by_type_and_by_name(log: Log) -> None:
         "postgresql://monitor:hunter2@db/account",
         "redis://:hunter2@cache:6379",
         "a nats://u:hun@hunter2@h, lost",
+        "wss://u:hunter2@127.0.0.1:9100/market/ws/!markPrice@arr@1s",
+        "postgresql://u:base64/hunter2@db/account",
+        "https://u:9100hunter2@h/",
         "host=db password=hunter2 user=x",
         "GET /fapi/v3/account?timestamp=1&signature=hunter2",
         "GET /ws?listenKey=hunter2&x=1",
@@ -220,8 +223,26 @@ def test_passwords_inside_texts_are_hidden(log: Log, text: str) -> None:
     assert "***" in written
 
 
-def test_urls_without_a_password_stay_as_they_are() -> None:
-    assert plain("nats://user@host:4222/x?a=1") == "nats://user@host:4222/x?a=1"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://user@host:4222/x?a=1",
+        "ws://127.0.0.1:9100/market/ws/!markPrice@arr@1s",
+        "wss://[::1]:9100/market/stream?streams=!markPrice@arr@1s",
+        "wss://fstream.binance.com/market/ws/btcusdt@markPrice",
+        "ws://h:9100?streams=!markPrice@arr",
+    ],
+)
+def test_urls_without_a_password_stay_as_they_are(url: str) -> None:
+    said = f"WebSocket {url}: ClientConnectorError"
+
+    assert plain(said) == said
+
+
+def test_a_password_is_hidden_and_the_rest_of_its_url_is_not() -> None:
+    hidden = plain("WebSocket wss://u:hunter2@127.0.0.1:9100/ws/btcusdt@trade")
+
+    assert hidden == "WebSocket wss://u:***@127.0.0.1:9100/ws/btcusdt@trade"
 
 
 # Errors

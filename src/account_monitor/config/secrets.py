@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# Bounded, so that a text made of beginnings of URLs takes no longer than any other.
-_URL_PASSWORD = re.compile(r"(://[^\s\"'<>:@/]{0,256}):[^\s\"'<>]{0,1024}@")
+# Bounded, so that a text made of beginnings of URLs takes no longer than any other. A password ends before the first
+# slash; only where no @ stands there can it have a slash in it, as people write it, unless it is a port with a path.
+# An address of IPv6 has colons of its own.
+_URL_PASSWORD = re.compile(
+    r"(://(?!\[[0-9A-Fa-f:.]{2,45}\])[^\s\"'<>:@/]{0,256}):"
+    r"(?:[^\s\"'<>/?#]{0,1024}@|(?!\d{1,5}[/?#])[^\s\"'<>]{0,1024}@)"
+)
 _LONGEST_SEARCHED = 4096
 _NAMED_VALUE = re.compile(
     r"(?i)\b((?:ssl)?password|passwd|passphrase|secret|token|api_?key|signature|listen_?key)=[^\s&\"'<>,;]+"
