@@ -492,6 +492,16 @@ async def test_a_bad_parameter_is_named_before_the_upgrade(desk: TradingDesk, qu
     assert problem["detail"].startswith(query.partition("=")[0] + ": ")
 
 
+async def test_a_refused_client_leaves_nothing_in_the_log(desk: TradingDesk, caplog: pytest.LogCaptureFixture) -> None:
+    await desk.open()
+
+    for query, headers in (("?foo=1", {}), ("?account=nobody", {}), ("", {"Origin": "https://elsewhere.example"})):
+        await refused(desk, query, **headers)
+    await asyncio.sleep(0.1)
+
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
 async def test_since_must_name_accounts_where_there_are_several(desk: TradingDesk) -> None:
     await desk.open("main")
     await desk.open("alt")

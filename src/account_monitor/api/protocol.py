@@ -7,6 +7,7 @@ from asyncio.transports import BaseTransport
 from collections.abc import Awaitable, Callable
 from typing import TypedDict
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
@@ -43,6 +44,15 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:  # else it was refused
             line = Line(send=self.send_texts, abort=self.transport.abort)
             self.scope["extensions"][LINE] = line  # type: ignore[assignment]  # ASGI says: any dict
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what ASGI sends; a refusal that is sent whole ends the handshake.
+
+        uvicorn (0.54) forgets to note that, and would log an error for every request that is refused.
+        """
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
 
     async def send_texts(self, texts: list[str]) -> None:
         """Send messages in one write, once the client takes something. Raises: OSError when it is gone."""
