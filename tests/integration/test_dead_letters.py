@@ -85,6 +85,26 @@ def _retried_at(service: Service) -> str | None:
     return retried_at
 
 
+@pytest.mark.parametrize("jetstream", [True, False], ids=["no stream covers it", "no JetStream"])
+def test_on_core_nats_a_retry_is_sent_and_nothing_confirms_it(tmp_path: Path, jetstream: bool) -> None:
+    with NatsServer(tmp_path / "nats", jetstream=jetstream) as server:
+        service = Service(tmp_path, server.url)
+        service.start()
+        try:
+            published(server, json.dumps(FILL).encode())
+            service.wait_until(lambda: "UNKNOWN_ACCOUNT" in letters(service), "parked")
+
+            retried = service.command(
+                "dead-letters", "retry", "--account", "_unrouted", "1", "--config", str(service.config_file)
+            )
+
+            assert (retried.returncode, retried.stderr) == (0, "")
+            assert retried.stdout.startswith("sent; no stream covers the subject, and core NATS does not confirm")
+            service.wait_until(lambda: _retried_at(service) is not None, "marked as retried")
+        finally:
+            service.stop()
+
+
 def test_a_letter_that_was_not_kept_whole_is_not_published_in_part(server: NatsServer, service: Service) -> None:
     published(server, b"x" * 10_000)
     service.wait_until(lambda: "MALFORMED_EVENT" in letters(service), "parked")

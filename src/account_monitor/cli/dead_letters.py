@@ -7,6 +7,7 @@ import json
 import ssl
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +17,16 @@ from account_monitor.errors import CommandFailed
 from account_monitor.monitor.ports import UNROUTED, DeadLetter
 from account_monitor.monitor.reports import time_text
 
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
 RETRY_HEADER = "Account-Monitor-Retry"
 CONNECT_SECONDS = 5
+
+_SENT = (
+    "sent; no stream covers the subject, and core NATS does not confirm: a service that listens now has heard it, and"
+    " `dead-letters show` tells what became of it"
+)
 
 
 @click.group("dead-letters")
@@ -84,7 +93,6 @@ def retry_letter(config_file: Path | None, data_dir: Path | None, account: str |
 async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> str:
     import nats
     import nats.errors
-    from nats.js.errors import NoStreamResponseError
 
     if settings.urls is None:
         raise CommandFailed("pubsub.nats.url is null: there is no NATS to publish to")
@@ -100,17 +108,29 @@ async def _publish(settings: NatsSettings, journal: str, letter: DeadLetter) -> 
         raise CommandFailed(f"{', '.join(settings.urls)}: cannot connect ({error})") from error
     headers = {RETRY_HEADER: f"{journal}:{letter.id}"}
     try:
-        try:
-            ack = await connection.jetstream().publish(letter.subject, letter.payload, headers=headers)
-        except (TimeoutError, nats.errors.TimeoutError) as error:
-            raise CommandFailed(f"{letter.subject}: no answer; it may have been published, or not") from error
-        except NoStreamResponseError:
+        if not await _is_covered(connection.jetstream(), letter.subject):
             await connection.publish(letter.subject, letter.payload, headers=headers)
-            await connection.flush()
-            return "published; no stream covers the subject, so only a service that listens now has heard it"
+            await connection.flush(CONNECT_SECONDS)
+            return _SENT
+        ack = await connection.jetstream().publish(letter.subject, letter.payload, headers=headers)
         return f"published to stream {ack.stream} as message {ack.seq}; `dead-letters show` tells what became of it"
+    except (TimeoutError, nats.errors.TimeoutError) as error:
+        raise CommandFailed(f"{letter.subject}: no answer; it may have been published, or not") from error
+    except (OSError, nats.errors.Error) as error:
+        raise CommandFailed(f"{letter.subject}: {error}; it may have been published, or not") from error
     finally:
         await connection.close()
+
+
+async def _is_covered(jetstream: JetStreamContext, subject: str) -> bool:
+    """Whether a stream takes what is published under the subject. Core NATS alone, without JetStream, answers no."""
+    from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+    try:
+        await jetstream.find_stream_name_by_subject(subject)
+    except (NotFoundError, ServiceUnavailableError):
+        return False
+    return True
 
 
 def _names(journals: Journals, account: str | None) -> list[str]:
