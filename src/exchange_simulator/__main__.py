@@ -87,8 +87,8 @@ async def _serve(options: Options) -> int:
         port = await server.start(options.host, options.port)
     except OSError as error:
         click.echo(f"error: {_why(error, options.host, options.port)}", err=True)
-        return 1
-    shown = f"[{options.host}]" if ":" in options.host else options.host
+        return 2  # what was asked for by --host and --port cannot be had, as in `account-monitor run`
+    shown = _reachable(options.host)
     click.echo(
         f"exchange simulator on http://{shown}:{port} (WebSocket ws://{shown}:{port}), "
         f"API key {account.api_key}, secret {SECRET}"
@@ -114,6 +114,12 @@ async def _until_told(server: Server, minutes: float | None) -> None:
     if driver.done():
         driver.result()
     driver.cancel()
+
+
+def _reachable(host: str) -> str:
+    """Return a host to connect to, as it stands in a URL: of "all addresses", the one of this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104  # not bound
+    return f"[{host}]" if ":" in host else host
 
 
 def _why(error: OSError, host: str, port: int) -> str:

@@ -207,6 +207,17 @@ def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path,
     assert "exists" in again.stderr
 
 
+def test_a_backup_replaces_no_file_unless_it_is_told_to(tmp_path: Path, service: Service) -> None:
+    (tmp_path / "all.tar").write_text("last week")
+
+    refused = service.command("backup", "all.tar", "--config", str(service.config_file))
+
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    assert (tmp_path / "all.tar").read_text() == "last week"
+    assert service.command("backup", "all.tar", "--force", "--config", str(service.config_file)).returncode == 0
+    assert (tmp_path / "all.tar").read_bytes()[:9] != b"last week"
+
+
 def test_an_account_is_added_and_removed_without_a_restart(service: Service) -> None:
     service.document["accounts"].append({"name": "alt", "exchange": "none"})
     service.write_config()

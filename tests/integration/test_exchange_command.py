@@ -88,5 +88,5 @@ def test_a_taken_port_is_named() -> None:
         process = run("--port", port)
         out, err = process.communicate(timeout=20)
 
-    assert (process.returncode, out, len(err.splitlines())) == (1, "", 1)
+    assert (process.returncode, out, len(err.splitlines())) == (2, "", 1)
     assert port in err

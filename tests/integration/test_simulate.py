@@ -26,6 +26,13 @@ def test_it_answers_where_it_says_that_it_is() -> None:
         assert exchange.admin("GET", "books?api_key=demo-key")["trades"] == {}
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_the_address_that_it_prints_can_be_connected_to(host: str) -> None:
+    with Simulation("--no-bot", "--host", host) as exchange:
+        assert exchange.rest_url == f"http://127.0.0.1:{exchange.port}"
+        assert exchange.websocket_url == f"ws://127.0.0.1:{exchange.port}"
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(how: signal.Signals) -> None:
     with Simulation() as exchange:
@@ -50,7 +57,7 @@ def test_a_taken_port_is_named_in_one_line() -> None:
 
         result = simulate("--port", str(port))
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert str(port) in result.stderr
 

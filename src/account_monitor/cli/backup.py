@@ -15,10 +15,13 @@ from account_monitor.stores import backup as store
 
 @click.command()
 @journal_options
+@click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-def backup(config_file: Path | None, data_dir: Path | None, target: Path) -> None:
+def backup(config_file: Path | None, data_dir: Path | None, target: Path, force: bool) -> None:
     """Write a consistent copy of every journal to TARGET; the service may be running."""
     journals = journals_from(config_file, data_dir)
+    if target.exists() and not force:
+        raise CommandFailed(f"{target}: exists already, and may be the only copy; name another file, or add --force")
     paths = {name: journals.path(name) for name in [*journals.accounts(), UNROUTED] if journals.path(name).exists()}
     if not paths:
         raise CommandFailed(f"{journals.data_dir}: there is no journal to back up")
