@@ -36,6 +36,7 @@ class Options(NamedTuple):
     bot: bool
     minutes: float | None
     funding_minutes: float
+    volatility: float
     legacy_streams: Legacy
 
 
@@ -65,6 +66,9 @@ Faults: {", ".join(KINDS)}.
     "--funding-minutes", type=click.FloatRange(0.05, 480), default=480, show_default=True, help="Between fundings."
 )
 @click.option(
+    "--volatility", type=click.FloatRange(0, 100), default=1, show_default=True, help="Of prices, times the usual."
+)
+@click.option(
     "--legacy-streams", type=click.Choice(["full", "public-only"]), default="public-only", show_default=True,
     help="What comes on the unrouted /ws and /stream.",
 )  # fmt: skip
@@ -75,7 +79,11 @@ def command(**options: Any) -> int:
 async def _serve(options: Options) -> int:
     clock = Clock()
     venue = Venue(
-        clock=clock, seed=options.seed, funding_interval_ms=round(options.funding_minutes * 60_000), moving=True
+        clock=clock,
+        seed=options.seed,
+        funding_interval_ms=round(options.funding_minutes * 60_000),
+        moving=True,
+        volatility=options.volatility,
     )
     account = venue.open_account(API_KEY, SECRET, wallets=_WALLETS)
     faults = Faults(options.seed)

@@ -13,8 +13,15 @@ from exchange_simulator.venue import Venue
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 
 
+_CONSTANCY = 0.9  # how often what is added goes the way of what is held
+
+
 class TradingBot:
-    """A lively customer: opens, adds, reduces, flips and closes, by market and by limit, over several symbols."""
+    """A lively customer: opens, adds, reduces, flips and closes, by market and by limit, over several symbols.
+
+    It mostly keeps to the side it is on, and lets limit orders take its profits: what it earns and loses by prices then
+    weighs as much as its fees, so that some of its round trips win.
+    """
 
     def __init__(
         self, venue: Venue, account: Account, *, seed: int, symbols: Sequence[str] = _SYMBOLS, worth: int = 1500
@@ -42,16 +49,19 @@ class TradingBot:
         held = self._held(symbol)
         if chance < 0.08:
             self._venue.cancel_all_orders(self._account, {"symbol": symbol})
-        elif held and chance < 0.22:
+        elif held and chance < 0.10:
             self._market(symbol, *held, share=1.0)
-        elif held and chance < 0.34:
+        elif held and chance < 0.12:
             self._market(symbol, *held, share=rng.uniform(0.2, 0.8))
-        elif held and chance < 0.42 and not self._account.hedge:
+        elif held and chance < 0.13 and not self._account.hedge:
             self._market(symbol, *held, share=rng.uniform(1.3, 2.0), reduce=False)
-        elif chance < 0.70:
-            self._open(symbol, limit=True)
+        elif held and chance < 0.45:
+            self._take_profit(symbol, *held)
         else:
-            self._open(symbol, limit=False)
+            side = rng.choice(("BUY", "SELL"))
+            if held and rng.random() < _CONSTANCY:
+                side = "BUY" if held[1] > 0 else "SELL"
+            self._open(symbol, side, limit=chance < 0.92)
 
     def _held(self, symbol: str) -> tuple[str, int] | None:
         """Return (position side, signed quantity) of something held in the symbol."""
@@ -76,10 +86,20 @@ class TradingBot:
             parameters["reduceOnly"] = "true"
         self._venue.place_order(self._account, parameters)
 
-    def _open(self, symbol: str, *, limit: bool) -> None:
+    def _take_profit(self, symbol: str, position_side: str, quantity: int) -> None:
+        """Offer all that is held a little better than the mark price."""
+        rules, mark = self._venue.symbols[symbol], self._venue.markets[symbol].mark
+        away = self._rng.uniform(0.001, 0.004) * (1 if quantity > 0 else -1)
+        price = max(rules.tick, round(mark * (1 + away) / rules.tick) * rules.tick)
+        parameters = {"symbol": symbol, "side": "SELL" if quantity > 0 else "BUY", "type": "LIMIT",
+                      "quantity": trimmed(abs(quantity)), "price": fixed(price, rules.price_precision),
+                      "timeInForce": "GTC"}  # fmt: skip
+        parameters |= {"reduceOnly": "true"} if position_side == "BOTH" else {"positionSide": position_side}
+        self._venue.place_order(self._account, parameters)
+
+    def _open(self, symbol: str, side: str, *, limit: bool) -> None:
         rng, market = self._rng, self._venue.markets[symbol]
         rules = market.rules
-        side = rng.choice(("BUY", "SELL"))
         worth = max(self._worth * rng.uniform(0.4, 2.0), rules.min_notional / UNIT * 1.2)
         size = max(1, round(worth * UNIT / market.mark * UNIT / rules.step)) * rules.step
         parameters = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": trimmed(size)}

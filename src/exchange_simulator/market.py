@@ -25,12 +25,14 @@ _ANCHOR_SECONDS = 5 * _DAY_SECONDS
 class PricePaths:
     """Mark prices of all symbols, moved together."""
 
-    def __init__(self, symbols: Sequence[SymbolRules], rng: Random) -> None:
+    def __init__(self, symbols: Sequence[SymbolRules], rng: Random, *, volatility: float = 1.0) -> None:
+        """`volatility`: how many times as far as usual prices move."""
         self._rng = rng
         self._symbols = {rules.symbol: rules for rules in symbols}
         self._logs = {rules.symbol: math.log(rules.first_price) for rules in symbols}
         self._anchors = dict(self._logs)
         self._wild = False
+        self._volatility = volatility
 
     def place(self, symbol: str, price: int) -> None:
         """Go on from this price."""
@@ -54,7 +56,8 @@ class PricePaths:
             own = rng.gauss(0.0, 1.0)
             noise = _COMMON * common + math.sqrt(1.0 - _COMMON**2) * own
             value = self._logs[symbol]
-            value += rules.volatility * (share * noise + 0.25 * jump) + pull * (self._anchors[symbol] - value)
+            volatility = self._volatility * rules.volatility
+            value += volatility * (share * noise + 0.25 * jump) + pull * (self._anchors[symbol] - value)
             self._anchors[symbol] += drift * (value - self._anchors[symbol])
             self._logs[symbol] = value
             prices[symbol] = max(rules.min_price, round(math.exp(value)))

@@ -38,14 +38,15 @@ class Venue:
         seed: int = 0,
         funding_interval_ms: int = 8 * 3600_000,
         moving: bool = False,
+        volatility: float = 1.0,
         legacy_funding_events: bool = False,
         calculated_liquidations: bool = False,
     ) -> None:
         """Open with these symbols (None: catalogue()).
 
-        `moving`: advance() moves all prices along seeded paths, once a second. `legacy_funding_events`: as before
-        August 2026, one event per asset that names no symbol. `calculated_liquidations`: fills of liquidations say
-        x=CALCULATED instead of TRADE.
+        `moving`: advance() moves all prices along seeded paths, once a second, `volatility` times as far as usual.
+        `legacy_funding_events`: as before August 2026, one event per asset that names no symbol.
+        `calculated_liquidations`: fills of liquidations say x=CALCULATED instead of TRADE.
         """
         symbols = tuple(symbols) if symbols is not None else catalogue()
         rng = Random(seed)  # noqa: S311 (seeded chance is the point)
@@ -61,7 +62,7 @@ class Venue:
         """By API key."""
         self.symbols = self.floor.symbols
         self.markets: dict[str, Market] = self.floor.markets
-        self._paths = PricePaths(symbols, Random(rng.random()))  # noqa: S311 (the same)
+        self._paths = PricePaths(symbols, Random(rng.random()), volatility=volatility)  # noqa: S311 (the same)
         self._next_second_ms = (self.now() // _SECOND + 1) * _SECOND
         self._moved_ms = self.now()
 

@@ -26,7 +26,7 @@ def test_it_answers_where_it_says_that_it_is() -> None:
         assert exchange.admin("GET", "books?api_key=demo-key")["trades"] == {}
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])  # noqa: S104  # for the length of a test
 def test_the_address_that_it_prints_can_be_connected_to(host: str) -> None:
     with Simulation("--no-bot", "--host", host) as exchange:
         assert exchange.rest_url == f"http://127.0.0.1:{exchange.port}"

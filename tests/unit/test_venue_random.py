@@ -233,3 +233,36 @@ def test_identities_hold_through_liquidations(seed: int) -> None:
         check(venue, account, watchers[account.api_key])
         assert account.wallets["USDT"] >= 0 or list(account.open_positions())
     assert sum(watcher.kinds["INSURANCE_CLEAR"] for watcher in watchers.values()) > 5
+
+
+@pytest.mark.parametrize("seed", [7, 1, 2])
+def test_at_the_volatility_of_the_demo_the_bot_wins_some_and_loses_some(seed: int) -> None:
+    now = START_MS
+    venue = Venue(clock=lambda: now, seed=seed, moving=True, volatility=6)
+    account = venue.open_account("bot", "s", wallets={"USDT": "100000"})
+    held: dict[str, Decimal] = {}
+    result: dict[str, Decimal] = {}
+    round_trips: list[Decimal] = []
+
+    def hear(_: Account, event: dict[str, Any]) -> None:
+        """Note the result of each round trip, from flat to flat; a crossing fill ends one and begins another."""
+        order = event.get("o", {})
+        if order.get("x") != "TRADE":
+            return
+        symbol, signed = order["s"], D(order["l"]) if order["S"] == "BUY" else -D(order["l"])
+        before = held.get(symbol, ZERO)
+        held[symbol] = before + signed
+        result[symbol] = result.get(symbol, ZERO) + D(order["rp"]) - D(order["n"])
+        if before and before * held[symbol] <= 0:
+            round_trips.append(result.pop(symbol))
+
+    venue.on_user_event.append(hear)
+    bot = TradingBot(venue, account, seed=seed)
+    for _ in range(3 * 60 * 4):  # three minutes, four steps a second
+        now += 250
+        venue.advance()
+        bot.step()
+
+    wins = sum(trip > 0 for trip in round_trips)
+    assert len(round_trips) > 20
+    assert 0.15 < wins / len(round_trips) < 0.85

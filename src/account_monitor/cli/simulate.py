@@ -17,6 +17,7 @@ import click
 @click.option("--bot/--no-bot", default=None, help="Whether a bot trades on the account; default: it does.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End by itself after so long.")
 @click.option("--funding-minutes", type=click.FloatRange(0.05, 480), help="Between two fundings; default: 480.")
+@click.option("--volatility", type=click.FloatRange(0, 100), help="How far prices move, times the usual; default: 1.")
 @click.option("--legacy-streams", type=click.Choice(["full", "public-only"]),
               help="What comes on addresses without /private and /market; default: public-only.")  # fmt: skip
 def simulate(bot: bool | None, **options: str | float | None) -> None:

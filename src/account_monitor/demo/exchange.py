@@ -19,6 +19,7 @@ START_SECONDS = 15.0
 TIMEOUT_SECONDS = 2.0
 
 _FUNDING = ("--funding-minutes", "5")  # instead of eight hours: a demonstration that nobody watches shows nothing
+_VOLATILITY = ("--volatility", "6")  # on a usual day fees outweigh all that prices bring within minutes
 _SHOWN_CHARACTERS = 300
 _started = re.compile(
     r"exchange simulator on (?P<rest>http://\S+) \(WebSocket (?P<websocket>ws://[^\s)]+)\),"
@@ -50,6 +51,7 @@ class SimulatedExchange:
             str(self._seed),
             "--bot",
             *_FUNDING,
+            *_VOLATILITY,
         ]
         self._process = await start_child(command, log=self._log, heard=True, orphaned=signal.SIGKILL)
         try:
