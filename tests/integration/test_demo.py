@@ -221,6 +221,18 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
 
     assert len(second.said.splitlines()) == 1
     assert str(first.port) in second.said
+    assert 'make demo ARGS="--http-port P"' in second.said
+    assert [path.name for path in (second.folder / "demo").iterdir()] == ["demo.lock"]
+
+
+@pytest.mark.integration
+def test_two_ports_that_are_the_same_are_refused_before_a_folder_is_made(demo: Demo) -> None:
+    demo.metrics_port = demo.port
+    demo.start()
+
+    assert demo.process.wait(30) == 2
+    assert "--metrics-port" in demo.said
+    assert [path.name for path in (demo.folder / "demo").iterdir()] == ["demo.lock"]
 
 
 @pytest.mark.integration

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ from rich.live import Live
 from account_monitor.cli.screen import account_screen, shown
 from account_monitor.cli.service import run_loop
 from account_monitor.demo.mishaps import HEALING
-from account_monitor.demo.runs import KEPT, new_run
-from account_monitor.errors import CommandFailed
+from account_monitor.demo.runs import KEPT, keep, new_run
+from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.reports import account_report
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SCREEN_SECONDS = 0.5
 LINE_SECONDS = 5.0
 _NEWS_SHOWN = 3
 _LOOK_SECONDS = 0.1
+_HOST = "127.0.0.1"  # as in the configuration that a run writes
 
 
 @click.command()
@@ -62,16 +63,36 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 async def _demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
     from account_monitor.demo.stage import Stage  # imports the doors
 
+    await _require_free({"--http-port": http_port, "--metrics-port": metrics_port})
     run = new_run(data_dir, datetime.now(UTC))
     stage = Stage(run, seed=seed, http_port=http_port, metrics_port=metrics_port)
     await stage.play(_show, minutes=minutes)
     click.echo(f"stopped; the journal, the fills and the log of this run stay in {run}")
 
 
+async def _require_free(ports: dict[str, int]) -> None:
+    """Raises: ConfigurationError naming the option whose port cannot be had, before anything else is begun."""
+    from account_monitor.api.listening import listen
+
+    with ExitStack() as opened:  # all at once: the two may be the same
+        for option, port in ports.items():
+            try:
+                listeners = await listen(_HOST, port, option)
+            except ConfigurationError as error:
+                reason = getattr(error.__cause__, "strerror", None) or error
+                raise ConfigurationError(
+                    f"{option}: cannot listen on {_HOST}:{port} ({reason}); stop what listens there, or choose a free"
+                    f' port: {option} P, or make demo ARGS="{option} P"; 0 takes any'
+                ) from error
+            for listener in listeners:
+                opened.enter_context(listener)
+
+
 async def _show(stage: Stage) -> None:
     """Show the account: a live table in a terminal, lines elsewhere."""
     app = stage.app
     await app.opened.wait()
+    keep(stage.folder)
     click.echo(f"account-monitor demo  {app.doors.http_url}  (API: {app.doors.http_url}/docs)")
     click.echo(f"exchange {stage.exchange.rest_url}   metrics {app.doors.metrics_url}/metrics   NATS {stage.nats.url}")
     click.echo(f"configuration, journal, fills and log in {stage.folder}")
