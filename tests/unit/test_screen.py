@@ -1,23 +1,122 @@
-"""Screen: what a terminal shows is what the report says, cut but never rounded."""
+"""Screen: no number is ever cut. Amounts are rounded and it says so; what does not fit is left out by the column."""
 
 from __future__ import annotations
 
-import pytest
+import io
 
-from account_monitor.cli.screen import MISSING, shown
+import pytest
+from rich.console import Console
+
+from account_monitor.cli.screen import MISSING, UNBOUNDED, account_screen, price_text, rounded, whole
+from account_monitor.monitor.reports import AccountReport, BalanceReport, PnLReport, PositionReport, RiskReport
+
+AMOUNT = "-1234.56789012345"
+POSITION = PositionReport(
+    symbol="BTCUSDT", position_side="BOTH", state="SHORT", quantity="-12345.071234567", entry_price="76543.21",
+    current_price="76543.12345678", price_source="mark", realized_pnl=AMOUNT, unrealized_pnl=AMOUNT, total_fees="7.5",
+    fees={"USDT": "7.5"}, funding="0", value_usd=AMOUNT, leverage=None, liquidation_price=None,
+    settlement_asset="USDT", fill_count=42, fills_without_fee=0, last_update=None,
+)  # fmt: skip
+PNL = PnLReport(
+    timestamp=None, realized_pnl=AMOUNT, unrealized_pnl=AMOUNT, total_pnl=AMOUNT, total_fees="7.5", funding="0",
+    other="0", net_pnl=AMOUNT, win_rate="33.333333333", total_trades=3, winning_trades=1, losing_trades=2,
+    average_win="1", average_loss="-1", profit_factor="1", equity="100000.123456789", max_drawdown_pct=None,
+)  # fmt: skip
+RISK = RiskReport(
+    equity=None, margin_balance=None, maintenance_margin=None, margin_ratio=None, leverage=None, drawdown_pct=None,
+    peak_equity=None, daily_loss=None, liquidations={},
+)  # fmt: skip
+WALLET = BalanceReport(asset="USDT", free=None, locked=None, total="99595.52002171", usd_value=None, last_update=None)
+ACCOUNT = AccountReport(
+    account="main", epoch=1, seq=7, as_of=None, pnl=PNL, balances={"USDT": WALLET}, positions={"BTCUSDT": POSITION},
+    risk=RISK, reconciliation=None, unpriced=[], timestamp="2026-11-22T12:00:00.000Z",
+)  # fmt: skip
+
+
+def screen(width: int) -> str:
+    """Return what stands on a screen of so many columns."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(account_screen(ACCOUNT, width))
+    shown: str = console.file.getvalue()  # type: ignore[attr-defined]  # given above
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (None, MISSING),
+        ("0", "0"),
+        ("1234567.5", "1,234,567.5"),
+        ("-1234.123456789012", "-1,234.123456789012"),
+        ("99999999999999999999.12345678", "99,999,999,999,999,999,999.12345678"),
+    ],
+)
+def test_a_whole_number_has_all_its_digits(amount: str | None, text: str) -> None:
+    assert whole(amount) == text
 
 
 @pytest.mark.parametrize(
     ("amount", "places", "text"),
     [
-        (None, 8, MISSING),
-        ("0", 8, "0"),
-        ("1234567.5", 8, "1,234,567.5"),
-        ("-1234.5", 8, "-1,234.5"),
-        ("0.123456789", 8, "0.12345678…"),
-        ("-0.999", 2, "-0.99…"),
-        ("99999999999999999999.12345678", 8, "99,999,999,999,999,999,999.12345678"),
+        (None, 2, MISSING),
+        ("-12.5", 2, "-12.5"),
+        ("0.123456789", 8, "0.12345679"),
+        ("-0.999", 2, "-1.00"),
+        ("-0.001", 2, "0.00"),
+        ("0.125", 2, "0.12"),
+        ("99999999999999999999999999999999.999", 2, "100,000,000,000,000,000,000,000,000,000,000.00"),
     ],
 )
-def test_amounts_are_grouped_and_cut_visibly_but_never_rounded(amount: str | None, places: int, text: str) -> None:
-    assert shown(amount, places) == text
+def test_amounts_are_rounded_half_even(amount: str | None, places: int, text: str) -> None:
+    assert rounded(amount, places) == text
+
+
+@pytest.mark.parametrize(
+    ("price", "text"),
+    [
+        (None, MISSING),
+        ("0.00000912", "0.00000912"),
+        ("76543.123456789012", "76,543.12345679"),
+        ("0.000009123456789012345", "0.000009123456789"),
+    ],
+)
+def test_a_price_that_was_divided_keeps_eight_decimals_or_ten_digits(price: str | None, text: str) -> None:
+    assert price_text(price) == text
+
+
+@pytest.mark.parametrize("width", [UNBOUNDED, 200, 120, 80, 60, 40, 30])
+def test_no_number_is_cut_at_any_width(width: int) -> None:
+    shown = screen(width)
+
+    assert "…" not in shown
+    for number in ("-12,345.071234567", "76,543.21", "99,595.52002171"):
+        assert number in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (UNBOUNDED, ["position", "quantity", "entry", "price", "unrealized", "realized", "fees", "fills"]),
+        (108, ["position", "quantity", "entry", "price", "unrealized", "realized", "fees", "fills"]),
+        (100, ["position", "quantity", "entry", "price", "unrealized", "realized", "fills"]),
+        (87, ["position", "quantity", "entry", "price", "unrealized", "realized"]),
+        (75, ["position", "quantity", "entry", "price", "unrealized"]),
+        (60, ["position", "quantity", "entry", "unrealized"]),
+        (48, ["position", "quantity", "entry"]),
+    ],
+)
+def test_a_narrow_terminal_goes_without_columns_in_their_order(width: int, columns: list[str]) -> None:
+    header = next(line for line in screen(width).splitlines() if "position" in line)
+
+    assert header.split() == columns
+
+
+def test_it_says_that_amounts_are_rounded_and_rounds_less_where_there_is_room() -> None:
+    assert "-1,234.57 " in screen(80)
+    assert "-1,234.56789012 " in screen(200)
+    assert "amounts and entry prices are rounded" in screen(80)
+
+
+def test_where_no_table_fits_each_position_is_said_in_words() -> None:
+    assert "quantity -12,345.071234567" in " ".join(screen(30).split())

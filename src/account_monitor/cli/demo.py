@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.live import Live
 
-from account_monitor.cli.screen import account_screen, shown
+from account_monitor.cli.screen import account_screen, rounded
 from account_monitor.cli.service import run_loop
 from account_monitor.demo.mishaps import HEALING
 from account_monitor.demo.runs import KEPT, keep, new_run
@@ -141,8 +141,8 @@ def _line(stage: Stage) -> str:
     held = sum(position.state != "FLAT" for position in report.positions.values())
     fills = sum(position.fill_count for position in report.positions.values())
     return (
-        f"{report.timestamp}  fills {fills}  open positions {held}  equity {shown(pnl.equity)}"
-        f"  net P&L {shown(pnl.net_pnl)}"
+        f"{report.timestamp}  fills {fills}  open positions {held}  equity {rounded(pnl.equity)}"
+        f"  net P&L {rounded(pnl.net_pnl)}"
     )
 
 

@@ -1,56 +1,93 @@
-"""Screen: an account in the terminal, from the same report that every door shows."""
+"""Screen: an account in the terminal, from the same report that every door shows.
+
+A number is never cut: what is no number any more could be taken for one. Quantities, prices and wallets are whole;
+amounts are rounded, and a line says so; where the terminal is too narrow, whole columns are left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal
+import io
+from collections.abc import Callable, Iterable, Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from typing import Final, NamedTuple
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from account_monitor.monitor.reports import AccountReport, BalanceReport, PnLReport, PositionReport
 
 MISSING = "—"
-_COLUMNS = ("quantity", "entry", "price", "unrealized", "realized", "fees", "fills")
-"""Of the table of positions; a narrow terminal gets all but the last two."""
+UNBOUNDED: Final = 10_000
+"""Columns of what is no terminal: nothing has to be left out."""
+
+_PLACES: Final = (8, 2)
+"""Decimals of amounts: the first that fit. A price with more than the first was divided, as that of an entry is."""
+
+_PRICE_DIGITS: Final = 10
+"""Significant digits that such a price has at least."""
+
+_ROUNDED: Final = "amounts and entry prices are rounded; quantities, wallets and prices are whole"
+
+_LEFT_OUT: Final = ("fees", "fills", "realized", "price", "unrealized")
+"""Columns of the positions that a narrow terminal goes without, the first first. Quantity and entry stay."""
+
+_PNL_LEFT_OUT: Final = ("funding", "fees", "trades", "win rate", "realized", "unrealized")
 
 _GREEN, _RED, _DIM = "green", "red", "dim"
+# Elsewhere arithmetic is exact or loud; this is for eyes alone.
+_rounding = Context(prec=400, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
+_ruler = Console(width=UNBOUNDED, file=io.StringIO())
 
 
-WIDE = 110
-"""Columns from which amounts are shown with eight decimals; in a narrower terminal with two."""
+class _Cell(NamedTuple):
+    """What stands under the name of a column."""
+
+    column: str
+    text: Text
 
 
 def account_screen(account: AccountReport, width: int, *, notes: Iterable[str] = ()) -> RenderableType:
     """Show one account in so many columns: results, balances, positions, and what has no price."""
-    places = 8 if width >= WIDE else 2
-    parts: list[RenderableType] = [_title(account), _pnl_line(account.pnl, places), _balances(account.balances)]
-    parts.append(_positions(account.positions, places))
+    parts: list[RenderableType] = [_title(account), _pnl(account.pnl, width), _balances(account.balances)]
+    parts.append(_positions(account.positions, width))
+    parts.append(Text(_ROUNDED, style=_DIM))
     if account.unpriced:
         parts.append(Text(f"no price for: {', '.join(account.unpriced)}", style="yellow"))
     parts += [Text(note, style=_DIM) for note in notes]
     return Group(*parts)
 
 
-def shown(amount: str | None, places: int = 8) -> str:
-    """Return an amount with thousands separators and at most `places` decimals, cut and not rounded: `…` says so."""
+def whole(amount: str | None) -> str:
+    """Return a number with thousands separators and all its digits."""
     if amount is None:
         return MISSING
-    whole, _, fraction = amount.partition(".")
-    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
-    grouped = f"{sign}{int(digits):,}"
-    if not fraction:
-        return grouped
-    return f"{grouped}.{fraction[:places]}…" if len(fraction) > places else f"{grouped}.{fraction}"
+    digits, _, fraction = amount.partition(".")
+    sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
+    return f"{sign}{int(digits):,}{'.' if fraction else ''}{fraction}"
+
+
+def rounded(amount: str | None, places: int = 8) -> str:
+    """Return an amount with thousands separators, half-even rounded to `places` decimals if it has more."""
+    if amount is None or len(amount.partition(".")[2]) <= places:
+        return whole(amount)
+    number = Decimal(amount).quantize(Decimal(1).scaleb(-places), context=_rounding)
+    return whole(f"{abs(number) if number.is_zero() else number:f}")
+
+
+def price_text(price: str | None) -> str:
+    """Return a price whole; one that was divided is rounded to eight decimals, or ten digits if those are more."""
+    if price is None:
+        return MISSING
+    return rounded(price, max(_PLACES[0], _PRICE_DIGITS - 1 - Decimal(price).adjusted()))
 
 
 def _money(amount: str | None, places: int) -> Text:
     if amount is None:
         return Text(MISSING, style=_DIM)
     number = Decimal(amount)
-    return Text(shown(amount, places), style=_GREEN if number > 0 else _RED if number < 0 else "")
+    return Text(rounded(amount, places), style=_GREEN if number > 0 else _RED if number < 0 else "")
 
 
 def _title(account: AccountReport) -> Text:
@@ -59,54 +96,97 @@ def _title(account: AccountReport) -> Text:
     return title
 
 
-def _pnl_line(pnl: PnLReport, places: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style=_DIM)
-    row: list[Text] = []
-    for name, amount in (
-        ("equity", pnl.equity),
-        ("net P&L", pnl.net_pnl),
-        ("realized", pnl.realized_pnl),
-        ("unrealized", pnl.unrealized_pnl),
-        ("fees", pnl.total_fees),
-        ("funding", pnl.funding),
-    ):
-        table.add_column(name, justify="right")
-        row.append(Text(shown(amount, places)) if name in ("equity", "fees") else _money(amount, places))
-    table.add_column("trades", justify="right")
-    table.add_column("win rate", justify="right")
-    rate = MISSING if pnl.win_rate is None else f"{shown(pnl.win_rate, 1)} %"
-    table.add_row(*row, Text(str(pnl.total_trades)), Text(rate))
-    return table
+def _pnl(pnl: PnLReport, width: int) -> RenderableType:
+    def row(places: int) -> list[_Cell]:
+        return [
+            _Cell("equity", Text(rounded(pnl.equity, places))),
+            _Cell("net P&L", _money(pnl.net_pnl, places)),
+            _Cell("realized", _money(pnl.realized_pnl, places)),
+            _Cell("unrealized", _money(pnl.unrealized_pnl, places)),
+            _Cell("fees", Text(rounded(pnl.total_fees, places))),
+            _Cell("funding", _money(pnl.funding, places)),
+            _Cell("trades", Text(str(pnl.total_trades))),
+            _Cell("win rate", Text(MISSING if pnl.win_rate is None else f"{rounded(pnl.win_rate, 1)} %")),
+        ]
+
+    def table(rows: Sequence[Sequence[_Cell]]) -> Table:
+        made = Table(box=None, padding=(0, 2, 0, 0), header_style=_DIM)
+        for cell in rows[0]:
+            made.add_column(cell.column, justify="right", no_wrap=True)
+        made.add_row(*(cell.text for cell in rows[0]))
+        return made
+
+    return _fitted(lambda places: [row(places)], table, _PNL_LEFT_OUT, width)
 
 
 def _balances(balances: dict[str, BalanceReport]) -> Text:
     line = Text("wallets")
     line.stylize(_DIM)
     for balance in balances.values():
-        line.append(f"  {shown(balance.total)} {balance.asset}", style="not dim")
+        line.append(f"  {whole(balance.total)} {balance.asset}", style="not dim")
     return line
 
 
-def _positions(positions: dict[str, PositionReport], places: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style=_DIM)
-    table.add_column("position", no_wrap=True)
-    for name in _COLUMNS if places > 2 else _COLUMNS[:-2]:
-        table.add_column(name, justify="right", no_wrap=True)
-    for key, position in sorted(positions.items(), key=lambda item: (item[1].state == "FLAT", item[0])):
-        is_flat = position.state == "FLAT"
-        price = shown(position.current_price, places + 2)
-        if position.price_source == "last_fill":
-            price += " *"
-            table.caption = "* no mark price yet: the price of the last fill"
-            table.caption_justify = "left"
-        cells: list[RenderableType] = [
-            Text(shown(position.quantity, places), style=_DIM if is_flat else ""),
-            shown(position.entry_price, places + 2),
-            price,
-            _money(None if is_flat else position.unrealized_pnl, places),
-            _money(position.realized_pnl, places),
-            shown(position.total_fees, places),
-            str(position.fill_count),
-        ]
-        table.add_row(Text(key, style=_DIM if is_flat else "bold"), *cells[: len(table.columns) - 1])
-    return table
+def _positions(positions: dict[str, PositionReport], width: int) -> RenderableType:
+    held_first = sorted(positions.items(), key=lambda item: (item[1].state == "FLAT", item[0]))
+
+    def table(rows: Sequence[Sequence[_Cell]]) -> Table:
+        made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), header_style=_DIM)
+        for cell in rows[0]:
+            made.add_column(cell.column, justify="left" if cell.column == "position" else "right", no_wrap=True)
+        for row in rows:
+            made.add_row(*(cell.text for cell in row))
+        if any(position.price_source == "last_fill" for position in positions.values()):
+            made.caption = "* no mark price yet: the price of the last fill"
+            made.caption_justify = "left"
+        return made
+
+    def rows(places: int) -> list[list[_Cell]]:
+        return [_position(key, position, places) for key, position in held_first]
+
+    return _fitted(rows, table, _LEFT_OUT, width) if positions else Text("no positions", style=_DIM)
+
+
+def _position(key: str, position: PositionReport, places: int) -> list[_Cell]:
+    is_flat = position.state == "FLAT"
+    price = price_text(position.current_price) + (" *" if position.price_source == "last_fill" else "")
+    return [
+        _Cell("position", Text(key, style=_DIM if is_flat else "bold")),
+        _Cell("quantity", Text(whole(position.quantity), style=_DIM if is_flat else "")),
+        _Cell("entry", Text(price_text(position.entry_price))),
+        _Cell("price", Text(price)),
+        _Cell("unrealized", _money(None if is_flat else position.unrealized_pnl, places)),
+        _Cell("realized", _money(position.realized_pnl, places)),
+        _Cell("fees", Text(rounded(position.total_fees, places))),
+        _Cell("fills", Text(str(position.fill_count))),
+    ]
+
+
+def _fitted(
+    rows: Callable[[int], list[list[_Cell]]],
+    table: Callable[[Sequence[Sequence[_Cell]]], Table],
+    left_out: Sequence[str],
+    width: int,
+) -> RenderableType:
+    """Return a table that fits: with fewer decimals, then without columns; at last, a line for each row."""
+    for places in _PLACES:
+        made = table(rows(places))
+        if _ruler.measure(made).maximum <= width:
+            return made
+    least = rows(_PLACES[-1])
+    for count in range(1, len(left_out) + 1):
+        gone = left_out[:count]
+        made = table([[cell for cell in row if cell.column not in gone] for row in least])
+        if _ruler.measure(made).maximum <= width:
+            return made
+    return Group(*(_in_words(row) for row in least))
+
+
+def _in_words(row: Sequence[_Cell]) -> Text:
+    """Return a row as a line that wraps between its columns."""
+    line = Text()
+    for cell in row:
+        line.append("" if cell.column == "position" else f"{cell.column} ", style=_DIM)
+        line.append_text(cell.text)
+        line.append("  ")
+    return line

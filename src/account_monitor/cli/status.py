@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from account_monitor.cli.options import account_option, config_option, settings_from
-from account_monitor.cli.screen import account_screen
+from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed
 from account_monitor.monitor.reports import AccountReport
 
@@ -35,7 +36,7 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
         http = settings_from(config_file, with_secrets=False).http
         host = f"[{http.host}]" if ":" in http.host else http.host
         url = f"http://{host}:{http.port}"
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
     if not watch:
         console.print(account_screens(url, account, console.width))
         return
