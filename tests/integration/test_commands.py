@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,56 @@ def test_status_shows_what_the_service_knows(service: Service) -> None:
     assert result.returncode == 0, result.stderr
     assert "BTCUSDT" in result.stdout
     assert "10,000 USDT" in result.stdout
+
+
+def test_status_shows_every_digit_when_it_is_piped(service: Service) -> None:
+    result = service.command("status", "--config", str(service.config_file))
+
+    assert "…" not in result.stdout
+    assert "fills" in result.stdout  # the column that a narrow terminal goes without
+
+
+def test_status_shows_what_is_not_well_above_the_figures(tmp_path: Path) -> None:
+    service = Service(tmp_path, "nats://127.0.0.1:1")
+    service.start(wait=False)
+    service.wait_until(lambda: service.get("/api/account")[0] == 200, "shown")
+    service.wait_until(lambda: "not connected" in str(service.get("/health")), "told of")
+
+    result = service.command("status", "--config", str(service.config_file))
+    service.stop()
+
+    assert result.returncode == 0, result.stderr
+    first, second, *_ = result.stdout.splitlines()
+    assert first.startswith("not ready: ")
+    assert second.startswith("degraded  nats  not connected: ")
+
+
+def test_status_watches_on_while_nothing_answers(tmp_path: Path, service: Service) -> None:
+    output = tmp_path / "watched"
+    with output.open("w") as file:
+        watching = subprocess.Popen(
+            [sys.executable, "-u", "-m", "account_monitor", "status", "--watch", "--config", str(service.config_file)],
+            stdout=file, stderr=file,
+        )  # fmt: skip
+    try:
+        service.wait_until(lambda: "BTCUSDT" in output.read_text(), "shown")
+        service.stop()
+        wait_until(lambda: "no answer, trying again: " in output.read_text())
+        shown = len(output.read_text())
+        service.start()
+        wait_until(lambda: "BTCUSDT" in output.read_text()[shown:])
+        assert watching.poll() is None
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+    finally:
+        watching.kill()
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_replay_prints_the_account_while_the_service_runs(service: Service) -> None:

@@ -34,5 +34,8 @@ def test_an_account_whose_key_may_trade_is_not_followed_and_the_others_are(
             assert status == 503
             assert "account main: key_permissions is refuse, and the account may trade" in str(body)
             assert "account reader" not in str(body)
+            shown = service.command("status", "--account", "main", "--config", str(service.config_file)).stdout
+            assert shown.startswith("not ready: account main: key_permissions is refuse, and the account may trade")
+            assert "degraded  exchange:main  " in shown
         finally:
             service.stop()

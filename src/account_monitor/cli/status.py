@@ -7,14 +7,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import nullcontext
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import click
 import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
+from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import account_option, config_option, settings_from
 from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed
@@ -28,10 +35,10 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @click.command()
 @config_option
 @account_option
-@click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C, also while nothing answers.")
 @click.option("--url", help="Of the service; default: as configured.")
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
-    """Show what a running service knows."""
+    """Show what a running service knows, and above it what is not well there: old figures look like any others."""
     if url is None:
         http = settings_from(config_file, with_secrets=False).http
         host = f"[{http.host}]" if ":" in http.host else http.host
@@ -40,19 +47,62 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
     if not watch:
         console.print(account_screens(url, account, console.width))
         return
-    with Live(account_screens(url, account, console.width), console=console, screen=False, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
+            shown = _watched(url, account, console.width)
+            if live is None:
+                console.print(shown)
+            else:
+                live.update(shown, refresh=True)
             time.sleep(WATCH_SECONDS)
-            live.update(account_screens(url, account, console.width), refresh=True)
+
+
+def _watched(url: str, account: str | None, width: int) -> RenderableType:
+    """Return the screens, or only that there is no answer: figures that nobody vouches for are not left standing."""
+    try:
+        return account_screens(url, account, width)
+    except _NoAnswer as error:
+        return Text(f"no answer, trying again: {error}", style="bold red")
 
 
 def account_screens(url: str, account: str | None, width: int) -> RenderableType:
-    """Fetch one account, or all, and show them in so many columns. Raises: CommandFailed."""
-    names = [account] if account is not None else [a["account"] for a in json.loads(_get(f"{url}/api/accounts"))]
-    reports = [
-        msgspec.json.decode(_get(f"{url}/api/account?account={quote(name)}"), type=AccountReport) for name in names
-    ]
-    return Group(*(account_screen(report, width) for report in reports))
+    """Fetch one account, or all, and show them in so many columns, below what is not well. Raises: CommandFailed."""
+    health = _document(f"{url}/health", HealthReport)
+    ready = _document(f"{url}/ready", ReadyReport)
+    names = [account] if account is not None else [a.account for a in _document(f"{url}/api/accounts", list[_Named])]
+    reports = [_document(f"{url}/api/account?account={quote(name)}", AccountReport) for name in names]
+    return Group(*_warnings(health, ready), *(account_screen(report, width) for report in reports))
+
+
+def _warnings(health: HealthReport, ready: ReadyReport) -> Iterator[Text]:
+    """Yield why the figures may not be relied on, and a line, cut to the width, for each check that is not healthy."""
+    if not ready.ready:
+        yield Text(f"not ready: {ready.reason}", style="bold red")
+    for name, check in health.checks.items():
+        if check.status != "healthy":
+            style = "red" if check.status == "unhealthy" else "yellow"
+            line = f"{check.status}  {name}  {check.message}  (since {check.since})"
+            yield Text(line, style=style, no_wrap=True, overflow="ellipsis")
+
+
+class _NoAnswer(CommandFailed):
+    """Nothing answers there now, or not yet."""
+
+
+class _Named(msgspec.Struct):
+    """What is read here of the list of accounts."""
+
+    account: str
+
+
+_Document = TypeVar("_Document")
+
+
+def _document(url: str, kind: type[_Document]) -> _Document:
+    try:
+        return msgspec.json.decode(_get(url), type=kind)
+    except msgspec.MsgspecError as error:
+        raise CommandFailed(f"{url}: answered as no account-monitor of this version does ({error})") from error
 
 
 def _get(url: str) -> bytes:
@@ -64,10 +114,15 @@ def _get(url: str) -> bytes:
             body: bytes = response.read(_MAX_BODY_BYTES)
             return body
     except urllib.error.HTTPError as error:
-        raise CommandFailed(f"{url}: {error.code} {_detail(error.read(4096)) or error.reason}") from error
-    except (urllib.error.URLError, OSError) as error:
+        body = error.read(_MAX_BODY_BYTES)
+        if url.endswith(("/health", "/ready")) and error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return body  # it says what is not well
+        problem = f"{url}: {error.code} {_detail(body) or error.reason}"
+        is_passing = error.code == HTTPStatus.SERVICE_UNAVAILABLE
+        raise (_NoAnswer if is_passing else CommandFailed)(problem) from error
+    except (urllib.error.URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise CommandFailed(f"{url}: no answer ({reason}); is the service running?") from error
+        raise _NoAnswer(f"{url}: no answer ({reason}); is the service running?") from error
 
 
 def _detail(body: bytes) -> str | None:
