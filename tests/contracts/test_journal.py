@@ -24,6 +24,7 @@ from account_monitor.monitor.ports import (
     Recorded,
     StreamPosition,
 )
+from account_monitor.stores import recorder
 from account_monitor.stores.journal import Journal as SqliteJournal
 from tests.journal_samples import deliveries, delivery, fill, garbage
 
@@ -58,7 +59,7 @@ async def test_a_new_journal_is_empty(journal: Journal) -> None:
     assert dict(journal.positions) == {}
     assert list(journal.entries()) == []
     assert journal.fills(FillQuery()) == ([], None)
-    assert journal.load_checkpoint("any") is None
+    assert list(journal.load_checkpoints("any")) == []
 
 
 async def test_entries_are_numbered_in_the_order_of_the_deliveries(journal: Journal) -> None:
@@ -538,24 +539,57 @@ async def test_the_newest_checkpoint_of_a_fingerprint_is_loaded(journal: Journal
     await journal.append(deliveries(1, 2, 3))
     await journal.save_checkpoint(1, "v1", b"one")
     await journal.save_checkpoint(2, "v1", b"two")
-    assert journal.load_checkpoint("v1") == (2, b"two")
+    assert next(journal.load_checkpoints("v1")) == (2, b"two")
 
     await journal.save_checkpoint(3, "v2", b"three")
     await journal.close()
     reopened = open_journal()
 
-    assert reopened.load_checkpoint("v1") == (2, b"two")
-    assert reopened.load_checkpoint("v2") == (3, b"three")
-    assert reopened.load_checkpoint("v3") is None
+    assert next(reopened.load_checkpoints("v1")) == (2, b"two")
+    assert next(reopened.load_checkpoints("v2")) == (3, b"three")
+    assert list(reopened.load_checkpoints("v3")) == []
     await reopened.close()
 
 
-async def test_only_the_newest_two_checkpoints_are_kept(journal: Journal) -> None:
+async def test_checkpoints_that_another_program_wrote_go_once_there_are_two_newer_ones(journal: Journal) -> None:
     await journal.append(deliveries(1, 2, 3))
     for seq, fingerprint in ((1, "old"), (2, "new"), (3, "new")):
         await journal.save_checkpoint(seq, fingerprint, b"")
 
-    assert journal.load_checkpoint("old") is None
+    assert list(journal.load_checkpoints("old")) == []
+
+
+async def test_of_old_checkpoints_one_stays_for_every_stretch_of_the_journal(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "CHECKPOINT_EVERY", 10)
+    await journal.append(deliveries(*range(1, 41)))
+    for seq in (3, 6, 9, 12, 15, 31, 35, 39, 40):
+        await journal.save_checkpoint(seq, "v1", b"")
+
+    assert [seq for seq, _ in journal.load_checkpoints("v1")] == [40, 39, 31, 12, 3]
+    assert [seq for seq, _ in journal.load_checkpoints("v1", until=30)] == [12, 3]
+
+
+async def test_a_time_of_recording_has_its_place(tmp_path: Path) -> None:
+    times = iter([1_000, 2_000, 2_000, 5_000])
+    journal = SqliteJournal.open(tmp_path, "other", clock=lambda: next(times, 9_000))
+    for number in (1, 2, 3):
+        await journal.append(deliveries(number))
+    recorded = [entry.recorded_at_ms for entry in journal.entries()]
+
+    for at_ms in (0, 1_999, 2_000, 4_999, 5_000, 9_999):
+        assert journal.seq_at(at_ms) == sum(each <= at_ms for each in recorded)
+    await journal.close()
+
+
+async def test_entries_can_be_read_by_when_they_happened(journal: Journal) -> None:
+    await journal.append(deliveries(5, 1, 3))
+    times = [entry.event.at_ms for entry in journal.entries()]
+
+    chosen = journal.entries(happened_by_ms=sorted(times)[1])
+
+    assert [entry.seq for entry in chosen] == [seq for seq, at_ms in enumerate(times, 1) if at_ms <= sorted(times)[1]]
 
 
 async def test_a_checkpoint_of_the_future_is_not_loaded(journal: Journal) -> None:
@@ -563,7 +597,7 @@ async def test_a_checkpoint_of_the_future_is_not_loaded(journal: Journal) -> Non
     await journal.save_checkpoint(1, "v1", b"now")
     await journal.save_checkpoint(2, "v1", b"later")
 
-    assert journal.load_checkpoint("v1") == (1, b"now")
+    assert next(journal.load_checkpoints("v1")) == (1, b"now")
 
 
 async def test_reads_may_come_from_any_thread(journal: Journal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -166,7 +167,8 @@ def test_the_schema_is_the_sum_of_the_migrations(path: Path) -> None:
 
 
 def parameters(sql: str) -> int:
-    return 1 if "?1" in sql else sql.count("?")
+    numbered = re.findall(r"\?(\d)", sql)
+    return max(map(int, numbered)) if numbered else sql.count("?")
 
 
 def test_every_query_fits_the_schema(path: Path) -> None:

@@ -103,7 +103,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
 
     assert result.returncode == 0
-    for name in ("run", "demo", "check-config", "status", "replay", "dead-letters", "backup", "restore"):
+    for name in ("run", "demo", "check-config", "status", "replay", "explain", "dead-letters", "backup", "restore"):
         assert f"  {name} " in result.stdout
 
 
@@ -215,6 +215,26 @@ def test_replay_prints_the_account_while_the_service_runs(service: Service) -> N
     assert result.returncode == 0, result.stderr
     replayed, live = json.loads(result.stdout), service.account()
     assert {**replayed, "timestamp": ""} == {**live, "timestamp": ""}
+
+
+def test_explain_names_causes_and_entries_while_the_service_runs(service: Service) -> None:
+    words = service.command("explain", "--config", str(service.config_file))
+    told = service.command("explain", "--json", "--config", str(service.config_file))
+
+    assert words.returncode == 0, words.stderr
+    assert "unexplained" in words.stdout
+    document = json.loads(told.stdout)
+    assert document["equity_change"] == service.get("/api/pnl")[1]["equity"] is None  # nothing prices the position
+    assert document["causes"]["opening"] == "10000"
+    assert document == service.get("/api/explain?limit=20")[1]
+
+
+def test_explain_refuses_a_span_that_ends_before_it_begins(service: Service) -> None:
+    times = ("--from", "2026-11-23T00:00:00Z", "--to", "2026-11-22T00:00:00Z")
+
+    refused = service.command("explain", *times, "--config", str(service.config_file))
+
+    assert (refused.returncode, "--from is later than --to" in refused.stderr) == (2, True)
 
 
 def test_replay_until_a_time_before_the_first_entry_is_empty(service: Service) -> None:

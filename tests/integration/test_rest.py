@@ -69,6 +69,44 @@ async def test_positions_pnl_and_balance_are_the_parts_of_the_account(desk: Trad
     assert await get(url + "/api/balance") == account["balances"]
 
 
+async def test_the_past_is_what_was_believed_then_or_what_is_known_now(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill("BUY", "2", at="100"))
+    url, now = desk.doors.http_url + "/api/account", await get(desk.doors.http_url + "/api/account")
+
+    assert await get(url, params={"at": time_text(clock() + 60_000)}) | {"timestamp": ""} == now | {"timestamp": ""}
+    before = await get(url, params={"at": time_text(OPENED_MS - 1), "corrected": "true"})
+    assert (before["seq"], before["positions"], before["balances"]) == (0, {}, {})
+    opened = await get(url, params={"at": time_text(OPENED_MS), "corrected": "true"})
+    assert (opened["positions"], opened["balances"]["USDT"]["total"]) == ({}, "10000")
+    assert "needs `at`" in await refused(desk, "/api/account?corrected=true", 400)
+    assert "expected a time" in await refused(desk, "/api/account?at=yesterday", 400)
+
+
+async def test_a_change_of_equity_is_explained_entry_by_entry(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(
+        desk.fill("BUY", "2", at="100"), desk.fill("SELL", "1", at="110"), desk.fill(symbol="ETHUSDT", at="50")
+    )
+    url = desk.doors.http_url + "/api/explain"
+
+    told = await get(url)
+    assert (told["from_seq"], told["to_seq"], told["residual"]) == (0, 4, "0")
+    assert told["equity_change"] == (await get(desk.doors.http_url + "/api/pnl"))["equity"] == "10019.85"
+    causes = told["causes"]
+    assert (causes["opening"], causes["trading"], causes["fees"]) == ("10000", "20", {"USDT": "-0.15"})
+    assert told["positions"] == {"BTCUSDT": "19.9", "ETHUSDT": "-0.05"}
+    assert [(entry["seq"], entry["usd"]) for entry in told["entries"]] == [
+        (1, "10000"), (2, "-0.05"), (3, "19.95"), (4, "-0.05"),
+    ]  # fmt: skip
+
+    of_one = await get(url, params={"symbol": "ETHUSDT", "limit": "1"})
+    assert (of_one["equity_change"], of_one["residual"], of_one["entry_count"]) == ("-0.05", "0", 1)
+    assert "'SOLUSDT'" in await refused(desk, "/api/explain?symbol=SOLUSDT", 404)
+    backwards = "/api/explain?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"
+    assert "not before `from`" in await refused(desk, backwards, 400)
+
+
 async def test_positions_may_be_asked_for_by_key(desk: TradingDesk) -> None:
     await desk.open()
     await desk.trade(desk.fill(), desk.fill(symbol="ETHUSDT", position_side="LONG"))

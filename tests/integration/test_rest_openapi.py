@@ -96,7 +96,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
     assert description["info"]["version"] == "9.9.9"
     assert set(description["paths"]) == {
         "/health", "/ready",
-        "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/balance", "/api/fills",
+        "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/balance", "/api/fills", "/api/explain",
     }  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_everything_is_explained(description: Json) -> None:
         assert operation["description"]
         for parameter in operation.get("parameters", ()):
             assert parameter["description"]
-            assert parameter["schema"]["type"] in ("string", "integer")
+            assert parameter["schema"]["type"] in ("string", "integer", "boolean")
     for name, schema in description["components"]["schemas"].items():
         assert schema["description"], name
         for field, property_schema in schema["properties"].items():

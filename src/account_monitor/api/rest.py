@@ -31,12 +31,17 @@ from account_monitor.monitor.ports import FillPage, FillQuery
 from account_monitor.monitor.reports import (
     AccountReport,
     BalanceReport,
+    CausesReport,
+    EffectReport,
+    ExplanationReport,
     FillReport,
+    PartReport,
     PnLReport,
     PositionReport,
     RiskReport,
     account_report,
     balances_report,
+    explanation_report,
     fill_report,
     pnl_report,
     position_report,
@@ -135,9 +140,25 @@ async def accounts(desk: GivenDesk) -> list[AccountSummary]:
 
 
 @get("/api/account", operation_id="account", summary="The whole account", responses=OF_ACCOUNT)
-async def account(desk: GivenDesk, monitor: GivenMonitor) -> AccountReport:
-    """P&L, balances, positions and risk as of one journal sequence."""
-    return await _made(account_report, monitor.view, desk.clock())
+async def account(
+    desk: GivenDesk,
+    monitor: GivenMonitor,
+    at: Annotated[
+        str | None,
+        QueryParameter(schema_extra={"format": "date-time"}, description="As it was believed at this time."),
+    ] = None,
+    corrected: Annotated[bool, QueryParameter(description="With `at`: as is known now, late fills included.")] = False,
+) -> AccountReport:
+    """P&L, balances, positions and risk as of one journal sequence; in the past, at the prices that were journaled."""
+    moment = _moment("at", at)
+    if moment is None:
+        if corrected:
+            raise bad_parameter("corrected", "was true, and needs `at`: the present is corrected always")
+        return await _made(account_report, monitor.view, desk.clock())
+    past = monitor.past
+    async with desk.looking_back:
+        view = await asyncio.to_thread(past.known if corrected else past.believed, moment)
+    return await _made(account_report, view, moment)
 
 
 @get("/api/positions", operation_id="positions", summary="Positions by key", responses=OF_SYMBOL)
@@ -190,6 +211,29 @@ async def fills(
     return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
 
 
+@get("/api/explain", operation_id="explain", summary="Why equity changed", responses=OF_SYMBOL)
+async def explain(
+    desk: GivenDesk,
+    monitor: GivenMonitor,
+    symbol: Annotated[str | None, QueryParameter(description="Only what a symbol or position did.")] = None,
+    from_: Annotated[
+        str | None,
+        QueryParameter(name="from", schema_extra={"format": "date-time"}, description="Default: the beginning."),
+    ] = None,
+    to: Annotated[str | None, QueryParameter(schema_extra={"format": "date-time"}, description="Default: now.")] = None,
+    limit: Annotated[int, QueryParameter(ge=0, le=1000, description="Entries to name, the youngest.")] = 100,
+) -> ExplanationReport:
+    """Every cause of the change between what was believed at two times, and the entries behind it."""
+    from_ms, to_ms = _moment("from", from_), _moment("to", to)
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
+    if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
+        raise _unknown_symbol(monitor.view, symbol)
+    async with desk.looking_back:
+        span = await asyncio.to_thread(monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
+    return explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
+
+
 @get("/openapi.json", include_in_schema=False, media_type="application/json")
 async def openapi(page: GivenPage) -> bytes:
     """The description of everything above."""
@@ -208,11 +252,11 @@ async def root() -> Redirect:
     return Redirect("/docs")
 
 
-_DESCRIBED = [health, ready, accounts, account, positions, pnl, balance, fills]
+_DESCRIBED = [health, ready, accounts, account, positions, pnl, balance, fills, explain]
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
-    AccountReport, AccountSummary, BalanceReport, CheckReport, FillReport, FillsReport, HealthReport, PnLReport,
-    PositionReport, Problem, ReadyReport, RiskReport,
+    AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport, ExplanationReport,
+    FillReport, FillsReport, HealthReport, PartReport, PnLReport, PositionReport, Problem, ReadyReport, RiskReport,
 )  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
 from account_monitor.cli.options import Journals, account_option, journal_options, journals_from
+from account_monitor.cli.times import TIME
 from account_monitor.errors import JournalCorrupt
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.ledger.events import Event
@@ -21,24 +21,10 @@ from account_monitor.stores.journal_reader import JournalReader
 _BATCH = 1_000
 
 
-class _Time(click.ParamType[int]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return milliseconds since 1970-01-01 UTC."""
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-22T12:00:00Z", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; write 2026-11-22T12:00:00Z", param, ctx)
-        return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
-
-
 @click.command()
 @journal_options
 @account_option
-@click.option("--until", "until_ms", type=_Time(), metavar="TIME", help="What was recorded up to this time.")
+@click.option("--until", "until_ms", type=TIME, metavar="TIME", help="What was recorded up to this time.")
 @click.option("--verify", is_flag=True, help="Check the hash chain and the checkpoint first.")
 def replay(
     config_file: Path | None, data_dir: Path | None, account: str | None, until_ms: int | None, verify: bool

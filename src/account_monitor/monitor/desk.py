@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from account_monitor.monitor.health import HealthBoard
 from account_monitor.monitor.monitor import Monitor, Observer
 from account_monitor.monitor.ports import Clock
@@ -16,6 +18,8 @@ class Desk:
         self.version = version
         self.started_ms = clock()
         self.health = HealthBoard(clock)
+        self.looking_back = asyncio.Lock()
+        """Held while the past is folded: one at a time, for it takes the processor from everything else."""
         self._monitors: dict[str, Monitor] = {}
         self._configured: list[str] = []
         self._waiting: dict[str, str] = {"start": "the journals are not folded yet"}

@@ -6,12 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
-from account_monitor.ledger.account import Account, AccountState, moved
+from account_monitor.ledger.account import Account, moved
 from account_monitor.ledger.events import (
     Charge,
     Claim,
@@ -27,8 +27,10 @@ from account_monitor.ledger.events import (
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.inbox import Inbox
+from account_monitor.monitor.past import Past
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
+    Checkpoints,
     Clock,
     Delivery,
     Journal,
@@ -57,16 +59,6 @@ OPENING_SECONDS = 30.0
 Observer: TypeAlias = Callable[[View, Change], None]
 
 log = structlog.get_logger()
-
-
-class Checkpoints(Protocol):
-    """Where folded states are kept, so that a restart folds only what came after."""
-
-    def load(self) -> AccountState | None:
-        """Return the newest state that may be continued from."""
-
-    async def save(self, state: AccountState) -> None:
-        """Keep a state."""
 
 
 class Monitor:
@@ -198,6 +190,11 @@ class Monitor:
         """Show what the exchange states as free, by asset, from now on."""
         self._free.update(free)
         self.inbox.wake()
+
+    @property
+    def past(self) -> Past:
+        """The account as it was; reads only, and takes its time: ask in a thread."""
+        return Past(self.journal, self._checkpoints, self._usd_assets)
 
     @property
     def opening(self) -> Opening | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple, Protocol, TypeAlias
 
+from account_monitor.ledger.account import AccountState
 from account_monitor.ledger.events import Event, Fill, LegEvent
 
 Clock: TypeAlias = Callable[[], int]
@@ -129,8 +130,8 @@ class FillPage(NamedTuple):
     next: str | None
 
 
-class Journal(Protocol):
-    """The durable, append-only memory of one account. One writer; reads may come from any thread."""
+class Recording(Protocol):
+    """What was recorded of one account, to be read from any thread, beside the writer."""
 
     account: str
 
@@ -141,6 +142,27 @@ class Journal(Protocol):
     @property
     def last_seq(self) -> int:
         """The sequence of the newest entry, 0 when there is none."""
+
+    def history(self, key: str, *, after: int, until: int) -> Iterable[tuple[int, LegEvent]]:
+        """Return the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
+
+    def entries(
+        self, *, after: int = 0, until: int | None = None, happened_by_ms: int | None = None
+    ) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order; with a time, only what happened up to it."""
+
+    def seq_at(self, recorded_ms: int) -> int:
+        """Return the sequence of the last entry that was recorded up to a time, 0 where there was none.
+
+        Where the clock of the machine was put back meanwhile, the end of one of the stretches up to then.
+        """
+
+    def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield (seq, state) of the checkpoints written under this fingerprint, up to a sequence, the newest first."""
+
+
+class Journal(Recording, Protocol):
+    """The durable, append-only memory of one account. One writer."""
 
     @property
     def failure(self) -> str | None:
@@ -156,26 +178,34 @@ class Journal(Protocol):
         Raises: RecordingStopped after a failed write; only a restart tells whether the batch was recorded.
         """
 
-    def history(self, key: str, *, after: int, until: int) -> Iterable[tuple[int, LegEvent]]:
-        """Return the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
-
-    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
-        """Yield entries with after < seq <= until, in journal order."""
-
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
 
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills. Raises: ValueError for a cursor that this journal did not give."""
 
-    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
-        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
-
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a restart folds only what came after it."""
 
     async def close(self) -> None:
         """Commit what waits, stop the writer and release the file."""
+
+
+class FoldedStates(Protocol):
+    """Where folded states are kept, so that a fold begins there instead of at the first entry."""
+
+    def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
+        """Return the newest state that may be continued from: at most at this sequence, with no event after this time.
+
+        Raises: JournalCorrupt for a state that cannot be read.
+        """
+
+
+class Checkpoints(FoldedStates, Protocol):
+    """The same, with room for more."""
+
+    async def save(self, state: AccountState) -> None:
+        """Keep a state."""
 
 
 class PriceSink(Protocol):

@@ -12,8 +12,10 @@ from decimal import Decimal
 import msgspec
 
 from account_monitor.ledger.events import Fill
+from account_monitor.ledger.explanation import Cause, Effect, Explanation
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue
+from account_monitor.monitor.past import Span, of_symbol
 from account_monitor.monitor.ports import JournalEntry
 from account_monitor.monitor.views import View
 
@@ -119,6 +121,64 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     reconciliation: None
     unpriced: list[str]
     timestamp: str
+
+
+class CausesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed equity, in USD: positive is a gain. Fees and prices by the asset paid or held.
+
+    `trading`: results of trades and of the marks of positions. `rounding`: what the exchange rounded away of them.
+    `priced_later`: worth that was there before anything priced it.
+    """
+
+    trading: str
+    fees: dict[str, str]
+    funding: str
+    transfers: str
+    other: str
+    prices: dict[str, str]
+    rounding: str
+    opening: str
+    adjustments: str
+    priced_later: str
+
+
+class PartReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what an entry did, in USD; `name` is the position key or the asset."""
+
+    cause: str
+    name: str
+    asset: str
+    usd: str
+
+
+class EffectReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal entry that changed equity."""
+
+    seq: int
+    event: str
+    timestamp: str
+    outcome: str
+    usd: str
+    parts: list[PartReport]
+
+
+class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Why equity changed between two moments, in USD: the causes add up to it, and the residual is 0.
+
+    With a symbol: of that symbol only, `equity_change` being the sum of its causes. None: equity is not known at one of
+    the moments. `entries` are the youngest of `entry_count` that changed anything.
+    """
+
+    from_: str | None = msgspec.field(name="from")
+    to: str | None
+    from_seq: int
+    to_seq: int
+    equity_change: str | None
+    causes: CausesReport
+    positions: dict[str, str]
+    residual: str | None
+    entries: list[EffectReport]
+    entry_count: int
 
 
 class FillReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,6 +309,73 @@ def account_report(view: View, now_ms: int) -> AccountReport:
         unpriced=list(view.unpriced),
         timestamp=time_text(now_ms),
     )
+
+
+def explanation_report(
+    span: Span, *, from_ms: int | None, to_ms: int | None, symbol: str | None = None
+) -> ExplanationReport:
+    """Report why equity changed; `from_ms` and `to_ms` are what was asked for."""
+    whole = span.explanation
+    explanation = whole if symbol is None else of_symbol(whole, symbol)
+    return ExplanationReport(
+        from_=None if from_ms is None else time_text(from_ms),
+        to=None if to_ms is None else time_text(to_ms),
+        from_seq=span.from_seq,
+        to_seq=span.to_seq,
+        equity_change=_text(whole.change if symbol is None else explanation.total()),
+        causes=_causes_report(explanation),
+        positions=_texts(_by_position(explanation)),
+        residual=_text(whole.residual),
+        entries=[_effect_report(effect) for effect in span.effects],
+        entry_count=span.effect_count,
+    )
+
+
+def _causes_report(explanation: Explanation) -> CausesReport:
+    def total(cause: Cause) -> str:
+        return to_text(explanation.total(cause))
+
+    return CausesReport(
+        trading=total("trading"),
+        fees=_texts(explanation.by_asset("fees")),
+        funding=total("funding"),
+        transfers=total("transfers"),
+        other=total("other"),
+        prices=_texts(explanation.by_asset("prices")),
+        rounding=total("rounding"),
+        opening=total("opening"),
+        adjustments=total("adjustments"),
+        priced_later=total("priced_later"),
+    )
+
+
+def _by_position(explanation: Explanation) -> dict[str, Decimal]:
+    """Return by position key what trading, fees and funding made of it."""
+    made: dict[str, Decimal] = {}
+    for (cause, name, asset), usd in explanation.parts.items():
+        is_of_position = cause in ("trading", "rounding") or (cause in ("fees", "funding") and name not in ("", asset))
+        if is_of_position:
+            made[name] = made.get(name, ZERO) + usd
+    return made
+
+
+def _effect_report(effect: Effect) -> EffectReport:
+    event = effect.entry.event
+    return EffectReport(
+        seq=effect.entry.seq,
+        event=event.event_id,
+        timestamp=time_text(event.at_ms),
+        outcome=effect.entry.outcome,
+        usd=to_text(effect.usd),
+        parts=[
+            PartReport(cause=part.cause, name=part.name, asset=part.asset, usd=to_text(part.usd))
+            for part in effect.parts
+        ],
+    )
+
+
+def _texts(amounts: dict[str, Decimal]) -> dict[str, str]:
+    return {name: to_text(amount) for name, amount in sorted(amounts.items())}
 
 
 def fill_report(account: str, entry: JournalEntry) -> FillReport:

@@ -5,54 +5,55 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 import account_monitor.ledger
 from account_monitor.errors import JournalCorrupt
 from account_monitor.ledger.account import AccountState
-from account_monitor.monitor.ports import Journal
+from account_monitor.monitor.ports import Journal, Recording
 
 
-class JournalCheckpoints:
+class KeptStates:
     """The states that a journal keeps, as JSON, valid only for the ledger code and the settings that folded them."""
 
-    def __init__(self, journal: Journal, usd_assets: frozenset[str]) -> None:
-        self._journal = journal
+    def __init__(self, recording: Recording, usd_assets: frozenset[str]) -> None:
+        self._recording = recording
         self._usd_assets = usd_assets
 
-    def load(self) -> AccountState | None:
+    def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
         """Return the newest state that this ledger folded, None where there is none. Raises: JournalCorrupt."""
-        return load_state(self._journal, self._usd_assets)
+        return load_state(self._recording, self._usd_assets, until=until, happened_by_ms=happened_by_ms)
+
+
+class JournalCheckpoints(KeptStates):
+    """The same of a journal that is written."""
+
+    def __init__(self, journal: Journal, usd_assets: frozenset[str]) -> None:
+        super().__init__(journal, usd_assets)
+        self._journal = journal
 
     async def save(self, state: AccountState) -> None:
         """Keep a state."""
         await self._journal.save_checkpoint(state.seq, _fingerprint(self._usd_assets), encode_state(state))
 
 
-class Kept(Protocol):
-    """Where written states are kept: a journal, or its reader."""
-
-    account: str
-
-    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
-        """Return (seq, state) of the newest one under a fingerprint."""
-
-
-def load_state(journal: Kept, usd_assets: frozenset[str]) -> AccountState | None:
-    """Return the newest state that this ledger folded under these settings.
+def load_state(
+    journal: Recording, usd_assets: frozenset[str], *, until: int | None = None, happened_by_ms: int | None = None
+) -> AccountState | None:
+    """Return the newest state that this ledger folded under these settings: at most at a sequence, with no event after
+    a time.
 
     Raises: JournalCorrupt for a state that cannot be read.
     """
-    found = journal.load_checkpoint(_fingerprint(usd_assets))
-    if found is None:
-        return None
-    seq, state = found
-    try:
-        return decode_state(state)
-    except msgspec.DecodeError as error:
-        raise JournalCorrupt(f"account {journal.account}: checkpoint at seq {seq}: {error}") from error
+    for seq, written in journal.load_checkpoints(_fingerprint(usd_assets), until=until):
+        try:
+            state = decode_state(written)
+        except msgspec.DecodeError as error:
+            raise JournalCorrupt(f"account {journal.account}: checkpoint at seq {seq}: {error}") from error
+        if happened_by_ms is None or state.latest_ms <= happened_by_ms:
+            return state
+    return None
 
 
 def encode_state(state: AccountState) -> bytes:

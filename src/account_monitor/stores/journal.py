@@ -93,16 +93,22 @@ class Journal:
         return await self._writer.submit(lambda recorder: recorder.append(deliveries, positions, now_ms))
 
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
-        """Keep a folded state, so that a restart folds only what came after it. The newest two are kept."""
+        """Keep a folded state, so that a fold begins there. Of the older ones, one for every 200,000 entries stays."""
         await self._writer.submit(lambda recorder: recorder.save_checkpoint(seq, fingerprint, state))
 
-    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
-        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
-        return self.reader.load_checkpoint(fingerprint)
+    def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield (seq, state) of the checkpoints written under this fingerprint, up to a sequence, the newest first."""
+        return self.reader.load_checkpoints(fingerprint, until=until)
 
-    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
-        """Yield entries with after < seq <= until, in journal order."""
-        return self.reader.entries(after=after, until=until)
+    def entries(
+        self, *, after: int = 0, until: int | None = None, happened_by_ms: int | None = None
+    ) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order; with a time, only what happened up to it."""
+        return self.reader.entries(after=after, until=until, happened_by_ms=happened_by_ms)
+
+    def seq_at(self, recorded_ms: int) -> int:
+        """Return the sequence of the last entry that was recorded up to a time, 0 where there was none."""
+        return self.reader.seq_at(recorded_ms)
 
     def history(self, key: str, *, after: int, until: int) -> Iterator[tuple[int, LegEvent]]:
         """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""

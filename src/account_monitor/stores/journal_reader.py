@@ -49,10 +49,26 @@ class JournalReader:
         """Return where the journal ends now."""
         return self._account_and_head()[1]
 
-    def entries(self, *, after: int = 0, until: int | None = None) -> Iterator[JournalEntry]:
-        """Yield entries with after < seq <= until, in journal order. Raises: JournalCorrupt."""
+    @property
+    def epoch(self) -> int:
+        """Grows whenever the sequence may not continue what readers saw, such as after a restore."""
+        return self.head().epoch
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence of the newest entry, 0 when there is none."""
+        return self.head().seq
+
+    def entries(
+        self, *, after: int = 0, until: int | None = None, happened_by_ms: int | None = None
+    ) -> Iterator[JournalEntry]:
+        """Yield entries with after < seq <= until, in journal order; with a time, only what happened up to it.
+
+        Raises: JournalCorrupt.
+        """
         last = _LAST if until is None else until
-        while rows := self._rows("entries", after, last, _CHUNK):
+        by_ms = _LAST if happened_by_ms is None else happened_by_ms
+        while rows := self._rows("entries", after, last, by_ms, _CHUNK):
             for seq, kind, body, source, recorded_at_ms in rows:
                 yield JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
             after = rows[-1][0]
@@ -99,10 +115,26 @@ class JournalReader:
             raise ValueError(f"cursor {cursor!r} is not from this journal")
         return place
 
-    def load_checkpoint(self, fingerprint: str) -> tuple[int, bytes] | None:
-        """Return (seq, state) of the newest checkpoint written under this fingerprint."""
-        rows = self._rows("load_checkpoint", fingerprint)
-        return rows[0] if rows else None
+    def seq_at(self, recorded_ms: int) -> int:
+        """Return the sequence of the last entry that was recorded up to a time, 0 where there was none.
+
+        Where the clock of the machine was put back meanwhile, the end of one of the stretches up to then.
+        """
+        first, last = 0, self.head().seq
+        while first < last:
+            middle = (first + last + 1) // 2
+            if self._rows("recorded_at", middle)[0][0] <= recorded_ms:
+                first = middle
+            else:
+                last = middle - 1
+        return first
+
+    def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield (seq, state) of the checkpoints written under this fingerprint, up to a sequence, the newest first."""
+        last = _LAST if until is None else until
+        while rows := self._rows("load_checkpoint", fingerprint, last):
+            yield rows[0]
+            last = rows[0][0] - 1
 
     def positions(self) -> dict[str, StreamPosition]:
         """Return by source how far it was seen."""

@@ -30,6 +30,10 @@ CHECKPOINTS_KEPT = 2
 """The newest, and one before it in case the newest is of another version of the program."""
 
 
+CHECKPOINT_EVERY = 200_000
+"""Entries between two of the older ones: a look into the past folds so many at most, in two or three seconds."""
+
+
 class _Known(NamedTuple):
     """The record of an event that stands, and who said it."""
 
@@ -71,9 +75,9 @@ class Recorder:
         return Recorded(entries, batch.duplicates, batch.conflicts, batch.parked)
 
     def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
-        """Keep a folded state and forget all but the newest."""
+        """Keep a folded state and forget older ones."""
         self._connection.execute(SQL["save_checkpoint"], (seq, fingerprint, state))
-        self._connection.execute(SQL["drop_old_checkpoints"], (CHECKPOINTS_KEPT,))
+        self._connection.execute(SQL["drop_old_checkpoints"], (CHECKPOINTS_KEPT, fingerprint, CHECKPOINT_EVERY))
 
     def _insert_all_new(self, batch: _Sorted, now_ms: int) -> list[JournalEntry] | None:
         # Nearly every batch is all new, so nothing is looked up before: the unique index says if one was not.

@@ -35,7 +35,10 @@ SELECT (SELECT max(epoch) FROM epochs) + 1, last_seq + 1, ? FROM meta;
 SELECT epoch, first_seq FROM epochs ORDER BY epoch;
 
 -- name: entries
-SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? AND at_ms <= ? ORDER BY seq LIMIT ?;
+
+-- name: recorded_at
+SELECT recorded_at_ms FROM journal WHERE seq = ?;
 
 -- name: history
 SELECT seq, kind, body FROM journal
@@ -113,9 +116,15 @@ FROM dead_letters WHERE id = ?;
 INSERT INTO checkpoints (seq, fingerprint, state) VALUES (?, ?, ?);
 
 -- name: drop_old_checkpoints
-DELETE FROM checkpoints WHERE id NOT IN (SELECT id FROM checkpoints ORDER BY id DESC LIMIT ?);
+-- The newest stay, and of the others, if this program can use them, the first in every so many entries.
+DELETE FROM checkpoints WHERE id NOT IN (SELECT id FROM checkpoints ORDER BY id DESC LIMIT ?1) AND (
+    fingerprint <> ?2 OR EXISTS (
+        SELECT 1 FROM checkpoints AS before
+        WHERE before.id < checkpoints.id AND before.fingerprint = ?2 AND before.seq / ?3 = checkpoints.seq / ?3
+    )
+);
 
 -- name: load_checkpoint
 SELECT seq, state FROM checkpoints
-WHERE fingerprint = ? AND seq <= (SELECT last_seq FROM meta)
-ORDER BY id DESC LIMIT 1;
+WHERE fingerprint = ? AND seq <= min((SELECT last_seq FROM meta), ?)
+ORDER BY seq DESC, id DESC LIMIT 1;

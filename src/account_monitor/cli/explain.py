@@ -1,0 +1,79 @@
+"""`explain`: why the account is worth more or less than before, cause by cause and entry by entry."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import msgspec
+
+from account_monitor.cli.options import account_option, journal_options, journals_from
+from account_monitor.cli.times import TIME
+from account_monitor.monitor.past import Past
+from account_monitor.monitor.reports import ExplanationReport, explanation_report
+from account_monitor.stores.checkpoints import KeptStates
+
+_MOST_ENTRIES = 1_000_000
+
+
+@click.command()
+@click.argument("symbol", required=False)
+@journal_options
+@account_option
+@click.option("--from", "from_ms", type=TIME, metavar="TIME", help="Default: the beginning.")
+@click.option("--to", "to_ms", type=TIME, metavar="TIME", help="Default: now.")
+@click.option("--entries", "count", type=click.IntRange(0, _MOST_ENTRIES), default=20, show_default=True,
+              help="How many entries to name, the youngest.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as /api/explain returns.")
+def explain(
+    symbol: str | None,
+    config_file: Path | None,
+    data_dir: Path | None,
+    account: str | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Say which causes and entries changed equity; the service may be running. SYMBOL: only of this one."""
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        raise click.UsageError("--from is later than --to")
+    journals = journals_from(config_file, data_dir)
+    with journals.reader(journals.chosen(account)) as reader:
+        past = Past(reader, KeptStates(reader, journals.usd_assets), journals.usd_assets)
+        span = past.explain(from_ms, to_ms, symbol=symbol, limit=count)
+    report = explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        click.echo("\n".join(_lines(report)))
+
+
+def _lines(report: ExplanationReport) -> list[str]:
+    """Say it in words and columns."""
+    span = f"from {report.from_ or 'the beginning'} to {report.to or 'now'}"
+    lines = [f"equity changed by {report.equity_change or 'an amount that is not known'} USD {span}", ""]
+    causes = msgspec.to_builtins(report.causes)
+    rows: list[tuple[str, str]] = []
+    for cause, amount in causes.items():
+        if isinstance(amount, dict):
+            rows += [(f"{cause.replace('_', ' ')} in {asset}", usd) for asset, usd in amount.items()]
+        elif Decimal(amount):
+            rows.append((cause.replace("_", " "), amount))
+    rows.append(("unexplained", report.residual or "not known"))
+    lines += _columns(rows)
+    if report.positions:
+        lines += ["", "of which trading, fees and funding by position", *_columns(list(report.positions.items()))]
+    if report.entries:
+        shown = f"the last {len(report.entries)} of " if len(report.entries) < report.entry_count else ""
+        lines += ["", f"{shown}{report.entry_count} entries that changed it"]
+        lines += _columns([(f"{e.seq:>9}  {e.timestamp}  {e.event}", e.usd) for e in report.entries])
+    return lines
+
+
+def _columns(rows: list[tuple[str, str]]) -> list[str]:
+    """Align amounts at their point."""
+    names = max(len(name) for name, _ in rows)
+    whole = max(len(amount.partition(".")[0]) for _, amount in rows)
+    return [f"  {name:<{names}}  {' ' * (whole - len(amount.partition('.')[0]))}{amount}" for name, amount in rows]

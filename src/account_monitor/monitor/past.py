@@ -1,0 +1,111 @@
+"""Past: what did we believe of an account at a moment, what do we know of that moment now, and what happened since?
+
+All of it is folded from the journal, from the last checkpoint before: any moment costs what lies between two of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from account_monitor.ledger.account import Account, History
+from account_monitor.ledger.events import Event
+from account_monitor.ledger.explanation import Effect, Explanation, explain
+from account_monitor.ledger.timeline import Journaled
+from account_monitor.ledger.valuation import Valuation
+from account_monitor.monitor.ports import FoldedStates, JournalEntry, Recording
+from account_monitor.monitor.views import View, ViewBuilder
+
+_BATCH = 1_000
+
+
+class Span(NamedTuple):
+    """Why an account is worth more or less than before: from one place in its journal to another."""
+
+    from_seq: int
+    to_seq: int
+    explanation: Explanation
+    effects: list[Effect]
+    """Of the entries that changed equity, the youngest, in journal order."""
+    effect_count: int
+    """How many there were."""
+
+
+class Past:
+    """The past of one account. Reads only; call it from a thread."""
+
+    def __init__(self, recording: Recording, states: FoldedStates, usd_assets: frozenset[str]) -> None:
+        self._recording = recording
+        self._states = states
+        self._usd_assets = usd_assets
+
+    def believed(self, at_ms: int) -> View:
+        """Return the account as of everything that was recorded up to a time."""
+        return self._view(self._folded(self._recording.seq_at(at_ms)))
+
+    def known(self, at_ms: int) -> View:
+        """Return the account as of everything that happened up to a time, as far as it is known now."""
+        state = self._states.load(happened_by_ms=at_ms)
+        account = Account(_HappenedBy(self._recording, at_ms), usd_assets=self._usd_assets, state=state)
+        _apply(account, self._recording.entries(after=account.state.seq, happened_by_ms=at_ms))
+        return self._view(account)
+
+    def explain(self, from_ms: int | None, to_ms: int | None, *, symbol: str | None = None, limit: int = 100) -> Span:
+        """Explain the change of equity between what was believed at two times; None: the beginning, and now.
+
+        `symbol`, or a position key, picks entries and causes; `limit` is for the entries.
+        """
+        from_seq = 0 if from_ms is None else self._recording.seq_at(from_ms)
+        to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._recording.seq_at(to_ms))
+        entries = self._recording.entries(after=from_seq, until=to_seq)
+        explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
+        youngest: deque[Effect] = deque(maxlen=limit)
+        count = 0
+        for effect in effects:
+            parts = tuple(part for part in effect.parts if symbol is None or _is_of(part.name, symbol))
+            if parts:
+                count += 1
+                youngest.append(Effect(effect.entry, parts))
+        return Span(from_seq, to_seq, explanation, list(youngest), count)
+
+    def _folded(self, until: int) -> Account:
+        account = Account(self._recording, usd_assets=self._usd_assets, state=self._states.load(until=until))
+        _apply(account, self._recording.entries(after=account.state.seq, until=until))
+        return account
+
+    def _view(self, account: Account) -> View:
+        return ViewBuilder(self._recording.account, self._recording.epoch, account, Valuation(account)).view
+
+
+class _HappenedBy:
+    """A history that ends at a time of the events, not at a place in the journal."""
+
+    def __init__(self, history: History, at_ms: int) -> None:
+        self._history = history
+        self._at_ms = at_ms
+
+    def history(self, key: str, *, after: int, until: int) -> Iterator[Journaled]:
+        """Return the fills and funding of a position with after < seq <= until, each with its seq."""
+        known = self._history.history(key, after=after, until=until)
+        return ((seq, event) for seq, event in known if event.at_ms <= self._at_ms)
+
+
+def of_symbol(explanation: Explanation, symbol: str) -> Explanation:
+    """Return the part of an explanation that is about a symbol, or about one position key of it."""
+    parts = {place: usd for place, usd in explanation.parts.items() if _is_of(place[1], symbol)}
+    return Explanation(explanation.before, explanation.after, parts)
+
+
+def _is_of(name: str, symbol: str) -> bool:
+    return symbol in (name, name.partition(":")[0])
+
+
+def _apply(account: Account, entries: Iterable[JournalEntry]) -> None:
+    batch: list[tuple[int, Event]] = []
+    for entry in entries:
+        batch.append((entry.seq, entry.event))
+        if len(batch) >= _BATCH:
+            account.apply_all(batch)
+            batch.clear()
+    account.apply_all(batch)
