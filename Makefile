@@ -11,7 +11,7 @@ install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
 
-.PHONY: help setup demo test check conformance bench peers lock clean
+.PHONY: help setup demo test check sim conformance bench peers lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -38,6 +38,10 @@ check: ## formatting, lint, types and the direction of imports
 bench: ## run the benchmarks
 	$(install) dev
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+sim: ## live through simulated worlds by seed: ARGS="--seeds 5000", or ARGS="--first 17 --seeds 1"
+	$(install) dev
+	@exec $(BIN)/python -m tests.simulation $(ARGS)
 
 conformance: ## let real exchange clients use the simulated exchange, in .venv-conformance
 	$(install) uv

@@ -83,6 +83,7 @@ class DeskInMemory:
     @asynccontextmanager
     async def monitored(self, *, settings: StreamSettings = SETTINGS) -> AsyncIterator[None]:
         """Start the monitor of the account; leave it as `kill -9` would, but for what is being written."""
+        self.alarms.forget("main")  # they live as long as the process
         clock, monotonic = self.loop.clock_ms, self.loop.time
         journal = await asyncio.to_thread(BusyJournal.open, self.folder, "main", clock=clock)
         self.monitor = Monitor(

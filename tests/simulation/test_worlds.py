@@ -1,0 +1,12 @@
+"""A few worlds on every run; `make sim` lives through as many as one likes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.worlds import check
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_in_the_end_of_every_world_the_books_are_equal_and_every_dollar_is_explained(seed: int) -> None:
+    check(seed)
