@@ -115,6 +115,7 @@ class Exchanges:
             lambda symbol, price, at_ms: monitor.mark(MarkPrice(symbol, price, at_ms)), feed.wanted
         )
         monitor.observers += [judge.note, feed.note, crosscheck.note]
+        monitor.is_listed = venue.may_list
         self._served[account.name] = _Served(monitor, venue, key, feed, judge, crosscheck, unsubscribe)
         self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {key.unready or feed.unready}")
         self._spawn(f"exchange:{account.name}", _follow(key, feed))

@@ -116,6 +116,7 @@ class DeskInMemory:
             chance=Random(self.seed),
         )
         self.crosscheck = CrossCheck("main", self.alarms, monotonic, both_connected=lambda: self.feed.is_whole)
+        self.monitor.is_listed = venue.may_list
         self.monitor.observers += [self.judge.note, self.feed.note, self.crosscheck.note, self.alarms.note]
         tasks = [asyncio.create_task(work) for work in (self.feed.run(), self.monitor.run(), self._look())]
         try:

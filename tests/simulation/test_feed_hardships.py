@@ -114,6 +114,23 @@ def test_money_is_found_although_the_only_symbol_is_refused(
     run(scenario())
 
 
+def test_a_fill_of_a_contract_that_the_exchange_does_not_list_moves_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            told = told_by_nats(trade(desk, "BTCUSDT", "BUY", "0.1"))
+            assert isinstance(told.event, Fill)
+            desk.tell([told, told._replace(event=told.event._replace(symbol="NOSUCHUSDT", at_ms=desk.loop.clock_ms()))])
+            await asyncio.sleep(30)
+
+            assert desk.open_alarms == {"UNEXPECTED_FILL"}
+            assert desk.monitor.view.positions.keys() == {"BTCUSDT"}
+            assert desk.difference() == {}
+
+    run(scenario())
+
+
 def test_trade_ids_of_nineteen_digits_are_fetched_like_others(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)

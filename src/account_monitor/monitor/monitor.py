@@ -92,6 +92,8 @@ class Monitor:
         self._usd_assets = usd_assets
         self._opening = opening
         self.has_venue = has_venue
+        self.is_listed: Callable[[str], bool] = lambda symbol: True
+        """Whether the exchange may know a contract; what knows the exchange sets it."""
         self._free: dict[str, Decimal] = {}
         self._snapshots = Every(snapshot_seconds, monotonic)
         self._positions_due = Every(1.0, monotonic)
@@ -292,9 +294,13 @@ class Monitor:
             self._publish(self._builder.after_free(assets))
 
     def _as_claim(self, delivery: Delivery) -> Delivery:
-        """Keep what others tell of under an id that cannot be the exchange's from being booked beside its own fill."""
+        """Keep what others tell of under an id that cannot be the exchange's from being booked beside its own fill, and
+        what they tell of a contract that the exchange does not know from being booked at all.
+        """
         fill = delivery.event
-        if not self.has_venue or type(fill) is not Fill or is_numbered(fill.trade_id) or is_venue(delivery.source):
+        if not self.has_venue or type(fill) is not Fill or is_venue(delivery.source):
+            return delivery
+        if is_numbered(fill.trade_id) and self.is_listed(fill.symbol):
             return delivery
         return delivery._replace(event=Claim(fill))
 

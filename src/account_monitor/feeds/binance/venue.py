@@ -80,6 +80,10 @@ class BinanceVenue:
         """How long it takes until every account has had what it asks for at its start."""
         return self._accounts * START_WEIGHT * 60 / self.budget.limit
 
+    def may_list(self, symbol: str) -> bool:
+        """Whether the exchange lists a symbol, or that is not known yet."""
+        return not self._contracts or symbol in self._contracts
+
     def contract(self, symbol: str) -> Contract | None:
         """Return what the exchange lists under a symbol, None while that is not known."""
         return self._contracts.get(symbol)
