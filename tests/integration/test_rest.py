@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from account_monitor.api import rest
 from account_monitor.ledger.events import Opening
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.reports import account_report, time_text
@@ -75,12 +76,22 @@ async def test_the_past_is_what_was_believed_then_or_what_is_known_now(desk: Tra
     url, now = desk.doors.http_url + "/api/account", await get(desk.doors.http_url + "/api/account")
 
     assert await get(url, params={"at": time_text(clock() + 60_000)}) | {"timestamp": ""} == now | {"timestamp": ""}
-    before = await get(url, params={"at": time_text(OPENED_MS - 1), "corrected": "true"})
-    assert (before["seq"], before["positions"], before["balances"]) == (0, {}, {})
     opened = await get(url, params={"at": time_text(OPENED_MS), "corrected": "true"})
     assert (opened["positions"], opened["balances"]["USDT"]["total"]) == ({}, "10000")
     assert "needs `at`" in await refused(desk, "/api/account?corrected=true", 400)
     assert "expected a time" in await refused(desk, "/api/account?at=yesterday", 400)
+
+
+async def test_of_a_time_before_the_account_was_opened_nothing_is_told_and_too_many_questions_are_refused(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.open()
+    early = f"/api/account?at={time_text(OPENED_MS - 1)}&corrected=true"
+    assert "when the account was opened" in await refused(desk, early, 400)
+
+    monkeypatch.setattr(rest, "MAX_LOOKING_BACK", 0)
+    for path in (f"/api/account?at={time_text(OPENED_MS)}", "/api/explain"):
+        assert "waiting" in await refused(desk, path, 503)
 
 
 async def test_a_change_of_equity_is_explained_entry_by_entry(desk: TradingDesk) -> None:

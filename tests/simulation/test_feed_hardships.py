@@ -15,7 +15,9 @@ from account_monitor.ledger.events import Fill
 from account_monitor.stores.journal_reader import open_reader
 from tests.simulation.desk_in_memory import API_KEY, DeskInMemory
 from tests.simulation.test_feed_completeness import asked, order, told_by_nats, trade, unheard
-from tests.simulation.virtual_time import run_virtual
+from tests.simulation.virtual_time import START_MS, run_virtual
+
+HOUR_MS = 3_600_000
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -68,6 +70,22 @@ def test_a_silent_stream_is_noticed_after_the_clock_of_the_exchange_stepped_back
             await healed(desk)
 
     run(scenario())
+
+
+@pytest.mark.parametrize("before_ms", [100, 400, -1_000])
+def test_an_account_is_not_adopted_while_the_funding_of_an_hour_may_be_under_way(
+    tmp_path: Path, before_ms: int
+) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            opening = desk.monitor.opening
+            assert opening is not None
+            assert opening.at_ms % HOUR_MS >= 30_000
+            assert desk.raised == set()
+
+    run_virtual(scenario(), start_ms=START_MS - START_MS % HOUR_MS - before_ms)
 
 
 @pytest.mark.parametrize("ahead_ms", [2_000, 60_000])

@@ -18,6 +18,7 @@ from account_monitor.ledger.events import (
     Side,
     Transfer,
 )
+from account_monitor.ledger.valuation import Price, Valuation
 
 D = Decimal
 
@@ -168,3 +169,19 @@ def test_older_marks_do_not_replace_younger_ones() -> None:
 
 def test_a_late_fill_does_not_turn_back_the_time_at_which_a_wallet_moved() -> None:
     assert fold([trade(2, "BUY", "1", "100"), trade(1, "BUY", "1", "100")]).state.wallet_touched_ms == {"USDT": 20}
+
+
+def test_a_revision_with_a_later_time_replaces_its_fill_where_ids_are_no_numbers() -> None:
+    bot = trade(1, "BUY", "1", "100")._replace(trade_id="T1")
+    first = trade(7, "BUY", "1", "100")
+    account = fold([bot, first, first._replace(price=D(101), at_ms=first.at_ms + 500, revision=1)])
+
+    assert account.leg("BTCUSDT").quantity == 2
+    assert account.leg("BTCUSDT").cost == 201
+
+
+def test_of_two_legs_of_one_millisecond_the_same_one_prices_the_symbol_whatever_came_first() -> None:
+    long = trade(1, "BUY", "2", "91")._replace(position_side="LONG")
+    short = trade(2, "BUY", "1", "101")._replace(position_side="SHORT", at_ms=long.at_ms)
+    for order in ([long, short], [short, long]):
+        assert Valuation(fold(order)).price("BTCUSDT") == Price(D(101), "last_fill", long.at_ms)

@@ -53,6 +53,17 @@ def test_a_shorter_ban_does_not_end_a_longer_one(tmp_path: Path, clock: Clock) -
     assert (bans.remaining_ms("a"), bans.remaining_ms("b"), bans.remaining_ms("c")) == (10_000, 1_000, 0)
 
 
+def test_a_ban_that_was_noted_by_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to(
+    tmp_path: Path, clock: Clock
+) -> None:
+    bans = Bans(tmp_path, clock)
+    clock.ms += 10**12
+    bans.note("a", 60_000)
+    clock.ms -= 10**12
+
+    assert bans.remaining_ms("a") == 60_000
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": "b"}', b"\xff"])
 def test_a_file_that_cannot_be_read_bans_nothing_and_is_written_anew(
     tmp_path: Path, clock: Clock, content: bytes, capsys: pytest.CaptureFixture[str]

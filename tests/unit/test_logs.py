@@ -202,6 +202,8 @@ def test_secrets_are_hidden_by_type_and_by_name(log: Log) -> None:
         "postgresql://monitor:hunter2@db/account",
         "redis://:hunter2@cache:6379",
         "a nats://u:hun@hunter2@h, lost",
+        "nats://u:12@34/hunter2@h",
+        "nats://u:12/hunter2@h:4222",
         "wss://u:hunter2@127.0.0.1:9100/market/ws/!markPrice@arr@1s",
         "postgresql://u:base64/hunter2@db/account",
         "https://u:9100hunter2@h/",

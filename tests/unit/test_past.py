@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 
 from account_monitor.ledger.account import USD_ASSETS
-from account_monitor.ledger.events import Event, Fill, FundingPayment, MarkPrice, Marks, Opening, Side, Transfer
-from account_monitor.monitor.past import Past, of_symbol
+from account_monitor.ledger.events import (
+    Event,
+    Fill,
+    FundingPayment,
+    Listing,
+    MarkPrice,
+    Marks,
+    Opening,
+    Side,
+    Transfer,
+)
+from account_monitor.monitor.past import BeforeOpening, Past, of_symbol
+from account_monitor.monitor.ports import VENUE_STATEMENT, VENUE_STREAM
 from account_monitor.stores import recorder
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
@@ -72,6 +83,41 @@ async def test_what_was_believed_and_what_is_known_differ_by_what_came_late(tmp_
     assert past.known(at(3.5)).positions["BTCUSDT"].quantity == 3
     known = past.known(at(4.5)).positions["BTCUSDT"]
     assert (known.quantity, known.realized_pnl) == (D(0), D(40))
+    await journal.close()
+
+
+async def test_the_last_record_of_an_execution_says_when_it_happened(tmp_path: Path) -> None:
+    told = fill("1", "BUY", "1", "100", 1)
+    journal = Journal.open(tmp_path, "main", clock=Clock())
+    await journal.append([heard(OPENING, source=VENUE_STATEMENT), heard(told)])
+    corrected = told._replace(at_ms=at(2))
+    await journal.append([heard(corrected, source=VENUE_STREAM), heard(fill("0", "BUY", "2", "90", 0.5))])
+    past = Past(journal, JournalCheckpoints(journal, USD_ASSETS), USD_ASSETS)
+
+    assert past.known(at(1.5)).positions["BTCUSDT"].quantity == 2
+    assert past.known(at(2.5)).positions["BTCUSDT"].quantity == 3
+    await journal.close()
+
+
+async def test_what_a_contract_settles_in_is_known_of_all_times(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, "main", clock=Clock())
+    listing = Listing("BTCUSD1", "USDT", "BTC", at(3))
+    late = fill("1", "BUY", "1", "100", 1, fee="1")._replace(symbol="BTCUSD1")
+    await journal.append([heard(OPENING, source=VENUE_STATEMENT), heard(listing), heard(late)])
+    past = Past(journal, JournalCheckpoints(journal, USD_ASSETS), USD_ASSETS)
+
+    assert past.known(at(2)).positions["BTCUSD1"].settlement_asset == "USDT"
+    await journal.close()
+
+
+async def test_of_the_time_before_the_account_was_opened_nothing_is_known(tmp_path: Path) -> None:
+    await record(tmp_path, (0, OPENING), (1, fill("1", "BUY", "1", "100", 1)))
+    journal = Journal.open(tmp_path, "main", clock=Clock())
+    past = Past(journal, JournalCheckpoints(journal, USD_ASSETS), USD_ASSETS, opening=OPENING)
+
+    with pytest.raises(BeforeOpening):
+        past.known(at(-1.5))
+    assert past.known(at(-0.5)).balances["USDT"].total == 10_000
     await journal.close()
 
 

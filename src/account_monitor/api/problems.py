@@ -44,11 +44,12 @@ UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket 
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
+BUSY = Kind("busy", 503, "Too many questions about the past are waiting")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
     BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, METHOD_NOT_ALLOWED,
-    BODY_TOO_LARGE, WRONG_HOST, UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, TOO_MANY_CLIENTS,
+    BODY_TOO_LARGE, WRONG_HOST, UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, TOO_MANY_CLIENTS,
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from account_monitor.api.problems import Kind, Problem, Refused, bad_parameter
 from account_monitor.api.reference import Page, describe, reference_page
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.past import BeforeOpening
 from account_monitor.monitor.ports import FillPage, FillQuery
 from account_monitor.monitor.reports import (
     AccountReport,
@@ -49,6 +50,9 @@ from account_monitor.monitor.reports import (
     time_text,
 )
 from account_monitor.monitor.views import View
+
+MAX_LOOKING_BACK = 8
+"""Questions about the past that may wait: each takes up to seconds."""
 
 MANY_POSITIONS = 200
 """So many take about 4 ms to report."""
@@ -107,9 +111,14 @@ def _explained(*kinds: Kind) -> dict[int, ResponseSpec]:
 _EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
 _BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
 OF_ALL = _explained(*_EVERYWHERE, *_BY_FRAMEWORK)
-OF_ACCOUNT = _explained(*_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
+OF_ACCOUNT = _explained(*_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)
 OF_SYMBOL = _explained(
-    *_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.UNKNOWN_SYMBOL, problems.FOLDING
+    *_EVERYWHERE,
+    *_BY_FRAMEWORK,
+    problems.UNKNOWN_ACCOUNT,
+    problems.UNKNOWN_SYMBOL,
+    problems.FOLDING,
+    problems.BUSY,
 )
 OF_HEALTH = {
     503: ResponseSpec(HealthReport, generate_examples=False, description="The service is unhealthy"),
@@ -156,8 +165,11 @@ async def account(
             raise bad_parameter("corrected", "was true, and needs `at`: the present is corrected always")
         return await _made(account_report, monitor.view, desk.clock())
     past = monitor.past
-    async with desk.looking_back:
-        view = await asyncio.to_thread(past.known if corrected else past.believed, moment)
+    try:
+        view = await _looked_back(desk, past.known if corrected else past.believed, moment)
+    except BeforeOpening as error:
+        opened = f"was {at!r}, before {time_text(error.opened_ms)}, when the account was opened: nobody knows"
+        raise bad_parameter("at", opened) from None
     return await _made(account_report, view, moment)
 
 
@@ -229,8 +241,7 @@ async def explain(
         raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
     if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
         raise _unknown_symbol(monitor.view, symbol)
-    async with desk.looking_back:
-        span = await asyncio.to_thread(monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
+    span = await _looked_back(desk, monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
     return explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
 
 
@@ -273,6 +284,15 @@ async def _made(report: Callable[Concatenate[View, P], T], view: View, *argument
     if len(view.positions) < MANY_POSITIONS:
         return report(view, *arguments, **named)
     return await asyncio.to_thread(report, view, *arguments, **named)
+
+
+async def _looked_back(desk: Desk, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Return what a look into the past finds, in a thread and in turn. Raises: Refused where too many wait."""
+    turn = desk.looking_back
+    if turn.waiting >= MAX_LOOKING_BACK:
+        raise Refused(problems.BUSY, f"{turn.waiting} questions about the past are waiting already")
+    async with turn:
+        return await asyncio.to_thread(look, *arguments, **named)
 
 
 def _summary(account: str, monitor: Monitor | None) -> AccountSummary:

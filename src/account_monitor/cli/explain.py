@@ -47,13 +47,14 @@ def explain(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        click.echo("\n".join(_lines(report)))
+        click.echo("\n".join(_lines(report, symbol)))
 
 
-def _lines(report: ExplanationReport) -> list[str]:
+def _lines(report: ExplanationReport, symbol: str | None) -> list[str]:
     """Say it in words and columns."""
     span = f"from {report.from_ or 'the beginning'} to {report.to or 'now'}"
-    lines = [f"equity changed by {report.equity_change or 'an amount that is not known'} USD {span}", ""]
+    of_symbol = "" if symbol is None else f" because of {symbol}"
+    lines = [f"equity changed by {report.equity_change or 'an amount that is not known'} USD{of_symbol} {span}", ""]
     causes = msgspec.to_builtins(report.causes)
     rows: list[tuple[str, str]] = []
     for cause, amount in causes.items():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# Bounded, so that a text made of beginnings of URLs takes no longer than any other. A password ends before the first
-# slash; only where no @ stands there can it have a slash in it, as people write it, unless it is a port with a path.
-# An address of IPv6 has colons of its own.
-_URL_PASSWORD = re.compile(
-    r"(://(?!\[[0-9A-Fa-f:.]{2,45}\])[^\s\"'<>:@/]{0,256}):"
+# Bounded, so that a text made of beginnings of URLs takes no longer than any other. People write @ and / into passwords
+# as they are, so one ends at the last @. In an address of the web it ends before the first slash, as there may be an @
+# in the path; only where none stands before it does it go on, unless what stands there is a port. An address of IPv6
+# has colons of its own.
+_USER = r"://(?!\[[0-9A-Fa-f:.]{2,45}\])[^\s\"'<>:@/]{0,256}"
+_WEB_PASSWORD = re.compile(
+    rf"((?:(?<=http)|(?<=https)|(?<=ws)|(?<=wss)){_USER}):"
     r"(?:[^\s\"'<>/?#]{0,1024}@|(?!\d{1,5}[/?#])[^\s\"'<>]{0,1024}@)"
 )
+_URL_PASSWORD = re.compile(rf"((?<!http)(?<!https)(?<!ws)(?<!wss){_USER}):[^\s\"'<>]{{0,1024}}@")
 _LONGEST_SEARCHED = 4096
 _NAMED_VALUE = re.compile(
     r"(?i)\b((?:ssl)?password|passwd|passphrase|secret|token|api_?key|signature|listen_?key)=[^\s&\"'<>,;]+"
@@ -63,7 +66,7 @@ def is_secret_name(name: str) -> bool:
 def hide_passwords(text: str) -> str:
     """Return the text with `***` for passwords inside URLs and for values such as `password=…` and `signature=…`."""
     if "@" in text:
-        text = _URL_PASSWORD.sub(r"\1:***@", text)
+        text = _WEB_PASSWORD.sub(r"\1:***@", _URL_PASSWORD.sub(r"\1:***@", text))
     if "=" in text:
         text = _NAMED_VALUE.sub(r"\1=***", text)
     return text

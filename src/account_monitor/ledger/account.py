@@ -165,8 +165,6 @@ class Account:
                 is_contained = timeline.floor is not None and timeline.floor.contains(event)
                 if is_contained and not event.revision:  # a revision may take back what was booked
                     entry = Entry(seq, event, "contained", ())
-                elif is_contained:
-                    entry = None
                 else:
                     entry = None if key in late else self._apply_in_order(seq, event, timeline)
             else:
@@ -211,8 +209,8 @@ class Account:
     # -- one event ---------------------------------------------------------------------------------------------------
 
     def _apply_in_order(self, seq: int, event: Fill, timeline: Timeline) -> Entry | None:
-        """Apply a fill that comes after all of its position; None when it is late."""
-        if not timeline.admits(event):
+        """Apply a fill that comes after all of its position; None when it is late, or another record of a known one."""
+        if event.revision or not timeline.admits(event):
             return None
         leg = timeline.leg
         asset = timeline.instrument.settlement_asset
@@ -316,7 +314,8 @@ class Account:
                         state.marks[mark.symbol] = mark
                 postings = ()
             case Claim():
-                return Entry(seq, event, "noted", ())
+                is_contained = state.opening is not None and event.at_ms <= state.opening.at_ms
+                return Entry(seq, event, "contained" if is_contained else "noted", ())
             case Listing():
                 if all(timeline.instrument.symbol != event.symbol for timeline in state.timelines.values()):
                     state.listings[event.symbol] = event

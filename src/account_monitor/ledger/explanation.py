@@ -159,12 +159,10 @@ class Explainer:
 
     def _price_changes(self, event: Event, keys: Iterable[str]) -> Iterator[Part]:
         """Return what other rates did to the money that is there after the event."""
-        symbols = {self._valuation.positions[key].symbol for key in keys}
-        if type(event) is Marks:
-            symbols.update(mark.symbol for mark in event.prices)
-        for asset in sorted({base for symbol in symbols if (base := self._account.instrument(symbol).base_asset)}):
-            if asset not in self._money or asset in self._account.usd_assets:
-                continue
+        positions = (self._valuation.positions[key] for key in keys)
+        if type(event) is not Marks and all(p.price is not None and p.price.source == "mark" for p in positions):
+            return  # a fill beside a mark prices nothing
+        for asset in sorted(self._money.keys() - self._account.usd_assets):
             before, after = self._rates.get(asset), self._valuation.rate(asset)
             self._rates[asset] = after
             change = self._money[asset] * ((after or ZERO) - (before or ZERO))

@@ -249,8 +249,9 @@ class Valuation:
         mark = self._marks.get(symbol)
         if mark is not None:
             return Price(mark.price, "mark", mark.at_ms)
-        legs = [self._account.leg(key) for key in self._keys_by_symbol.get(symbol, ())]
-        last = max(legs, key=lambda leg: leg.latest_fill_ms, default=None)
+        legs = [(key, self._account.leg(key)) for key in self._keys_by_symbol.get(symbol, ())]
+        # The key decides between legs of one millisecond: whatever the order in which they became known.
+        _, last = max(legs, key=lambda named: (named[1].latest_fill_ms, named[0]), default=("", None))
         if last is None or last.last_price is None:
             return None
         return Price(last.last_price, "last_fill", last.latest_fill_ms)

@@ -10,6 +10,28 @@ from account_monitor.monitor.ports import Clock
 from account_monitor.monitor.views import Change, View
 
 
+class Turn:
+    """One after the other; `waiting` counts who has it and who waits for it."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        """Wait until it is this one's turn."""
+        self.waiting += 1
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self.waiting -= 1
+            raise
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Let the next one."""
+        self.waiting -= 1
+        self._lock.release()
+
+
 class Desk:
     """The monitors by account, what makes the process unready, and who hears of changes."""
 
@@ -18,7 +40,7 @@ class Desk:
         self.version = version
         self.started_ms = clock()
         self.health = HealthBoard(clock)
-        self.looking_back = asyncio.Lock()
+        self.looking_back = Turn()
         """Held while the past is folded: one at a time, for it takes the processor from everything else."""
         self._monitors: dict[str, Monitor] = {}
         self._configured: list[str] = []

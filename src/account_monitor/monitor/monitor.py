@@ -47,6 +47,9 @@ BATCH = 1_000
 CHECKPOINT_EVERY = 50_000
 """Entries between checkpoints: folding that many takes half a second."""
 
+FOLDED_CHECKPOINT_EVERY = 200_000
+"""The same while a journal is folded at the start: a look into the past begins at one of these."""
+
 PRICES_EVERY_SECONDS = 0.05
 """How long changed prices may wait for a view."""
 
@@ -116,7 +119,7 @@ class Monitor:
 
         Raises: ConfigurationError for a changed opening; StartAborted when `stop` is called meanwhile.
         """
-        self._account = await asyncio.to_thread(self._fold)
+        self._account = await asyncio.to_thread(self._fold, asyncio.get_running_loop())
         self._valuation = Valuation(self._account)
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
         self._recorded_positions = dict(self.journal.positions)
@@ -133,7 +136,8 @@ class Monitor:
             )
         _check_opening(self.name, self._account.state.opening, configured)
 
-    def _fold(self) -> Account:
+    def _fold(self, loop: asyncio.AbstractEventLoop) -> Account:
+        """Fold the journal, in a thread; after a change of the ledger all of it, with checkpoints on the way."""
         state = self._checkpoints.load()
         account = Account(self.journal, usd_assets=self._usd_assets, state=state)
         self._checkpoint_seq = account.state.seq
@@ -145,6 +149,9 @@ class Monitor:
                     raise StartAborted(f"account {self.name}: stopped while its journal was folded")
                 account.apply_all(batch)
                 batch.clear()
+                if account.state.seq - self._checkpoint_seq >= FOLDED_CHECKPOINT_EVERY:
+                    self._checkpoint_seq = account.state.seq
+                    asyncio.run_coroutine_threadsafe(self._checkpoints.save(account.state), loop).result()
         account.apply_all(batch)
         return account
 
@@ -196,7 +203,7 @@ class Monitor:
     @property
     def past(self) -> Past:
         """The account as it was; reads only, and takes its time: ask in a thread."""
-        return Past(self.journal, self._checkpoints, self._usd_assets)
+        return Past(self.journal, self._checkpoints, self._usd_assets, opening=self.opening)
 
     @property
     def opening(self) -> Opening | None:
@@ -300,9 +307,12 @@ class Monitor:
         fill = delivery.event
         if not self.has_venue or type(fill) is not Fill or is_venue(delivery.source):
             return delivery
-        if is_numbered(fill.trade_id) and self.is_listed(fill.symbol):
+        if is_numbered(fill.trade_id) and (self.is_listed(fill.symbol) or self._was_held(fill.symbol)):
             return delivery
         return delivery._replace(event=Claim(fill))
+
+    def _was_held(self, symbol: str) -> bool:
+        return any(key in self._account.state.timelines for key in (symbol, f"{symbol}:LONG", f"{symbol}:SHORT"))
 
     def _with_rates(self, delivery: Delivery) -> Delivery:
         """State what a fee or result in an asset other than dollars is worth now, so that the journal knows it too."""

@@ -1,6 +1,7 @@
 """Past: what did we believe of an account at a moment, what do we know of that moment now, and what happened since?
 
-All of it is folded from the journal, from the last checkpoint before: any moment costs what lies between two of them.
+All of it is folded from the journal, from the last checkpoint before. A moment costs what lies between two of them, and
+what is known about one a look at all that was recorded since; an explanation costs what lies in its span.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, History
-from account_monitor.ledger.events import Event
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
 from account_monitor.ledger.explanation import Effect, Explanation, explain
 from account_monitor.ledger.timeline import Journaled
 from account_monitor.ledger.valuation import Valuation
@@ -18,6 +19,14 @@ from account_monitor.monitor.ports import FoldedStates, JournalEntry, Recording
 from account_monitor.monitor.views import View, ViewBuilder
 
 _BATCH = 1_000
+
+
+class BeforeOpening(Exception):
+    """Nobody knows what the account was at a time before it was opened, at `opened_ms`."""
+
+    def __init__(self, opened_ms: int) -> None:
+        super().__init__(f"the account was opened at {opened_ms} ms since 1970")
+        self.opened_ms = opened_ms
 
 
 class Span(NamedTuple):
@@ -35,7 +44,16 @@ class Span(NamedTuple):
 class Past:
     """The past of one account. Reads only; call it from a thread."""
 
-    def __init__(self, recording: Recording, states: FoldedStates, usd_assets: frozenset[str]) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        states: FoldedStates,
+        usd_assets: frozenset[str],
+        *,
+        opening: Opening | None = None,
+    ) -> None:
+        """`opening` is what the account was opened with: nobody knows what was before."""
+        self._opening = opening
         self._recording = recording
         self._states = states
         self._usd_assets = usd_assets
@@ -45,10 +63,19 @@ class Past:
         return self._view(self._folded(self._recording.seq_at(at_ms)))
 
     def known(self, at_ms: int) -> View:
-        """Return the account as of everything that happened up to a time, as far as it is known now."""
+        """Return the account as of everything that happened up to a time, as far as it is known now.
+
+        Of several records of one execution the last one counts, if it came after the checkpoint that is folded from.
+        Raises: BeforeOpening.
+        """
+        if self._opening is not None and at_ms < self._opening.at_ms:
+            raise BeforeOpening(self._opening.at_ms)
         state = self._states.load(happened_by_ms=at_ms)
-        account = Account(_HappenedBy(self._recording, at_ms), usd_assets=self._usd_assets, state=state)
-        _apply(account, self._recording.entries(after=account.state.seq, happened_by_ms=at_ms))
+        folded_seq = 0 if state is None else state.seq
+        known = _Known(self._recording, folded_seq)
+        entries = self._recording.entries(after=folded_seq, happened_by_ms=at_ms)
+        account = Account(known, usd_assets=self._usd_assets, state=state)
+        _apply(account, known.noted(entries))
         return self._view(account)
 
     def explain(self, from_ms: int | None, to_ms: int | None, *, symbol: str | None = None, limit: int = 100) -> Span:
@@ -78,17 +105,27 @@ class Past:
         return ViewBuilder(self._recording.account, self._recording.epoch, account, Valuation(account)).view
 
 
-class _HappenedBy:
-    """A history that ends at a time of the events, not at a place in the journal."""
+class _Known:
+    """A history of which only some entries are known: all up to a sequence, and of those after it what it is given."""
 
-    def __init__(self, history: History, at_ms: int) -> None:
+    def __init__(self, history: History, whole_until: int) -> None:
         self._history = history
-        self._at_ms = at_ms
+        self._whole_until = whole_until
+        self._given: dict[str, list[Journaled]] = {}
+
+    def noted(self, entries: Iterable[JournalEntry]) -> Iterator[JournalEntry]:
+        """Yield entries, and know them from then on."""
+        for entry in entries:
+            event = entry.event
+            if isinstance(event, Fill | FundingPayment) and event.key is not None:
+                self._given.setdefault(event.key, []).append((entry.seq, event))
+            yield entry
 
     def history(self, key: str, *, after: int, until: int) -> Iterator[Journaled]:
         """Return the fills and funding of a position with after < seq <= until, each with its seq."""
-        known = self._history.history(key, after=after, until=until)
-        return ((seq, event) for seq, event in known if event.at_ms <= self._at_ms)
+        if after < self._whole_until:
+            yield from self._history.history(key, after=after, until=min(until, self._whole_until))
+        yield from (given for given in self._given.get(key, ()) if after < given[0] <= until)
 
 
 def of_symbol(explanation: Explanation, symbol: str) -> Explanation:

@@ -14,13 +14,16 @@ from account_monitor.monitor.ports import Clock
 
 FILE_NAME = "bans.json"
 
-_decode = msgspec.json.Decoder(dict[str, int]).decode
+_decode = msgspec.json.Decoder(dict[str, tuple[int, int]]).decode
 
 log = structlog.get_logger(__name__)
 
 
 class Bans:
-    """By address of an exchange, until when nothing may be asked there; milliseconds of the local clock."""
+    """By address of an exchange, until when nothing may be asked there, by the local clock, and for how long, in ms.
+
+    The clock may have been wrong when it was noted.
+    """
 
     def __init__(self, data_dir: Path, clock: Clock) -> None:
         self._file = data_dir / FILE_NAME
@@ -28,13 +31,15 @@ class Bans:
 
     def remaining_ms(self, address: str) -> int:
         """Return how long an address wants to be left alone, 0 where it does not."""
-        return max(0, self._read().get(address, 0) - self._clock())
+        until_ms, for_ms = self._read().get(address, (0, 0))
+        return min(max(0, until_ms - self._clock()), for_ms)
 
     def note(self, address: str, for_ms: int) -> None:
         """Write down that an address wants to be left alone for so long from now on."""
         now_ms = self._clock()
-        lasting = {name: until_ms for name, until_ms in self._read().items() if until_ms > now_ms}
-        lasting[address] = max(lasting.get(address, 0), now_ms + for_ms)
+        lasting = {name: ban for name, ban in self._read().items() if ban[0] > now_ms}
+        if for_ms > self.remaining_ms(address):
+            lasting[address] = (now_ms + for_ms, for_ms)
         scratch = self._file.with_suffix(".new")
         try:
             scratch.write_bytes(msgspec.json.encode(lasting))
@@ -42,7 +47,7 @@ class Bans:
         except OSError as error:
             log.warning("ban_not_written", file=str(self._file), reason=str(error))
 
-    def _read(self) -> dict[str, int]:
+    def _read(self) -> dict[str, tuple[int, int]]:
         try:
             return _decode(self._file.read_bytes())
         except FileNotFoundError:

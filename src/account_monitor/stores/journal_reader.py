@@ -21,6 +21,9 @@ from account_monitor.stores.journal_file import SQL, explained, open_for_reading
 _CHUNK = 1_000
 """Entries that are held at once: half a megabyte, and no reader keeps the WAL from being reset for long."""
 
+_WINDOW = 10_000
+"""Entries that are looked through at once for those of a time."""
+
 _DEAD_LETTER_CHUNK = 100
 _IDLE_CONNECTIONS = 4
 _FIRST, _LAST = -(2**63), 2**63 - 1
@@ -66,12 +69,16 @@ class JournalReader:
 
         Raises: JournalCorrupt.
         """
-        last = _LAST if until is None else until
-        by_ms = _LAST if happened_by_ms is None else happened_by_ms
-        while rows := self._rows("entries", after, last, by_ms, _CHUNK):
-            for seq, kind, body, source, recorded_at_ms in rows:
-                yield JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
-            after = rows[-1][0]
+        if happened_by_ms is None:
+            last = _LAST if until is None else until
+            while rows := self._rows("entries", after, last, _CHUNK):
+                yield from map(_entry, rows)
+                after = rows[-1][0]
+            return
+        last = self.head().seq if until is None else until
+        for start in range(after, last, _WINDOW):
+            rows = self._rows("entries_happened_by", start, min(start + _WINDOW, last), happened_by_ms)
+            yield from map(_entry, rows)
 
     def history(self, key: str, *, after: int, until: int) -> Iterator[tuple[int, LegEvent]]:
         """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
@@ -243,6 +250,11 @@ def _close(connection: apsw.Connection) -> None:
         connection.close()
     except apsw.Error:
         pass  # it only read; SQLite tries to tidy up the WAL when the last one closes, and may not
+
+
+def _entry(row: tuple[int, str, str, str, int]) -> JournalEntry:
+    seq, kind, body, source, recorded_at_ms = row
+    return JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
 
 
 def _page(rows: list[Any], limit: int) -> FillPage:

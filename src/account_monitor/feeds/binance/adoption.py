@@ -48,9 +48,6 @@ async def adopt(
     moment between them. Raises: VenueRefused, VenueUnavailable, VenueLimited.
     """
     await requests.read_clock()
-    since_the_hour_ms = server_time.now_ms() % _HOUR_MS
-    if since_the_hour_ms < SETTLEMENT_MS:
-        await asyncio.sleep((SETTLEMENT_MS - since_the_hour_ms) / 1000)
     before = moved()
     first, listed = await asyncio.gather(requests.account(urgent=True), requests.position_risks())
     after_first_ms = server_time.now_ms()
@@ -65,6 +62,8 @@ async def adopt(
     if moved() != before or _holdings(first) != _holdings(second):
         return None
     at_ms = (after_first_ms + before_second_ms) // 2
+    if settlement_seconds(before_second_ms):
+        return None
     last_trades: dict[str, int] = {}
     for symbol in sorted({position.symbol for position in held}):
         number = await _last_trade(requests, symbol, at_ms)
@@ -77,6 +76,11 @@ async def adopt(
     )  # fmt: skip
     wallets = tuple(sorted((asset.asset, asset.wallet) for asset in second.assets))
     return Adopted(Opening("adopted", at_ms, wallets, anchors), last_trades)
+
+
+def settlement_seconds(now_ms: int) -> float:
+    """Return how long the funding of the hour may still be under way, 0 where it is over."""
+    return max(0, SETTLEMENT_MS - now_ms % _HOUR_MS) / 1000
 
 
 async def _last_trade(requests: AccountRequests, symbol: str, at_ms: int) -> int | None:

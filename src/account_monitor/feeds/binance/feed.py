@@ -16,7 +16,7 @@ from random import Random
 import structlog
 
 from account_monitor.errors import MalformedEvent
-from account_monitor.feeds.binance.adoption import adopt
+from account_monitor.feeds.binance.adoption import adopt, settlement_seconds
 from account_monitor.feeds.binance.backfill import SEARCHED, Backfill
 from account_monitor.feeds.binance.completeness import Completeness
 from account_monitor.feeds.binance.deafness import Deafness
@@ -423,6 +423,10 @@ class BinanceFeed:
         if self._adoptions:
             await asyncio.sleep(ADOPTION_SECONDS * self._chance.uniform(0.5, 1.5))
         self._adoptions += 1
+        self._answered_at = self._monotonic()  # it is not the exchange that keeps the account waiting
+        if seconds := settlement_seconds(self._venue.server_time.now_ms()):
+            self.unready = f"the funding of this hour may be under way; the account is adopted in {seconds:.0f} s"
+            return False
         adopted = await adopt(self._requests, self._venue.server_time, moved=lambda: self._moved_count)
         if adopted is None:
             log.info("account_moved_during_adoption", account=self.account)

@@ -35,7 +35,19 @@ SELECT (SELECT max(epoch) FROM epochs) + 1, last_seq + 1, ? FROM meta;
 SELECT epoch, first_seq FROM epochs ORDER BY epoch;
 
 -- name: entries
-SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? AND at_ms <= ? ORDER BY seq LIMIT ?;
+SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: entries_happened_by
+-- Of several records of one execution the last one says when it happened. What a contract settles in holds at any time.
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE seq > ?1 AND seq <= ?2 AND (at_ms <= ?3 OR kind = 'listing')
+AND (kind NOT IN ('fill', 'void') OR NOT EXISTS (
+    SELECT 1 FROM journal AS later
+    WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
+    AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
+    AND later.seq > journal.seq AND later.at_ms > ?3
+))
+ORDER BY seq;
 
 -- name: recorded_at
 SELECT recorded_at_ms FROM journal WHERE seq = ?;
