@@ -10,6 +10,7 @@ import pytest
 from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening
+from account_monitor.monitor import monitor as monitor_module
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import OPENING_SECONDS, Monitor
 from account_monitor.monitor.ports import (
@@ -21,6 +22,7 @@ from account_monitor.monitor.ports import (
     StreamPosition,
 )
 from account_monitor.monitor.views import Change, View
+from account_monitor.stores import checkpoints
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_reader import open_reader
@@ -386,6 +388,24 @@ async def test_a_stop_in_good_order_records_how_far_the_streams_were_seen(tmp_pa
         await monitor.run()
 
         assert monitor.journal.positions["FILLS"].sequence == 2
+
+
+async def test_a_journal_that_is_folded_from_its_beginning_keeps_checkpoints_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        for number in range(1, 200):
+            monitor.inbox.put(heard(fill(str(number))))
+        await monitor.step()
+        before = monitor.view
+        fingerprint = checkpoints._fingerprint(USD_ASSETS)
+        assert list(monitor.journal.load_checkpoints(fingerprint)) == []
+
+    monkeypatch.setattr(monitor_module, "BATCH", 20)
+    monkeypatch.setattr(monitor_module, "FOLDED_CHECKPOINT_EVERY", 60)
+    async with opened(tmp_path, Clock()) as monitor:
+        assert next(monitor.journal.load_checkpoints(fingerprint))[0] == 180
+        assert monitor.view == before
 
 
 async def test_what_others_tell_of_waits_until_the_exchange_has_said_what_the_account_holds(tmp_path: Path) -> None:

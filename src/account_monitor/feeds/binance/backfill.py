@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -77,7 +76,7 @@ class Backfill:
 
     async def run(
         self,
-        symbols: AbstractSet[str],
+        symbols: Iterable[str],
         take: Take,
         *,
         opened_ms: int,
@@ -87,9 +86,9 @@ class Backfill:
         """Hand over the fills since all was proved to be known, or since the account was opened: of these symbols, and
         of every other that the income statement names. Return the flows, known or not.
 
-        `named` are fills (symbol, trade id) of which the exchange is to tell even if what it states agrees without.
-        `attempt` counts from 0 how often that did not help. Raises: VenueRefused, VenueUnavailable, VenueLimited; what
-        was handed over then is part of it, and the next search begins where this one did.
+        `named` are fills (symbol, trade id) of these symbols, of which the exchange is to tell even if what it states
+        agrees without. `attempt` counts from 0 how often that did not help. Raises: VenueRefused, VenueUnavailable,
+        VenueLimited; what was handed over then is part of it, and the next search begins where this one did.
         """
         end_ms = self._server_time.now_ms()
         overlap = FIRST_OVERLAP if self._is_first else min(attempt, FIRST_OVERLAP)
@@ -100,10 +99,9 @@ class Backfill:
 
         flows, traded = await self._income(end_ms, depth)
         numbers = _by_symbol(named)
-        for symbol in sorted({*symbols, *traded, *numbers}):
+        for symbol in sorted({*symbols, *traded}):
             try:
-                if symbol in symbols or symbol in traded:
-                    await self._trades(symbol, end_ms, depth, take)
+                await self._trades(symbol, end_ms, depth, take)
                 await self._named(symbol, numbers.get(symbol, []), depth, take)
             except VenueRefused as error:
                 if error.is_about_the_key:
