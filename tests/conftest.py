@@ -1,7 +1,13 @@
-"""What every test starts with: exact arithmetic, as in the service."""
+"""What every test starts with: exact arithmetic, as in the service, and properties that no slow machine fails."""
 
 from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
 
 from account_monitor.ledger.money import use_exact_arithmetic
 
 use_exact_arithmetic()
+
+# The first text on a fresh clone takes a second: hypothesis writes down its table of characters then.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("any machine")
