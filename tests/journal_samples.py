@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
@@ -19,8 +20,10 @@ from account_monitor.ledger.events import (
     Opening,
     OtherIncome,
     PositionSide,
+    Reversal,
     Transfer,
 )
+from account_monitor.ledger.reconciliation import Drift, Finding, Quarantine, Reconciliation
 from account_monitor.monitor.ports import MALFORMED_EVENT, Delivery
 
 
@@ -79,6 +82,13 @@ fills = st.builds(
     is_counterpart=st.just(False),
 )
 
+_kinds = st.sampled_from(["wallet", "position"])
+_causes = st.sampled_from(["MISSED_FILL", "FUNDING", "UNEXPLAINED"])
+_drifts = st.builds(
+    Drift, _kinds, _texts, decimals, st.none() | decimals, _times, st.lists(_causes, max_size=2).map(tuple), decimals,
+    st.booleans(),
+)  # fmt: skip
+
 events: st.SearchStrategy[Event] = st.one_of(
     fills,
     st.builds(Claim, fills),
@@ -87,6 +97,15 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Transfer, _texts, _texts, decimals, _times),
     st.builds(OtherIncome, _texts, _texts, decimals, _times, _texts, st.none() | decimals),
     st.builds(Opening, _texts, _times, st.none() | _wallets, _anchors),
-    st.builds(Adjustment, _texts, _times, _texts, _wallets, _anchors),
+    st.builds(Adjustment, _texts, _times, _texts, _wallets, _anchors, st.none() | _texts, _texts),
+    st.builds(Reversal, _texts, _times, _texts),
+    st.builds(Alert, _texts, st.sampled_from(["BALANCE_DRIFT", "STREAM_STALE"]), st.none() | _texts,
+              st.sampled_from(["INFO", "WARNING", "CRITICAL"]), st.sampled_from(["FIRING", "RESOLVED"]), _texts,
+              _times, _times, st.none() | decimals, st.none() | decimals, st.none() | _texts, st.none() | _times,
+              st.integers(0, 2**62)),
+    st.builds(Reconciliation, _texts, _times, _texts, st.lists(_drifts, max_size=2).map(tuple),
+              st.lists(st.builds(Finding, _texts, _causes), max_size=2).map(tuple), st.integers(0, 2**62),
+              st.none() | _texts),
+    st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
-)
+)  # fmt: skip

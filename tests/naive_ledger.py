@@ -49,12 +49,29 @@ class NaivePosition:
             self.trip += amount
 
 
+def _without_taken_back(arrivals: Iterable[Any]) -> list[Any]:
+    """Leave out what was taken back; an opening makes what came before it final."""
+    standing: list[Any] = []
+    final = 0
+    for event in arrivals:
+        kind = type(event).__name__
+        if kind == "Reversal":
+            names = [(type(each).__name__, getattr(each, "id", None)) for each in standing]
+            if ("Adjustment", event.adjustment_id) in names[final:]:
+                del standing[names.index(("Adjustment", event.adjustment_id), final)]
+            continue
+        standing.append(event)
+        if kind == "Opening":
+            final = len(standing)
+    return standing
+
+
 def naive_position(arrivals: Iterable[Any], key: str) -> NaivePosition:
     """Fold what arrived for one position, anchors included; every number is taken as it is, in one asset."""
     fills: dict[tuple[str, bool], Any] = {}
     payments: dict[str, Any] = {}
     anchors: list[tuple[Any, list[Any]]] = []  # with the fills that each one contains
-    for event in arrivals:
+    for event in _without_taken_back(arrivals):
         kind = type(event).__name__
         if kind in ("Opening", "Adjustment"):
             stated = [anchor for anchor in event.positions if _key(anchor) == key]

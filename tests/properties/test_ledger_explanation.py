@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, EventList
 from account_monitor.ledger.events import Event, Opening
-from account_monitor.ledger.explanation import Explainer, explain
+from account_monitor.ledger.explanation import Explainer, explain, residuals
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.valuation import Valuation
 from tests.properties.test_ledger_inputs import bounded, events, instrument_of
@@ -53,3 +53,20 @@ def test_every_single_entry_is_explained_where_everything_has_a_price(happened: 
         if before is not None and after is not None:
             assert effect.usd == after - before
         before = after
+
+
+@bounded
+@given(events)
+def test_the_causes_account_for_every_wallet(happened: list[Event]) -> None:
+    account = account_that_knows(happened)
+    for seq, event in enumerate(happened, start=1):
+        account.apply(seq, event)
+        assert residuals(account) == {}
+
+
+def test_money_that_no_cause_explains_is_the_residual() -> None:
+    account = account_that_knows([opening := Opening("o", 0, (("USDT", Decimal(1000)),))])
+    account.apply(1, opening)
+    account.state.wallets["USDT"] += 5
+
+    assert residuals(account) == {"USDT": Decimal(5)}

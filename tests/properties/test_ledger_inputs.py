@@ -24,6 +24,7 @@ from account_monitor.ledger.events import (
     Opening,
     OtherIncome,
     PositionSide,
+    Reversal,
     Transfer,
 )
 from account_monitor.ledger.instruments import ContractType, Instrument, linear_instrument
@@ -122,9 +123,23 @@ movements = st.lists(
 )
 """Distinct events without barriers: their order of arrival must not matter."""
 
-events = st.lists(
-    st.one_of(fills(), fills(), fills(), payments, transfers, incomes, adjustments, openings, marks),
-    max_size=40, unique_by=lambda e: e.event_id,
+
+@st.composite
+def with_reversals(draw: st.DrawFn, stated: st.SearchStrategy[list[Event]]) -> list[Event]:
+    """Take some of the adjustments back, at any time after them."""
+    happened = list(draw(stated))
+    for adjustment in [event for event in happened if isinstance(event, Adjustment)]:
+        if draw(st.booleans()):
+            place = draw(st.integers(happened.index(adjustment) + 1, len(happened)))
+            happened.insert(place, Reversal(adjustment.id, draw(moments), "explained"))
+    return happened
+
+
+events = with_reversals(
+    st.lists(
+        st.one_of(fills(), fills(), fills(), payments, transfers, incomes, adjustments, openings, marks),
+        max_size=40, unique_by=lambda e: e.event_id,
+    )
 )  # fmt: skip
 """Distinct events of every kind."""
 

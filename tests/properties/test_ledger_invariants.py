@@ -14,19 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, Entry, EventList
-from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Reversal
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.position import Leg
 from account_monitor.ledger.valuation import Valuation
 from tests.properties.test_ledger_inputs import (
     account_of,
     account_of_batches,
+    adjustments,
     bounded,
     events,
     facts,
     fills,
     instrument_of,
     movements,
+    payments,
+    transfers,
+    with_reversals,
 )
 
 D = Decimal
@@ -116,6 +120,36 @@ def test_what_is_contained_moves_nothing(arrivals: list[Event]) -> None:
     _, entries = account_of(arrivals)
 
     assert not any(entry.postings for entry in entries if entry.outcome == "contained")
+
+
+# -- corrections -----------------------------------------------------------------------------------------------------
+
+
+@bounded
+@given(
+    with_reversals(
+        st.lists(
+            st.one_of(fills(), payments, adjustments, adjustments, transfers),
+            max_size=25,
+            unique_by=lambda e: e.event_id,
+        )
+    )
+)
+def test_a_correction_that_is_taken_back_was_never_there(arrivals: list[Event]) -> None:
+    taken = {event.adjustment_id for event in arrivals if isinstance(event, Reversal)}
+    kept = [event for event in arrivals if not isinstance(event, Reversal) and getattr(event, "id", None) not in taken]
+
+    account, _ = account_of(arrivals)
+    expected, _ = account_of(kept)
+
+    assert _moved_facts(account) == _moved_facts(expected)
+
+
+def _moved_facts(account: Account) -> dict[str, Any]:
+    """Return the facts, but for positions that were named and never moved."""
+    told = facts(account)
+    told["positions"] = {key: leg for key, leg in told["positions"].items() if account.leg(key) != Leg()}
+    return told
 
 
 # -- I2, I3 ----------------------------------------------------------------------------------------------------------

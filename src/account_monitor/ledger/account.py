@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 
+from account_monitor.ledger.alerts import Alert, trim
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
@@ -21,11 +22,13 @@ from account_monitor.ledger.events import (
     Opening,
     OtherIncome,
     PositionSide,
+    Reversal,
     Transfer,
 )
 from account_monitor.ledger.instruments import Instrument, linear_instrument
 from account_monitor.ledger.money import ONE, ZERO
 from account_monitor.ledger.position import NEVER_MS, Leg, Movement, Tally
+from account_monitor.ledger.reconciliation import Quarantine, Reconciliation
 from account_monitor.ledger.timeline import Ahead, Checkpoint, Floor, Journaled, Timeline
 
 USD_ASSETS = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "USD"})
@@ -40,6 +43,9 @@ Posting: TypeAlias = tuple[Book, str, str, Decimal]
 
 # A named tuple made by its own constructor costs twice as much, and one is made for every fill.
 _new = tuple.__new__
+
+MAX_ADJUSTMENTS = 32
+"""Corrections that are remembered as standing; one that is older cannot be taken back."""
 
 Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
 
@@ -97,6 +103,16 @@ class AccountState:
     opening: Opening | None = None
     flat_until_ms: int = NEVER_MS
     """Openings say of every position that they do not name that it was flat at this time."""
+    opened: Tally = field(default_factory=Tally)
+    """What openings moved the wallets by, to what they state."""
+    adjusted: Tally = field(default_factory=Tally)
+    """What corrections moved the wallets by."""
+    adjustments: list[Adjustment] = field(default_factory=list)
+    """The youngest corrections that stand."""
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    """By type and symbol, the last transition of its alert, the youngest last."""
+    quarantined: dict[str, Quarantine] = field(default_factory=dict)
+    """By kind and name, what is not to be corrected without a person."""
     wallet_statements: list[tuple[int, int]] = field(default_factory=list)
     """(seq, time) of the openings that stated wallets: they include money that moved up to that time and came later."""
 
@@ -175,6 +191,8 @@ class Account:
                 entry = Entry(seq, event, "restated", ())
             entries.append(entry)
             self.state.seq = seq
+            if isinstance(event, Alert | Reconciliation | Quarantine):
+                continue  # these are said about the account, at times of other clocks
             at_ms = max(mark.at_ms for mark in event.prices) if type(event) is Marks and event.prices else event.at_ms
             if at_ms > self.state.latest_ms:
                 self.state.latest_ms = at_ms
@@ -230,7 +248,7 @@ class Account:
         if isinstance(event, FundingPayment | Transfer | OtherIncome | Charge):
             if self._is_stated(seq, event.at_ms):
                 return Entry(seq, event, "contained", ())
-        elif isinstance(event, Opening | Adjustment):
+        elif isinstance(event, Opening | Adjustment | Reversal):
             self.restate(batch)
         if not isinstance(event, FundingPayment) or key is None:
             return self._apply_to_account(seq, event)
@@ -240,15 +258,39 @@ class Account:
         timeline.leg.fund(event, self._usd_assets)
         return self._fund_wallet(seq, event, key)
 
-    def _set_positions(self, seq: int, anchors: Iterable[Anchor], book: Book) -> list[Posting]:
+    def _set_positions(
+        self, seq: int, anchors: Iterable[Anchor], book: Book, *, adjustment_id: str | None = None
+    ) -> list[Posting]:
         postings: list[Posting] = []
         for anchor in anchors:
             timeline = self._timeline(anchor.key, anchor.symbol)
             before = timeline.leg.copy()
-            base = timeline.rewind([anchor])
-            known = self._known(anchor.key, base, seq)
-            timeline.drop_anchor(anchor, base, known, seq, self._usd_assets)
-            postings += restatement(anchor.key, timeline.instrument.settlement_asset, before, timeline.leg, book)
+            if adjustment_id is not None:
+                timeline.note_adjusted(adjustment_id, anchor)
+            self._drop_anchor(seq, timeline, anchor)
+            postings += _stated_postings(timeline, before, book)
+        return postings
+
+    def _drop_anchor(self, seq: int, timeline: Timeline, anchor: Anchor) -> None:
+        base = timeline.rewind([anchor])
+        timeline.drop_anchor(anchor, base, self._known(anchor.key, base, seq), seq, self._usd_assets)
+
+    def _lift_anchors(self, seq: int, adjustment: Adjustment) -> list[Posting]:
+        """Make the positions of an adjustment what they would be without it."""
+        postings: list[Posting] = []
+        for anchor in adjustment.positions:
+            timeline = self.state.timelines[anchor.key]
+            before = timeline.leg.copy()
+            later = timeline.lift(adjustment.id)
+            if later is None:
+                continue  # so many came after it that it is history
+            since = self._history.history(anchor.key, after=timeline.checkpoints[-1].until, until=seq)
+            base = timeline.rewind(event for _, event in since)
+            timeline.replay(self._known(anchor.key, base, seq), base, seq, self._usd_assets)
+            for other in later:
+                timeline.note_adjusted(other.id, other.anchor)
+                self._drop_anchor(seq, timeline, other.anchor)
+            postings += _stated_postings(timeline, before, "adjustment")
         return postings
 
     def _known(self, key: str, base: Checkpoint, until: int) -> list[Journaled]:
@@ -292,6 +334,7 @@ class Account:
                 state.charges.add(event.asset, event.amount, self._rate(event.asset, event.rate))
                 postings = _income("fees", event.asset, -event.amount)
             case Opening():
+                self._settle_adjustments()
                 positions = self._set_positions(seq, [*self._flat_at(event), *event.positions], "opening")
                 state.opening = event
                 state.flat_until_ms = max(state.flat_until_ms, event.at_ms)
@@ -303,16 +346,36 @@ class Account:
                 self._move_wallets(wallets, event.at_ms)
                 return Entry(seq, event, "booked", (*positions, *wallets))
             case Adjustment():
+                for asset, amount in event.wallets:
+                    state.adjusted.add(asset, amount, self._rate(asset, None))
+                state.adjustments.append(event)
+                del state.adjustments[:-MAX_ADJUSTMENTS]
                 postings = (
                     *(p for asset, amount in event.wallets for p in _income("adjustment", asset, amount)),
-                    *self._set_positions(seq, event.positions, "adjustment"),
+                    *self._set_positions(seq, event.positions, "adjustment", adjustment_id=event.id),
                 )
+            case Reversal():
+                return self._take_back(seq, event)
             case Marks():
                 for mark in event.prices:
                     known = state.marks.get(mark.symbol)
                     if known is None or mark.at_ms >= known.at_ms:
                         state.marks[mark.symbol] = mark
                 postings = ()
+            case Alert():
+                key = f"{event.type}:{event.symbol or ''}"
+                state.alerts.pop(key, None)
+                state.alerts[key] = event
+                trim(state.alerts)
+                return Entry(seq, event, "noted", ())
+            case Quarantine():
+                if event.is_over:
+                    state.quarantined.pop(f"{event.kind}:{event.name}", None)
+                else:
+                    state.quarantined[f"{event.kind}:{event.name}"] = event
+                return Entry(seq, event, "noted", ())
+            case Reconciliation():
+                return Entry(seq, event, "noted", ())
             case Claim():
                 is_contained = state.opening is not None and event.at_ms <= state.opening.at_ms
                 return Entry(seq, event, "contained" if is_contained else "noted", ())
@@ -326,6 +389,26 @@ class Account:
                 assert_never(event)
         self._move_wallets(postings, event.at_ms)
         return Entry(seq, event, "booked", postings)
+
+    def _take_back(self, seq: int, event: Reversal) -> Entry:
+        """Undo an adjustment that stands; nothing where there is none of that name."""
+        state = self.state
+        taken = next((each for each in state.adjustments if each.id == event.adjustment_id), None)
+        if taken is None:
+            return Entry(seq, event, "noted", ())
+        state.adjustments.remove(taken)
+        for asset, amount in taken.wallets:
+            state.adjusted.add(asset, -amount, self._rate(asset, None))
+        wallets = (p for asset, amount in taken.wallets for p in _income("adjustment", asset, -amount))
+        postings = (*wallets, *self._lift_anchors(seq, taken))
+        self._move_wallets(postings, event.at_ms)
+        return Entry(seq, event, "booked", postings)
+
+    def _settle_adjustments(self) -> None:
+        """Let no correction be taken back any more: what comes now says what is, whatever was corrected."""
+        self.state.adjustments.clear()
+        for timeline in self.state.timelines.values():
+            timeline.adjusted.clear()
 
     def _fund_wallet(self, seq: int, event: FundingPayment, key: str) -> Entry:
         postings: tuple[Posting, ...] = (
@@ -360,6 +443,8 @@ class Account:
             return []
         stated = dict(opening.wallets)
         changes = {asset: stated.get(asset, ZERO) - self.state.wallets.get(asset, ZERO) for asset in stated}
+        for asset, amount in changes.items():
+            self.state.opened.add(asset, amount, self._rate(asset, None))
         return [p for asset, amount in changes.items() for p in _income("opening", asset, amount)]
 
     def _rate(self, asset: str, rate: Decimal | None) -> Decimal | None:
@@ -442,6 +527,12 @@ def restatement(key: str, asset: str, before: Leg, after: Leg, book: Book = "fin
             postings.append((name, key, paid_in, sign * change))  # type: ignore[arg-type]  # both are books
             postings.append(("wallet", paid_in, paid_in, -sign * change))
     return tuple(posting for posting in postings if posting[3])
+
+
+def _stated_postings(timeline: Timeline, before: Leg, book: Book) -> tuple[Posting, ...]:
+    """Return the postings of a position that was stated; they name it even where its quantity alone has changed."""
+    asset = timeline.instrument.settlement_asset
+    return (*restatement(timeline.key, asset, before, timeline.leg, book), ("position", timeline.key, asset, ZERO))
 
 
 def _side_of(key: str) -> PositionSide:

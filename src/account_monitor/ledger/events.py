@@ -9,6 +9,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.reconciliation import Quarantine, Reconciliation
+
 Side: TypeAlias = Literal["BUY", "SELL"]
 PositionSide: TypeAlias = Literal["BOTH", "LONG", "SHORT"]
 
@@ -248,18 +251,36 @@ class Opening(NamedTuple):
 
 
 class Adjustment(NamedTuple):
-    """A correction, with its cause: wallets move by the amounts, positions become what is stated."""
+    """A correction, with its cause: wallets move by the amounts, positions become what is stated.
+
+    `by`: who ordered it, None for the monitor itself. `reason`: in their words, or the evidence.
+    """
 
     id: str
     at_ms: int
     cause: str
     wallets: tuple[tuple[str, Decimal], ...] = ()
     positions: tuple[Anchor, ...] = ()
+    by: str | None = None
+    reason: str = ""
 
     @property
     def event_id(self) -> str:
         """The identity of a correction within its account."""
         return f"adjustment:{self.id}"
+
+
+class Reversal(NamedTuple):
+    """A correction that is taken back, all of it, because its cause is known now and booked as what it is."""
+
+    adjustment_id: str
+    at_ms: int
+    reason: str
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a reversal within its account."""
+        return f"reversal:{self.adjustment_id}"
 
 
 class MarkPrice(NamedTuple):
@@ -284,7 +305,9 @@ class Marks(NamedTuple):
 
 FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
 """Money that moves without a trade."""
-Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Marks | Claim | Listing
+Remark: TypeAlias = Claim | Listing | Alert | Reconciliation | Quarantine
+"""What is said about an account, and moves nothing."""
+Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Reversal | Marks | Remark
 LegEvent: TypeAlias = Fill | FundingPayment
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
 from account_monitor.ledger.account import Account, Entry, moved
-from account_monitor.ledger.events import Adjustment, Event, Marks, Opening
+from account_monitor.ledger.events import Adjustment, Event, Marks, Opening, Reversal
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.valuation import Valuation
 
@@ -201,9 +201,30 @@ def explain(account: Account, events: Iterable[tuple[int, Event]]) -> tuple[Expl
     return explanation, effects()
 
 
+def residuals(account: Account) -> dict[str, Decimal]:
+    """Return what the wallets hold that no cause explains, by asset; anything but nothing is a defect of this program.
+
+    The wallets are moved entry by entry; the causes are summed up by position and kind. Both must come to the same.
+    """
+    state = account.state
+    rest = dict(state.wallets)
+    causes = [(state.opened, -1), (state.adjusted, -1), (state.transfers, -1), (state.other, -1), (state.funding, -1),
+              (state.charges, 1)]  # fmt: skip
+    for timeline in state.timelines.values():
+        leg, asset = timeline.leg, timeline.instrument.settlement_asset
+        rest[asset] = rest.get(asset, ZERO) - leg.realized
+        causes += [(leg.fees, 1), (leg.funding, -1)]
+    for tally, sign in causes:
+        for asset, amount in tally.by_asset.items():
+            rest[asset] = rest.get(asset, ZERO) + sign * amount
+    return {asset: amount for asset, amount in rest.items() if amount}
+
+
 def _stated(event: Event) -> Cause | None:
     """Return the cause of everything that an event does which says what is, instead of what happened."""
-    return "opening" if isinstance(event, Opening) else "adjustments" if isinstance(event, Adjustment) else None
+    if isinstance(event, Opening):
+        return "opening"
+    return "adjustments" if isinstance(event, Adjustment | Reversal) else None
 
 
 def _merged(parts: Iterable[Part]) -> Iterator[Part]:

@@ -18,6 +18,9 @@ from account_monitor.ledger.position import NEVER_MS, Leg
 CHECKPOINT_EVERY = 64
 """Fills between checkpoints: a copy costs about as much as folding two fills, so one in 64 is lost in the noise."""
 
+MAX_ADJUSTED = 8
+"""Anchors that may be lifted again; each keeps the checkpoints from before it."""
+
 AHEAD = 64
 """Events after its place that a checkpoint keeps. One fill far ahead of its time makes every later one late: without
 this, each would read again all that came since."""
@@ -77,6 +80,15 @@ class Checkpoint(NamedTuple):
     """The events after its place that were journaled up to `until`; None where they are too many to keep."""
 
 
+class Adjusted(NamedTuple):
+    """An anchor that may be lifted again, and what the timeline was before it."""
+
+    id: str
+    anchor: Anchor
+    floor: Floor | None
+    checkpoints: tuple[Checkpoint, ...]
+
+
 @dataclass(slots=True)
 class Timeline:
     """A position, and what it takes to restate it."""
@@ -92,6 +104,8 @@ class Timeline:
     checkpoints: list[Checkpoint] = field(default_factory=lambda: [Checkpoint(None, 0, 0, Leg(), Ahead())])
     next_checkpoint: int = CHECKPOINT_EVERY
     """The fill count at which the next one is due."""
+    adjusted: list[Adjusted] = field(default_factory=list)
+    """The anchors that may be lifted, in the order in which they were dropped."""
 
     # -- in order ----------------------------------------------------------------------------------------------------
 
@@ -181,6 +195,25 @@ class Timeline:
         self.last = None
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
         self.replay(after, start, until, usd_assets)
+
+    def note_adjusted(self, adjustment_id: str, anchor: Anchor) -> None:
+        """Remember what the timeline is, before an anchor is dropped that may be lifted again."""
+        self.adjusted.append(Adjusted(adjustment_id, anchor, self.floor, tuple(self.checkpoints)))
+        del self.adjusted[:-MAX_ADJUSTED]
+
+    def lift(self, adjustment_id: str) -> list[Adjusted] | None:
+        """Go back to before an anchor; return those that were dropped after it. None: there is no such anchor.
+
+        What was journaled since, and what the anchor contained, is to be replayed from the first checkpoint.
+        """
+        index = next((index for index, adjusted in enumerate(self.adjusted) if adjusted.id == adjustment_id), None)
+        if index is None:
+            return None
+        lifted, *later = self.adjusted[index:]
+        del self.adjusted[index:]
+        self.floor = lifted.floor
+        self.checkpoints = list(lifted.checkpoints)
+        return later
 
     # -- order -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from account_monitor.ledger.account import AccountState
 from account_monitor.ledger.events import Event, Fill, LegEvent
@@ -113,6 +113,9 @@ class DeadLetter(NamedTuple):
     retried_at_ms: int | None
 
 
+RemarkKind: TypeAlias = Literal["alert", "reconciliation"]
+
+
 class FillQuery(NamedTuple):
     """Which fills: of a symbol (None: all), from_ms <= at < to_ms, after a cursor, at most `limit`."""
 
@@ -180,6 +183,12 @@ class Journal(Recording, Protocol):
 
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
+
+    def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
+        """Yield alerts, or reports of reconciliation: the youngest first."""
+
+    def remarks_after(self, kind: RemarkKind, seq: int) -> list[JournalEntry]:
+        """Return the next hundred alerts, or reports of reconciliation, after a sequence, in journal order."""
 
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills. Raises: ValueError for a cursor that this journal did not give."""

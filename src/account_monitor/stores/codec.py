@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 import msgspec
 
 from account_monitor.errors import JournalCorrupt
+from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Severity
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
@@ -27,14 +28,17 @@ from account_monitor.ledger.events import (
     Opening,
     OtherIncome,
     PositionSide,
+    Reversal,
     Side,
     Transfer,
 )
 from account_monitor.ledger.money import to_text
+from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarantine, Reconciliation, SubjectKind
 
 Kind: TypeAlias = Literal[
-    "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "marks", "claim", "listing"
-]
+    "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
+    "listing", "alert", "reconciliation", "quarantine",
+]  # fmt: skip
 
 
 class _Wire(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -120,6 +124,65 @@ class _Adjustment(_Wire):
     cause: str
     wallets: list[_Wallet] | None = None
     positions: list[_Anchor] | None = None
+    by: str | None = None
+    reason: str = ""
+
+
+class _Reversal(_Wire):
+    adjustment_id: str
+    at_ms: int
+    reason: str
+
+
+class _Alert(_Wire):
+    id: str
+    type: AlertType
+    severity: Severity
+    state: AlertState
+    message: str
+    at_ms: int
+    fired_ms: int
+    symbol: str | None = None
+    value: Decimal | None = None
+    threshold: Decimal | None = None
+    cause: str | None = None
+    until_ms: int | None = None
+    revision: int = 0
+
+
+class _Drift(_Wire):
+    kind: SubjectKind
+    name: str
+    stated: Decimal
+    stated_at_ms: int
+    explained: Decimal
+    held: Decimal | None = None
+    causes: list[Cause] | None = None
+    is_tolerated: bool = False
+
+
+class _Finding(_Wire):
+    event_id: str
+    cause: Cause
+
+
+class _Reconciliation(_Wire):
+    id: str
+    at_ms: int
+    trigger: str
+    drifts: list[_Drift] | None = None
+    findings: list[_Finding] | None = None
+    finding_count: int = 0
+    adjustment_id: str | None = None
+
+
+class _Quarantine(_Wire):
+    kind: SubjectKind
+    name: str
+    at_ms: int
+    is_over: bool
+    reason: str
+    by: str | None = None
 
 
 class _MarkPrice(_Wire):
@@ -155,8 +218,17 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "charge", _encode(_Income(id, asset, _text(amount), at_ms, reason, _optional(rate)))
         case Opening(id, at_ms, wallets, positions):
             return "opening", _encode(_Opening(id, at_ms, _wallets(wallets), _anchors(positions)))
-        case Adjustment(id, at_ms, cause, wallets, positions):
-            return "adjustment", _encode(_Adjustment(id, at_ms, cause, _wallets(wallets) or None, _anchors(positions)))
+        case Adjustment(id, at_ms, cause, wallets, positions, by, reason):
+            written = _Adjustment(id, at_ms, cause, _wallets(wallets) or None, _anchors(positions), by, reason)
+            return "adjustment", _encode(written)
+        case Reversal(adjustment_id, at_ms, reason):
+            return "reversal", _encode(_Reversal(adjustment_id, at_ms, reason))
+        case Alert():
+            return "alert", _encode(_alert(event))
+        case Reconciliation():
+            return "reconciliation", _encode(_report(event))
+        case Quarantine():
+            return "quarantine", _encode(_Quarantine(*event))
         case Marks(at_ms, prices):
             return "marks", _encode(_Marks(at_ms, [_MarkPrice(p.symbol, _text(p.price), p.at_ms) for p in prices]))
         case _:
@@ -213,6 +285,37 @@ def _funding(payment: FundingPayment) -> _Funding:
     return _Funding(payment_id, asset, _text(amount), at_ms, symbol, leg, _optional(rate))
 
 
+def _alert(alert: Alert) -> _Alert:
+    return _Alert(
+        alert.id,
+        alert.type,
+        alert.severity,
+        alert.state,
+        alert.message,
+        alert.at_ms,
+        alert.fired_ms,
+        alert.symbol,
+        _optional(alert.value),
+        _optional(alert.threshold),
+        alert.cause,
+        alert.until_ms,
+        alert.revision,
+    )
+
+
+def _report(report: Reconciliation) -> _Reconciliation:
+    drifts = [
+        _Drift(d.kind, d.name, _text(d.stated), d.stated_at_ms, _text(d.explained), _optional(d.held),
+               list(d.causes) or None, d.is_tolerated)
+        for d in report.drifts
+    ]  # fmt: skip
+    findings = [_Finding(*finding) for finding in report.findings]
+    return _Reconciliation(
+        report.id, report.at_ms, report.trigger, drifts or None, findings or None, report.finding_count,
+        report.adjustment_id,
+    )  # fmt: skip
+
+
 def _wallets(wallets: tuple[tuple[str, Decimal], ...] | None) -> list[_Wallet] | None:
     # An opening tells "nobody said" (left out) from "nothing" (an empty list).
     return None if wallets is None else [_Wallet(asset, _text(amount)) for asset, amount in wallets]
@@ -252,6 +355,10 @@ _transfer_decoder = msgspec.json.Decoder(_Transfer)
 _income_decoder = msgspec.json.Decoder(_Income)
 _opening_decoder = msgspec.json.Decoder(_Opening)
 _adjustment_decoder = msgspec.json.Decoder(_Adjustment)
+_reversal_decoder = msgspec.json.Decoder(_Reversal)
+_alert_decoder = msgspec.json.Decoder(_Alert)
+_report_decoder = msgspec.json.Decoder(_Reconciliation)
+_quarantine_decoder = msgspec.json.Decoder(_Quarantine)
 _marks_decoder = msgspec.json.Decoder(_Marks)
 
 
@@ -318,7 +425,56 @@ def _read_opening(body: str | bytes) -> Opening:
 
 def _read_adjustment(body: str | bytes) -> Adjustment:
     w = _adjustment_decoder.decode(body)
-    return Adjustment(w.id, w.at_ms, w.cause, _read_wallets(w.wallets), _read_anchors(w.positions))
+    wallets, positions = _read_wallets(w.wallets), _read_anchors(w.positions)
+    return Adjustment(w.id, w.at_ms, w.cause, wallets, positions, w.by, w.reason)
+
+
+def _read_reversal(body: str | bytes) -> Reversal:
+    w = _reversal_decoder.decode(body)
+    return Reversal(w.adjustment_id, w.at_ms, w.reason)
+
+
+def _read_alert(body: str | bytes) -> Alert:
+    w = _alert_decoder.decode(body)
+    _finite(w.value, w.threshold)
+    return Alert(
+        w.id,
+        w.type,
+        w.symbol,
+        w.severity,
+        w.state,
+        w.message,
+        w.at_ms,
+        w.fired_ms,
+        w.value,
+        w.threshold,
+        w.cause,
+        w.until_ms,
+        w.revision,
+    )
+
+
+def _read_report(body: str | bytes) -> Reconciliation:
+    w = _report_decoder.decode(body)
+    drifts = w.drifts or ()
+    _finite(*(number for d in drifts for number in (d.stated, d.held, d.explained)))
+    return Reconciliation(
+        w.id,
+        w.at_ms,
+        w.trigger,
+        tuple(
+            Drift(d.kind, d.name, d.stated, d.held, d.stated_at_ms, tuple(d.causes or ()), d.explained, d.is_tolerated)
+            for d in drifts
+        ),
+        tuple(Finding(f.event_id, f.cause) for f in w.findings or ()),
+        w.finding_count,
+        w.adjustment_id,
+    )
+
+
+def _read_quarantine(body: str | bytes) -> Quarantine:
+    w = _quarantine_decoder.decode(body)
+    return Quarantine(w.kind, w.name, w.at_ms, w.is_over, w.reason, w.by)
 
 
 def _read_marks(body: str | bytes) -> Marks:
@@ -348,5 +504,9 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "charge": _read_charge,
     "opening": _read_opening,
     "adjustment": _read_adjustment,
+    "reversal": _read_reversal,
+    "alert": _read_alert,
+    "reconciliation": _read_report,
+    "quarantine": _read_quarantine,
     "marks": _read_marks,
 }

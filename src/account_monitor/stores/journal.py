@@ -15,6 +15,7 @@ from account_monitor.monitor.ports import (
     FillQuery,
     JournalEntry,
     Recorded,
+    RemarkKind,
     StreamPosition,
 )
 from account_monitor.stores.journal_file import WriterLock, journal_path, open_for_writing, read_head
@@ -117,6 +118,14 @@ class Journal:
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
         return self.reader.flows(since_ms=since_ms)
+
+    def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
+        """Yield alerts, or reports of reconciliation: the youngest first."""
+        return self.reader.remarks(kind)
+
+    def remarks_after(self, kind: RemarkKind, seq: int) -> list[JournalEntry]:
+        """Return the next hundred alerts, or reports of reconciliation, after a sequence, in journal order."""
+        return self.reader.remarks_after(kind, seq)
 
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills in venue order. Raises: ValueError for a cursor that this journal did not give."""

@@ -13,7 +13,7 @@ import apsw
 
 from account_monitor.errors import JournalCorrupt, JournalError
 from account_monitor.ledger.events import Fill, FundingPayment, LegEvent
-from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, StreamPosition
+from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Chain, Head, Row
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_head
@@ -25,6 +25,7 @@ _WINDOW = 10_000
 """Entries that are looked through at once for those of a time."""
 
 _DEAD_LETTER_CHUNK = 100
+_REMARK_CHUNK = 100
 _IDLE_CONNECTIONS = 4
 _FIRST, _LAST = -(2**63), 2**63 - 1
 
@@ -96,6 +97,17 @@ class JournalReader:
             JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
             for seq, kind, body, source, recorded_at_ms in self._rows("flows", since_ms)
         ]
+
+    def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
+        """Yield alerts, or reports of reconciliation: the youngest first."""
+        before = _LAST
+        while rows := self._rows("latest_remarks", kind, before, _REMARK_CHUNK):
+            yield from map(_entry, rows)
+            before = rows[-1][0]
+
+    def remarks_after(self, kind: RemarkKind, seq: int) -> list[JournalEntry]:
+        """Return the next hundred alerts, or reports of reconciliation, after a sequence, in journal order."""
+        return [_entry(row) for row in self._rows("next_remarks", kind, seq, _REMARK_CHUNK)]
 
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills by time, trade number and place in the journal, each as it stands now.

@@ -62,6 +62,17 @@ SELECT seq, kind, body, source, recorded_at_ms FROM journal
 WHERE kind IN ('funding', 'transfer', 'income', 'charge') AND at_ms >= ?
 ORDER BY at_ms, seq;
 
+-- name: latest_remarks
+-- `kind IN` repeats what the index is about.
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE kind = ? AND kind IN ('alert', 'reconciliation') AND seq < ?
+ORDER BY seq DESC LIMIT ?;
+
+-- name: next_remarks
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE kind = ? AND kind IN ('alert', 'reconciliation') AND seq > ?
+ORDER BY seq LIMIT ?;
+
 -- name: rows_to_verify
 SELECT seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash
 FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;

@@ -1,0 +1,182 @@
+"""Alerts: what must people hear of an account, once, until it is over?
+
+The board decides; what it returns is journaled, and what is journaled makes the board again after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
+
+from account_monitor.ledger.reconciliation import digest
+
+AlertType: TypeAlias = Literal[
+    "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
+    "QUARANTINED", "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL",
+    "LIQUIDATION",
+]  # fmt: skip
+Severity: TypeAlias = Literal["INFO", "WARNING", "CRITICAL"]
+AlertState: TypeAlias = Literal["FIRING", "RESOLVED"]
+AlertKey: TypeAlias = tuple[AlertType, str | None]
+"""(type, symbol): what fires once until it is resolved. One symbol never mutes another."""
+
+SEVERITIES: tuple[Severity, ...] = ("INFO", "WARNING", "CRITICAL")
+
+MAX_FIRING = 1_000
+"""Alerts that may fire at once; beyond, the others have to wait until one is resolved."""
+
+MAX_RESOLVED = 1_000
+"""Keys of resolved alerts that are remembered, to keep them from firing again too soon."""
+
+Key = TypeVar("Key")
+
+
+class Alert(NamedTuple):
+    """Something that is, or was, wrong: as of one transition of its state. Journaled at each."""
+
+    id: str
+    type: AlertType
+    symbol: str | None
+    severity: Severity
+    state: AlertState
+    message: str
+    at_ms: int
+    """When this transition was."""
+    fired_ms: int
+    value: Decimal | None = None
+    """The figure that made it fire, in the unit of `threshold`."""
+    threshold: Decimal | None = None
+    cause: str | None = None
+    until_ms: int | None = None
+    """When it resolves by itself; None: when whatever raised it says so."""
+    revision: int = 0
+    """Counts its transitions."""
+
+    @property
+    def key(self) -> AlertKey:
+        """What it is about."""
+        return self.type, self.symbol
+
+    @property
+    def event_id(self) -> str:
+        """The identity of the transition within its account."""
+        return f"alert:{self.id}:{self.revision}"
+
+    @property
+    def resolved_ms(self) -> int | None:
+        """When it was over, None while it fires."""
+        return self.at_ms if self.state == "RESOLVED" else None
+
+
+class AlertBoard:
+    """The alerts of one account by key: at most one of each fires, and not again within the suppression time."""
+
+    def __init__(self, account: str, *, suppression_ms: int = 0) -> None:
+        self._account = account
+        self._suppression_ms = suppression_ms
+        self._latest: dict[AlertKey, Alert] = {}
+        """The last transition of each key, the youngest last."""
+        self._suppressed: dict[AlertKey, Alert] = {}
+        """What would fire if it had not fired so shortly before."""
+        self._recalled: set[AlertKey] = set()
+        """What fired before a restart, and nobody has spoken of since."""
+        self._firing = 0
+
+    def recall(self, alerts: Iterable[Alert]) -> None:
+        """Take over the last transition of each key, after a restart."""
+        for alert in alerts:
+            self._take(alert)
+            if alert.state == "FIRING" and alert.until_ms is None:
+                self._recalled.add(alert.key)
+
+    def fire(
+        self,
+        type_: AlertType,
+        message: str,
+        *,
+        now_ms: int,
+        symbol: str | None = None,
+        severity: Severity = "WARNING",
+        value: Decimal | None = None,
+        threshold: Decimal | None = None,
+        cause: str | None = None,
+        for_ms: int | None = None,
+    ) -> Alert | None:
+        """Return the transition that is to be journaled, None where people know already.
+
+        What fires is told again only when it becomes more severe, or its cause becomes known. With `for_ms` it resolves
+        by itself so long after it was last raised.
+        """
+        key = (type_, symbol)
+        self._recalled.discard(key)
+        known = self._latest.get(key)
+        until_ms = None if for_ms is None else now_ms + for_ms
+        if known is not None and known.state == "FIRING":
+            known = self._latest[key] = known._replace(message=message, value=value, until_ms=until_ms)
+            is_worse = SEVERITIES.index(severity) > SEVERITIES.index(known.severity)
+            if not is_worse and (cause is None or cause == known.cause):
+                return None
+            return self._take(
+                known._replace(severity=max(severity, known.severity, key=SEVERITIES.index),
+                               cause=cause or known.cause, at_ms=now_ms, revision=known.revision + 1)
+            )  # fmt: skip
+        name = digest(self._account, type_, symbol, now_ms)
+        alert = Alert(
+            name, type_, symbol, severity, "FIRING", message, now_ms, now_ms, value, threshold, cause, until_ms
+        )
+        if self._firing >= MAX_FIRING or (known is not None and 0 <= now_ms - known.fired_ms < self._suppression_ms):
+            if len(self._suppressed) < MAX_FIRING:
+                self._suppressed[key] = alert
+            return None
+        return self._take(alert)
+
+    def resolve(self, type_: AlertType, *, now_ms: int, symbol: str | None = None) -> Alert | None:
+        """Return the transition that is to be journaled, None where nothing fires."""
+        key = (type_, symbol)
+        self._suppressed.pop(key, None)
+        self._recalled.discard(key)
+        known = self._latest.get(key)
+        if known is None or known.state == "RESOLVED":
+            return None
+        return self._take(known._replace(state="RESOLVED", at_ms=now_ms, revision=known.revision + 1))
+
+    def look(self, now_ms: int) -> list[Alert]:
+        """Return the transitions that are due: what was to end by itself, and what was held back and still holds."""
+        ended = [alert for alert in self.firing() if alert.until_ms is not None and alert.until_ms <= now_ms]
+        changes = [self.resolve(alert.type, symbol=alert.symbol, now_ms=now_ms) for alert in ended]
+        for key, alert in list(self._suppressed.items()):
+            known = self._latest.get(key)
+            since_ms = None if known is None else now_ms - known.fired_ms
+            if self._firing < MAX_FIRING and not (since_ms is not None and 0 <= since_ms < self._suppression_ms):
+                del self._suppressed[key]
+                name = digest(self._account, *key, now_ms)
+                changes.append(self._take(alert._replace(id=name, at_ms=now_ms, fired_ms=now_ms)))
+        return [change for change in changes if change is not None]
+
+    def settle(self, now_ms: int) -> list[Alert]:
+        """Return what fired before a restart and is over, as nobody has raised it since; call it once all is well."""
+        changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms) for type_, symbol in sorted(
+            self._recalled, key=lambda key: (key[0], key[1] or ""))]  # fmt: skip
+        self._recalled.clear()
+        return [change for change in changes if change is not None]
+
+    def firing(self) -> list[Alert]:
+        """Return what fires, the oldest first."""
+        alerts = [alert for alert in self._latest.values() if alert.state == "FIRING"]
+        return sorted(alerts, key=lambda alert: alert.fired_ms)
+
+    def _take(self, alert: Alert) -> Alert:
+        before = self._latest.pop(alert.key, None)
+        self._firing += (alert.state == "FIRING") - (before is not None and before.state == "FIRING")
+        self._latest[alert.key] = alert
+        trim(self._latest)
+        return alert
+
+
+def trim(latest: dict[Key, Alert]) -> None:
+    """Forget the resolved that is oldest, where there are too many; `latest` is in the order of the transitions."""
+    if len(latest) > MAX_FIRING + MAX_RESOLVED:
+        oldest = next((key for key, alert in latest.items() if alert.state == "RESOLVED"), None)
+        if oldest is not None:
+            del latest[oldest]

@@ -1,0 +1,127 @@
+"""The alert board: each key fires once, not again too soon, and knows after a restart what it knew before."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from account_monitor.ledger.alerts import MAX_FIRING, Alert, AlertBoard
+
+SUPPRESSION_MS = 60_000
+
+
+def board() -> AlertBoard:
+    return AlertBoard("main", suppression_ms=SUPPRESSION_MS)
+
+
+def fired(alerts: AlertBoard, *, now_ms: int = 0, **more: object) -> Alert:
+    alert = alerts.fire("BALANCE_DRIFT", "USDT differs", now_ms=now_ms, symbol="USDT", **more)  # type: ignore[arg-type]
+    assert alert is not None
+    return alert
+
+
+def test_what_lasts_fires_once_until_it_is_resolved() -> None:
+    alerts = board()
+    first = fired(alerts)
+
+    assert alerts.fire("BALANCE_DRIFT", "still", now_ms=5, symbol="USDT") is None
+    assert alerts.firing()[0].message == "still"
+    resolved = alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=9)
+
+    assert resolved is not None
+    assert (resolved.id, resolved.state, resolved.resolved_ms) == (first.id, "RESOLVED", 9)
+    assert alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=10) is None
+    assert alerts.firing() == []
+
+
+def test_one_symbol_does_not_mute_another() -> None:
+    alerts = board()
+    one, other = fired(alerts), alerts.fire("BALANCE_DRIFT", "BNB differs", now_ms=0, symbol="BNB")
+
+    assert other is not None
+    assert one.id != other.id
+
+
+def test_what_fires_again_too_soon_is_told_when_the_time_has_passed_and_it_still_holds() -> None:
+    alerts = board()
+    first = fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
+
+    assert alerts.fire("BALANCE_DRIFT", "again", now_ms=2_000, symbol="USDT") is None
+    assert alerts.look(SUPPRESSION_MS - 1) == []
+    (again,) = alerts.look(SUPPRESSION_MS)
+    assert (again.state, again.message, again.fired_ms) == ("FIRING", "again", SUPPRESSION_MS)
+    assert again.id != first.id
+
+
+def test_what_is_over_before_the_time_has_passed_is_not_told() -> None:
+    alerts = board()
+    fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
+    alerts.fire("BALANCE_DRIFT", "again", now_ms=2_000, symbol="USDT")
+
+    assert alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=3_000) is None
+    assert alerts.look(10 * SUPPRESSION_MS) == []
+
+
+def test_what_becomes_worse_or_understood_is_told_under_the_same_id() -> None:
+    alerts = board()
+    first = fired(alerts)
+    worse = fired(alerts, now_ms=5, severity="CRITICAL", cause="UNEXPLAINED")
+    explained = fired(alerts, now_ms=9, severity="WARNING", cause="FUNDING")
+
+    assert {first.id} == {worse.id, explained.id}
+    assert [alert.event_id for alert in (first, worse, explained)] == [f"alert:{first.id}:{n}" for n in range(3)]
+    assert (explained.severity, explained.cause) == ("CRITICAL", "FUNDING")
+
+
+def test_what_merely_happened_resolves_by_itself() -> None:
+    alerts = board()
+    fired(alerts, for_ms=600_000)
+
+    assert alerts.look(599_999) == []
+    assert [alert.state for alert in alerts.look(600_000)] == ["RESOLVED"]
+
+
+def test_after_a_restart_the_board_knows_what_fires_and_what_fired_a_moment_ago() -> None:
+    alerts = board()
+    first = fired(alerts)
+    second = alerts.fire("STREAM_STALE", "silent", now_ms=0)
+    assert second is not None
+    over = alerts.resolve("STREAM_STALE", now_ms=10)
+    assert over is not None
+
+    again = board()
+    again.recall([first, over])
+    assert again.fire("BALANCE_DRIFT", "still", now_ms=20, symbol="USDT") is None
+    assert again.fire("STREAM_STALE", "silent", now_ms=20) is None
+    assert [alert.type for alert in again.look(SUPPRESSION_MS)] == ["STREAM_STALE"]
+
+
+def test_what_nobody_raised_again_after_a_restart_is_over_once_all_is_well() -> None:
+    alerts = board()
+    first = fired(alerts)
+    stale = alerts.fire("STREAM_STALE", "silent", now_ms=0)
+    assert stale is not None
+    again = board()
+    again.recall([first, stale])
+    again.fire("STREAM_STALE", "silent", now_ms=20)
+
+    assert [(alert.type, alert.state) for alert in again.settle(30)] == [("BALANCE_DRIFT", "RESOLVED")]
+    assert again.settle(40) == []
+    assert [alert.type for alert in again.firing()] == ["STREAM_STALE"]
+
+
+def test_ids_depend_on_what_fired_when_and_nothing_else() -> None:
+    assert fired(board(), now_ms=7).id == fired(board(), now_ms=7, value=Decimal(3)).id
+    assert fired(board(), now_ms=7).id != fired(board(), now_ms=8).id
+
+
+def test_a_flood_keeps_its_bounds_and_what_waits_is_told_when_there_is_room() -> None:
+    alerts = board()
+    for number in range(MAX_FIRING):
+        assert alerts.fire("UNEXPECTED_FILL", "?", now_ms=0, symbol=f"S{number}") is not None
+    assert alerts.fire("STREAM_STALE", "silent", now_ms=1) is None
+    assert alerts.look(2) == []
+    alerts.resolve("UNEXPECTED_FILL", symbol="S0", now_ms=3)
+
+    assert [alert.type for alert in alerts.look(4)] == ["STREAM_STALE"]
