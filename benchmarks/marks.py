@@ -21,7 +21,7 @@ from typing import Any
 
 from account_monitor.cli.service import run_loop
 from account_monitor.clock import now_ms
-from account_monitor.config import ReconciliationSettings
+from account_monitor.config import ReconciliationSettings, ThresholdSettings
 from account_monitor.exchanges import Exchanges
 from account_monitor.feeds.binance.transport import AiohttpTransport, Frame, Socket, Text
 from account_monitor.ledger.account import USD_ASSETS
@@ -60,7 +60,7 @@ async def _measure(folder: Path, exchange: ExchangeProcess, count: int) -> None:
     for number in range(count):
         held = names[number * HELD % SYMBOLS :][:HELD]  # every account holds others
         monitors.append(await _monitor(folder, number, held))
-        exchanges.open(monitors[-1], exchange.account(number), ReconciliationSettings())
+        exchanges.open(monitors[-1], exchange.account(number), ReconciliationSettings(), ThresholdSettings())
     runs = [asyncio.create_task(monitor.run()) for monitor in monitors]
     gc.collect()
     gc.freeze()

@@ -23,7 +23,7 @@ import apsw
 
 from account_monitor.cli.service import run_loop
 from account_monitor.clock import now_ms
-from account_monitor.config import ReconciliationSettings
+from account_monitor.config import ReconciliationSettings, ThresholdSettings
 from account_monitor.exchanges import Exchanges
 from account_monitor.feeds.binance.transport import AiohttpTransport, Frame, Socket, Text
 from account_monitor.ledger.account import USD_ASSETS
@@ -103,7 +103,7 @@ async def _measure(folder: Path, exchange: ExchangeProcess, take: Callable[[list
     desk, alarms, transport, views = Desk(now_ms, ""), AlarmBoard(now_ms), _TimedTransport(), _Views(journal)
     exchanges = Exchanges(desk, alarms, spawn=spawn, cancel=cancel, nats_connected=lambda: False, transport=transport)
     monitor.observers += [views.first, alarms.note]
-    exchanges.open(monitor, account, ReconciliationSettings())
+    exchanges.open(monitor, account, ReconciliationSettings(), ThresholdSettings())
     monitor.observers.append(views.last)
     spawn("monitor", monitor.run())
     spawn("watch", _watch(exchanges))

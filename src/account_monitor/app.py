@@ -189,7 +189,8 @@ class App:
                 nats_connected=lambda: self._feed is not None and self._feed.status.connected,
                 bans=Bans(self.settings.service.data_dir, now_ms),
             )
-        self._exchanges.open(monitor, account, self.settings.reconciliation)
+        settings = self.settings
+        self._exchanges.open(monitor, account, settings.reconciliation, settings.alerts.thresholds)
 
     async def _serve_anew(self, monitor: Monitor, account: AccountSettings) -> None:
         """Take over other keys or addresses."""

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import Any, NamedTuple
 
 from account_monitor.api.metrics import Sample
-from account_monitor.config import AccountSettings, Exchange, KeyPermissions, ReconciliationSettings
+from account_monitor.config import AccountSettings, Exchange, KeyPermissions, ReconciliationSettings, ThresholdSettings
 from account_monitor.feeds.binance.feed import BinanceFeed
 from account_monitor.feeds.binance.marks import MarkPrices
 from account_monitor.feeds.binance.permissions import KeyCheck, spot_rest
@@ -25,6 +25,7 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.reconciler import Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
@@ -41,6 +42,7 @@ class _Served(NamedTuple):
     key: KeyCheck
     feed: BinanceFeed
     judge: Judge
+    reconciler: Reconciler
     crosscheck: CrossCheck
     unsubscribe: Callable[[], None]
 
@@ -73,7 +75,13 @@ class Exchanges:
         """What is wrong with the mark prices of a venue."""
         self._served: dict[str, _Served] = {}
 
-    def open(self, monitor: Monitor, account: AccountSettings, reconciliation: ReconciliationSettings) -> None:
+    def open(
+        self,
+        monitor: Monitor,
+        account: AccountSettings,
+        reconciliation: ReconciliationSettings,
+        thresholds: ThresholdSettings,
+    ) -> None:
         """Serve an account whose journal is folded; nothing for one without an exchange."""
         if account.exchange is Exchange.NONE:
             return
@@ -89,16 +97,25 @@ class Exchanges:
             refuses=account.key_permissions is KeyPermissions.REFUSE,
             alarms=self._alarms,
         )
+        terms = Terms(
+            reconciliation.policy.value if reconciliation.enabled else "off",
+            thresholds.balance_drift_pct,
+            thresholds.position_drift_pct,
+        )
         judge = Judge(
             time.monotonic,
             wallet_tolerance=reconciliation.balance_tolerance,
             position_tolerance=reconciliation.position_tolerance,
+        )
+        reconciler = Reconciler(
+            monitor, judge, self._alarms, terms, clock=venue.server_time.now_ms, monotonic=time.monotonic
         )
         feed = BinanceFeed(
             monitor,
             venue,
             requests,
             judge=judge,
+            reconciler=reconciler,
             alarms=self._alarms,
             settings=StreamSettings(*account.websocket),
             statement_seconds=reconciliation.interval_seconds,
@@ -114,9 +131,10 @@ class Exchanges:
         unsubscribe = self._marks[venue].subscribe(
             lambda symbol, price, at_ms: monitor.mark(MarkPrice(symbol, price, at_ms)), feed.wanted
         )
-        monitor.observers += [judge.note, feed.note, crosscheck.note]
+        monitor.observers += [judge.note, reconciler.note, feed.note, crosscheck.note]
+        monitor.reconcile = feed.compare
         monitor.is_listed = venue.may_list
-        self._served[account.name] = _Served(monitor, venue, key, feed, judge, crosscheck, unsubscribe)
+        self._served[account.name] = _Served(monitor, venue, key, feed, judge, reconciler, crosscheck, unsubscribe)
         self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {key.unready or feed.unready}")
         self._spawn(f"exchange:{account.name}", _follow(key, feed))
 
@@ -127,8 +145,9 @@ class Exchanges:
             return
         await self._cancel(f"exchange:{name}")
         served.unsubscribe()
-        for observer in (served.judge.note, served.feed.note, served.crosscheck.note):
+        for observer in (served.judge.note, served.reconciler.note, served.feed.note, served.crosscheck.note):
             served.monitor.observers.remove(observer)
+        served.monitor.reconcile = None
         self._alarms.forget(name)
         self._desk.wait_for(f"exchange:{name}", None)
         self._desk.health.forget(f"exchange:{name}")

@@ -84,6 +84,7 @@ KINDS: Mapping[str, Kind] = {
     "reset": Kind("answer", "the connection dies unanswered", 0.01),
     "cut_body": Kind("answer", "the connection dies in the body", 0.01),
     "stale_snapshot": Kind("answer", "account, balance and positions as they were", 0.1, {"ms": 3000}),
+    "misstated": Kind("answer", "the first wallet of an account is stated with so much too much", 0.01, {"amount": 25}),
     # -- lists that come in pages
     "page_overlap": Kind("page", "begins with rows that the page before ended with", 0.05, {"rows": 2}),
     "page_missing": Kind("page", "a row is missing", 0.02),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Sequence
+from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from exchange_simulator.catalogue import KINDS
@@ -13,7 +16,9 @@ from exchange_simulator.parameters import Parameters
 from exchange_simulator.wire import Reply, error_reply
 
 _REQUEST = tuple(name for name, kind in KINDS.items() if kind.place == "request" and name != "clock_skew")
-_ANSWER = tuple(name for name, kind in KINDS.items() if kind.place == "answer" and name != "stale_snapshot")
+_ANSWER = tuple(
+    name for name, kind in KINDS.items() if kind.place == "answer" and name not in ("stale_snapshot", "misstated")
+)
 
 _HTML = {"Content-Type": "text/html"}
 
@@ -91,6 +96,8 @@ class RestFaults:
 
     def spoiled(self, reply: Reply, now_ms: int, account: str, path: str) -> Reply:
         """Return what becomes of an answer on its way."""
+        if path.endswith("/account") and (fault := self._strikes("misstated", now_ms, account, path)):
+            reply = _misstated(fault, reply)
         if not self._faults.any_on(_ANSWER):
             return reply
         for name in _ANSWER:
@@ -120,6 +127,16 @@ def _refusal(fault: Fault, limits: Limits, ip: str) -> Reply:
             return error_reply(503, -1001, "Service Unavailable.")
         case _:
             return error_reply(*refused_key(ip))
+
+
+def _misstated(fault: Fault, reply: Reply) -> Reply:
+    """Return a statement with too much in its first wallet; anything but a statement is left as it is."""
+    said = json.loads(reply.body)
+    if reply.status == HTTPStatus.OK and said.get("assets"):
+        wallet = said["assets"][0]
+        wallet["walletBalance"] = f"{Decimal(wallet['walletBalance']) + fault['amount']:f}"
+        return reply._replace(body=json.dumps(said).encode())
+    return reply
 
 
 def _spoiled(fault: Fault, reply: Reply) -> Reply:

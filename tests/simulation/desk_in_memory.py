@@ -23,6 +23,7 @@ from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery, Recorded, StreamPosition
+from account_monitor.monitor.reconciler import Reconciler, Terms
 from account_monitor.stores.bans import Bans
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
@@ -69,6 +70,8 @@ class DeskInMemory:
         self.monitor: Monitor
         self.feed: BinanceFeed
         self.judge: Judge
+        self.reconciler: Reconciler
+        self.terms = Terms()
         self.crosscheck: CrossCheck
 
     @asynccontextmanager
@@ -104,11 +107,15 @@ class DeskInMemory:
         respect_bans(venue, Bans(self.folder, clock))
         requests = AccountRequests(venue.rest(api_key=API_KEY, secret=SECRET))
         self.judge = Judge(monotonic)
+        self.reconciler = Reconciler(
+            self.monitor, self.judge, self.alarms, self.terms, clock=server_time.now_ms, monotonic=monotonic
+        )
         self.feed = BinanceFeed(
             self.monitor,
             venue,
             requests,
             judge=self.judge,
+            reconciler=self.reconciler,
             alarms=self.alarms,
             settings=settings,
             statement_seconds=5.0,
@@ -117,7 +124,13 @@ class DeskInMemory:
         )
         self.crosscheck = CrossCheck("main", self.alarms, monotonic, both_connected=lambda: self.feed.is_whole)
         self.monitor.is_listed = venue.may_list
-        self.monitor.observers += [self.judge.note, self.feed.note, self.crosscheck.note, self.alarms.note]
+        self.monitor.observers += [
+            self.judge.note,
+            self.reconciler.note,
+            self.feed.note,
+            self.crosscheck.note,
+            self.alarms.note,
+        ]
         tasks = [asyncio.create_task(work) for work in (self.feed.run(), self.monitor.run(), self._look())]
         try:
             yield

@@ -15,9 +15,10 @@ from prometheus_client.registry import Collector
 
 from account_monitor.api.asgi import Receive, Reply, Scope, Send, header
 from account_monitor.api.front import require_get
-from account_monitor.api.metrics import Histogram, Meter, Reading, Sample
+from account_monitor.api.metrics import Meter, Reading, Sample
 from account_monitor.api.problems import NOT_FOUND, Refused
 from account_monitor.ledger.valuation import PositionValue
+from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.views import View
 
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from account_monitor.ledger.events import Fill
 from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.ports import CONFLICTING_FILL, UNROUTED, Recorded
 from account_monitor.monitor.views import Change, View
 
@@ -27,30 +28,6 @@ class Sample(NamedTuple):
     kind: Literal["gauge", "counter"]
     value: float
     labels: Mapping[str, str] = {}  # nobody changes it
-
-
-class Histogram:
-    """How often values fell into each bucket, and their sum."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        """By bucket, not cumulative; the last is what exceeds all bounds."""
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def copy(self) -> Histogram:
-        """Return one that does not change any more."""
-        copied = Histogram(self.bounds)
-        copied.counts = self.counts.copy()
-        copied.total = self.total
-        return copied
 
 
 class Reading(NamedTuple):

@@ -112,7 +112,7 @@ class AccountState:
     alerts: dict[str, Alert] = field(default_factory=dict)
     """By type and symbol, the last transition of its alert, the youngest last."""
     quarantined: dict[str, Quarantine] = field(default_factory=dict)
-    """By kind and name, what is not to be corrected without a person."""
+    """By kind and name, the last quarantine, which may be over."""
     wallet_statements: list[tuple[int, int]] = field(default_factory=list)
     """(seq, time) of the openings that stated wallets: they include money that moved up to that time and came later."""
 
@@ -369,10 +369,7 @@ class Account:
                 trim(state.alerts)
                 return Entry(seq, event, "noted", ())
             case Quarantine():
-                if event.is_over:
-                    state.quarantined.pop(f"{event.kind}:{event.name}", None)
-                else:
-                    state.quarantined[f"{event.kind}:{event.name}"] = event
+                state.quarantined[f"{event.kind}:{event.name}"] = event
                 return Entry(seq, event, "noted", ())
             case Reconciliation():
                 return Entry(seq, event, "noted", ())

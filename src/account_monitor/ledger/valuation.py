@@ -285,10 +285,10 @@ class Valuation:
         """Return the results of the whole account."""
         totals, state = self._totals, self._account.state
         return PnL(
-            realized_pnl=_sum(totals.realized_usd, self._usd(totals.unvalued_realized)),
+            realized_pnl=_sum(totals.realized_usd, self.usd_of(totals.unvalued_realized)),
             unrealized_pnl=self._unrealized(),
-            total_fees=_sum(totals.fees_usd, self._usd(totals.unvalued_fees), self._tally(state.charges)),
-            funding=_sum(totals.funding_usd, self._usd(totals.unvalued_funding), self._tally(state.funding)),
+            total_fees=_sum(totals.fees_usd, self.usd_of(totals.unvalued_fees), self._tally(state.charges)),
+            funding=_sum(totals.funding_usd, self.usd_of(totals.unvalued_funding), self._tally(state.funding)),
             other=self._tally(state.other),
             statistics=TradeStatistics(
                 totals.trades, totals.winning, totals.losing, totals.gross_win, totals.gross_loss
@@ -298,7 +298,7 @@ class Valuation:
 
     def exposure(self) -> Exposure:
         """Return notional and leverage of the whole account."""
-        notional = None if self.unpriced_positions else self._usd(self._totals.notional)
+        notional = None if self.unpriced_positions else self.usd_of(self._totals.notional)
         margin_balance = _sum(self._wallets_usd(), self._unrealized())
         is_positive = margin_balance is not None and margin_balance > 0
         leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
@@ -376,13 +376,14 @@ class Valuation:
     # -- USD ---------------------------------------------------------------------------------------------------------
 
     def _unrealized(self) -> Decimal | None:
-        return None if self.unpriced_positions else self._usd(self._totals.unrealized)
+        return None if self.unpriced_positions else self.usd_of(self._totals.unrealized)
 
     def _wallets_usd(self) -> Decimal | None:
         state = self._account.state
-        return self._usd(state.wallets) if state.wallets_known else None
+        return self.usd_of(state.wallets) if state.wallets_known else None
 
-    def _usd(self, amounts: dict[str, Decimal]) -> Decimal | None:
+    def usd_of(self, amounts: dict[str, Decimal]) -> Decimal | None:
+        """Return what amounts by asset are worth in USD, None where one has no price."""
         total: Decimal | None = ZERO
         for asset, amount in amounts.items():
             if amount:
@@ -390,7 +391,7 @@ class Valuation:
         return total
 
     def _tally(self, tally: Tally) -> Decimal | None:
-        return _sum(tally.usd, self._usd(tally.unvalued)) if tally.unvalued else tally.usd
+        return _sum(tally.usd, self.usd_of(tally.unvalued)) if tally.unvalued else tally.usd
 
 
 def _share(asset: str, leg: Leg, unrealized: Decimal, notional: Decimal) -> _Share:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
 import structlog
@@ -13,6 +14,7 @@ from account_monitor.monitor.views import Change, View
 AlarmKind: TypeAlias = Literal[
     "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
     "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL", "LIQUIDATION",
+    "QUARANTINED",
 ]  # fmt: skip
 Severity: TypeAlias = Literal["WARNING", "CRITICAL"]
 
@@ -57,6 +59,9 @@ class AlarmBoard:
         symbol: str | None = None,
         severity: Severity = "WARNING",
         for_seconds: float | None = None,
+        value: Decimal | None = None,
+        threshold: Decimal | None = None,
+        cause: str | None = None,
     ) -> None:
         """Raise an alarm, or bring the text of an open one up to date. With `for_seconds` it ends by itself."""
         key = (account, kind, symbol)

@@ -170,11 +170,45 @@ class Judge:
         old = [each for each in self._open.values() if now - each.since_seconds >= for_seconds]
         return sorted(old, key=lambda each: each.since_seconds)
 
-    def accept(self) -> None:
-        """Take the differences that there are for what they are: all was searched, and nothing explains them."""
-        for subject, each in self._open.items():
+    def accept(self, subject: Subject) -> None:
+        """Take a difference for what it is: all was searched, and nothing explains it."""
+        each = self._open.get(subject)
+        if each is not None:
             self._accepted[subject] = each.difference
             self._open[subject] = each._replace(is_accepted=True)
+
+    def doubt(self, subject: Subject) -> None:
+        """Accept a difference no longer: it may be looked into, or corrected, anew."""
+        self._accepted.pop(subject, None)
+        self.drop(subject)
+
+    def drop(self, subject: Subject) -> None:
+        """Forget a disagreement: it was settled, and the next statement says whether it was settled well."""
+        self._open.pop(subject, None)
+
+    def differences(self, subject: Subject, stated: Decimal) -> list[Decimal]:
+        """Return what a statement may have differed by from the ledger, whose values since its window began are many:
+        the difference from the newest value first.
+        """
+        known = self._subjects.get(subject)
+        if known is None:
+            return [stated]
+        values = [value for _, value in known.since(self._monotonic() - WINDOW_SECONDS)]
+        return [stated - value for value in dict.fromkeys(reversed(values))]
+
+    def tolerance(self, subject: Subject) -> Decimal:
+        """Return up to which difference nobody is alarmed."""
+        return self._tolerances[subject.kind]
+
+    def held(self, subject: Subject) -> Decimal | None:
+        """Return what the ledger holds, None where it does not know the subject."""
+        known = self._subjects.get(subject)
+        return None if known is None else known.value
+
+    def moved_since(self, subject: Subject, time: float) -> bool:
+        """Whether the ledger's value of a subject has changed since a time."""
+        known = self._subjects.get(subject)
+        return known is not None and len(known.since(time)) > 1
 
     def restart_times(self) -> None:
         """Forget how young the youngest statements were: the clock of their times was set."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ import structlog
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, moved
 from account_monitor.ledger.events import (
+    Adjustment,
     Charge,
     Claim,
     Event,
@@ -24,7 +25,9 @@ from account_monitor.ledger.events import (
     OtherIncome,
     is_numbered,
 )
-from account_monitor.ledger.money import to_text
+from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.money import ZERO, to_text
+from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.past import Past
@@ -39,7 +42,7 @@ from account_monitor.monitor.ports import (
     is_venue,
 )
 from account_monitor.monitor.schedule import Every, Monotonic
-from account_monitor.monitor.views import Change, View, ViewBuilder
+from account_monitor.monitor.views import Change, Comparison, View, ViewBuilder
 
 BATCH = 1_000
 """Deliveries in one commit: large enough to pay for the flush, small enough to be applied within 20 ms."""
@@ -52,6 +55,9 @@ FOLDED_CHECKPOINT_EVERY = 200_000
 
 PRICES_EVERY_SECONDS = 0.05
 """How long changed prices may wait for a view."""
+
+RESIDUALS_EVERY_SECONDS = 5.0
+"""How often it is added up whether the causes account for the wallets: a few microseconds for each position."""
 
 RESTATE_OFF_LOOP = 250
 """Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
@@ -97,7 +103,13 @@ class Monitor:
         self.has_venue = has_venue
         self.is_listed: Callable[[str], bool] = lambda symbol: True
         """Whether the exchange may know a contract; what knows the exchange sets it."""
+        self.reconcile: Callable[[], Awaitable[Comparison]] | None = None
+        """Compares the account with its exchange now; what knows the exchange sets it."""
+        self.residual: Decimal | None = ZERO
+        """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
         self._free: dict[str, Decimal] = {}
+        self._comparison: Comparison | None = None
+        self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
         self._snapshots = Every(snapshot_seconds, monotonic)
         self._positions_due = Every(1.0, monotonic)
         self._prices_due = Every(PRICES_EVERY_SECONDS, monotonic)
@@ -202,6 +214,11 @@ class Monitor:
             self.inbox.wake()
         self._prices[mark.symbol] = mark
 
+    def compared(self, comparison: Comparison) -> None:
+        """Show how the account compares with its exchange, from now on."""
+        self._comparison = comparison
+        self.inbox.wake()
+
     def state_free(self, free: Mapping[str, Decimal]) -> None:
         """Show what the exchange states as free, by asset, from now on."""
         self._free.update(free)
@@ -216,6 +233,25 @@ class Monitor:
     def opening(self) -> Opening | None:
         """The opening that the journal holds."""
         return self._account.state.opening
+
+    @property
+    def adjustments(self) -> Sequence[Adjustment]:
+        """The youngest corrections that stand."""
+        return self._account.state.adjustments
+
+    @property
+    def quarantined(self) -> list[Quarantine]:
+        """What is not corrected any more without a person."""
+        return [each for each in self._account.state.quarantined.values() if not each.is_over]
+
+    def quarantine_of(self, subject: Subject) -> Quarantine | None:
+        """Return the last quarantine of a subject, which may be over."""
+        return self._account.state.quarantined.get(f"{subject.kind}:{subject.name}")
+
+    def latest_fill_ms(self, key: str) -> int:
+        """Return the time of the youngest fill of a position, 0 where there was none."""
+        timeline = self._account.state.timelines.get(key)
+        return 0 if timeline is None else max(timeline.leg.latest_fill_ms, 0)
 
     def settles_as(self, symbol: str, settlement_asset: str) -> bool:
         """Whether the ledger takes the contract to settle in this asset."""
@@ -237,6 +273,9 @@ class Monitor:
             self._take_prices()
         if self._free:
             self._take_free()
+        if self._comparison is not None:
+            comparison, self._comparison = self._comparison, None
+            self._publish(self._builder.after_comparison(comparison))
         if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
             await self._save_checkpoint()
 
@@ -273,6 +312,8 @@ class Monitor:
             entries = await asyncio.to_thread(self._account.restate, batch)
         else:
             entries = self._account.restate(batch)
+        if self._residuals_due.is_due():
+            self.residual = self._valuation.usd_of(residuals(self._account))
         self._publish(self._builder.after_events(recorded, append_seconds, *moved(entries))._replace(applied=entries))
         if recorded.conflicts or recorded.parked:
             self._say_parked(recorded)

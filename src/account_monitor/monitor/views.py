@@ -8,8 +8,23 @@ from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Fill
+from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
+
+
+class Comparison(NamedTuple):
+    """How an account compares with its exchange. Times are the exchange's; None: not yet."""
+
+    compared_ms: int | None
+    """When the last statement was that was compared."""
+    agreed_ms: int | None
+    """When the last one was that agreed, up to the tolerances."""
+    interval_seconds: float
+    """How often statements are asked for at present."""
+    drifts: tuple[Drift, ...] = ()
+    """What differs, and was confirmed."""
+    quarantined: tuple[Quarantine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,8 @@ class View:
     pnl: PnL
     exposure: Exposure
     unpriced: tuple[str, ...]
+    comparison: Comparison | None = None
+    """None: nobody compares it, or not yet."""
 
 
 class Change(NamedTuple):
@@ -54,6 +71,7 @@ class ViewBuilder:
         self._account = account
         self._valuation = valuation
         self._as_of_ms = account.state.latest_ms
+        self._comparison: Comparison | None = None
         self.view = self._build(dict(valuation.positions))
 
     def after_events(self, recorded: Recorded, append_seconds: float, keys: set[str], assets: set[str]) -> Change:
@@ -75,6 +93,12 @@ class ViewBuilder:
         self._publish(set())
         return Change([], (), tuple(sorted(assets)), None)
 
+    def after_comparison(self, comparison: Comparison) -> Change:
+        """Build the view after a statement was compared."""
+        self._comparison = comparison
+        self._publish(set())
+        return Change([], (), (), None)
+
     def _publish(self, changed: set[str]) -> None:
         positions = self.view.positions
         if changed:
@@ -93,4 +117,5 @@ class ViewBuilder:
             pnl=valuation.pnl(),
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
+            comparison=self._comparison,
         )

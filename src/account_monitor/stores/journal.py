@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -118,6 +118,10 @@ class Journal:
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
         return self.reader.flows(since_ms=since_ms)
+
+    def unknown(self, event_ids: Iterable[str]) -> set[str]:
+        """Return which of these events were never recorded."""
+        return self.reader.unknown(event_ids)
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""

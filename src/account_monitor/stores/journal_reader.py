@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import apsw
+import msgspec
 
 from account_monitor.errors import JournalCorrupt, JournalError
 from account_monitor.ledger.events import Fill, FundingPayment, LegEvent
@@ -97,6 +98,10 @@ class JournalReader:
             JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
             for seq, kind, body, source, recorded_at_ms in self._rows("flows", since_ms)
         ]
+
+    def unknown(self, event_ids: Iterable[str]) -> set[str]:
+        """Return which of these events were never recorded."""
+        return {row[0] for row in self._rows("find_unknown", msgspec.json.encode(list(event_ids)).decode())}
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""

@@ -87,6 +87,14 @@ class Contract(NamedTuple):
     margin_asset: str
 
 
+class OrderAnswer(NamedTuple):
+    """An order as `/fapi/v1/order` tells of it: `client_order_id` shows who placed it."""
+
+    symbol: str
+    order_id: str
+    client_order_id: str
+
+
 class ExchangeInfo(NamedTuple):
     """What may be traded, and how much may be asked: weight per minute, None where it is not said."""
 
@@ -283,6 +291,18 @@ class _Risk(Struct, rename="camel"):
     entry_price: str
     mark_price: str
     unrealized_profit: str = field(name="unRealizedProfit")
+
+
+class _Order(Struct, rename="camel"):
+    symbol: str
+    order_id: Id
+    client_order_id: str
+
+
+def order_of(body: bytes) -> OrderAnswer:
+    """Return the order of `/fapi/v1/order`."""
+    said = _answer(body, _Order)
+    return OrderAnswer(symbol_of("symbol", said.symbol), str(said.order_id), said.client_order_id)
 
 
 def position_risks_of(body: bytes) -> tuple[PositionRisk, ...]:

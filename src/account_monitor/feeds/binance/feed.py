@@ -16,7 +16,8 @@ from random import Random
 import structlog
 
 from account_monitor.errors import MalformedEvent
-from account_monitor.feeds.binance.adoption import adopt, settlement_seconds
+from account_monitor.feeds.binance.adoption import adopt, cost_of, settlement_seconds
+from account_monitor.feeds.binance.answers import AccountStatement
 from account_monitor.feeds.binance.backfill import SEARCHED, Backfill
 from account_monitor.feeds.binance.completeness import Completeness
 from account_monitor.feeds.binance.deafness import Deafness
@@ -30,6 +31,7 @@ from account_monitor.feeds.binance.messages import (
     flows,
     user_event,
 )
+from account_monitor.feeds.binance.orders import ask_about_orders
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.search import Patience, Search
@@ -38,10 +40,11 @@ from account_monitor.feeds.binance.stream import UserStream
 from account_monitor.feeds.binance.venue import BinanceVenue
 from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key, trade_number
 from account_monitor.ledger.money import to_text
-from account_monitor.ledger.reconciliation import Statement, Subject
-from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
+from account_monitor.ledger.reconciliation import Statement
+from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
-from account_monitor.monitor.judge import Disagreement, Judge
+from account_monitor.monitor.histogram import Histogram
+from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import (
     MALFORMED_EVENT,
@@ -52,18 +55,28 @@ from account_monitor.monitor.ports import (
     Delivery,
     is_venue,
 )
+from account_monitor.monitor.reconciler import (
+    CONFIRM_SECONDS,
+    DURATION_BUCKETS_SECONDS,
+    PositionStated,
+    Reconciler,
+    told,
+)
 from account_monitor.monitor.schedule import Monotonic
-from account_monitor.monitor.views import Change, View
+from account_monitor.monitor.views import Change, Comparison, View
 
 LOOK_SECONDS = 0.1
-CONFIRM_SECONDS = 1.5
-"""How long a difference may last before it is looked into: an ACCOUNT_UPDATE comes before its fill."""
-
-DRIFT_SECONDS = 5.0
-"""How long it may last before people hear of it."""
-
 LATE_PAUSES_SECONDS = (30.0, 600.0)
 """Between searches for what nothing explained: its cause may come late."""
+
+LATE = "what nothing explained may be listed by now"
+"""Why it is searched for again."""
+
+CORRECT_PAUSE_SECONDS = 1.0
+"""Between attempts to correct an account that trades: each costs 10 of the weight."""
+
+SETTLE_SECONDS = 0.1
+"""How long what a statement contains may take to be heard on the stream, before an account is corrected by it."""
 
 ORDER_STATEMENT_SECONDS = 1.0
 """After an order is placed or cancelled, what is free changes without any event: ask, at most this often."""
@@ -101,6 +114,7 @@ class BinanceFeed:
         requests: AccountRequests,
         *,
         judge: Judge,
+        reconciler: Reconciler,
         alarms: AlarmBoard,
         settings: StreamSettings,
         statement_seconds: float,
@@ -116,6 +130,7 @@ class BinanceFeed:
         self._venue = venue
         self._requests = requests
         self._judge = judge
+        self._reconciler = reconciler
         self._alarms = alarms
         self._statement_seconds = statement_seconds
         self._monotonic = monotonic
@@ -136,6 +151,7 @@ class BinanceFeed:
         self._opening = self._errand("opening", self._open)
         self._asking = self._errand("statement", self._ask_statement)
         self._fetching = self._errand("backfill", self._fetch_missing)
+        self._correcting = self._errand("correction", self._correct)
 
         self._is_open = False
         self._buffer: list[bytes] = []
@@ -159,7 +175,11 @@ class BinanceFeed:
         self._asked_at = float("-inf")
         self._answered_at = float("-inf")
         self._estimates = 0
-        self._drifting: set[Subject] = set()
+        self._correct_at = 0.0
+        self._compared: list[asyncio.Future[Comparison]] = []
+        """Who waits for the next statement to be compared."""
+        self.statement_seconds_taken = Histogram(DURATION_BUCKETS_SECONDS)
+        """How long it took to ask for statements and to compare them."""
 
     def _errand(self, name: str, run: Callable[[], Awaitable[None]]) -> Errand:
         return Errand(self.account, name, run, self._venue.server_time, self._monotonic)
@@ -192,7 +212,7 @@ class BinanceFeed:
 
     @property
     def _errands(self) -> tuple[Errand, ...]:
-        return (self._opening, self._asking, self._fetching)
+        return (self._opening, self._asking, self._fetching, self._correcting)
 
     def wanted(self) -> set[str]:
         """Return the symbols whose marks value anything of the account: what is held, and money in other assets."""
@@ -372,14 +392,32 @@ class BinanceFeed:
             else:
                 self._follow_stream()
                 self._judge_now()
-                if now >= self._statement_at:
+                if now >= self._statement_due:
                     self._asking.start(group)
+                if self._reconciler.to_correct and now >= self._correct_at:
+                    self._correcting.start(group)
                 if self._search.is_due(now):
                     self._fetching.start(group)
             self._watch_answers(
                 now - max(self._answered_at, began), is_starting=now < began + self._venue.start_seconds
             )
             await asyncio.sleep(LOOK_SECONDS)
+
+    @property
+    def _statement_due(self) -> float:
+        """When the next statement is to be asked for: a difference is confirmed before the interval has passed."""
+        confirm_at = self._reconciler.confirm_at
+        if confirm_at is None:
+            return self._statement_at
+        spared = max(CONFIRM_SECONDS, self._venue.turn_seconds)
+        return min(self._statement_at, max(confirm_at, self._asked_at + spared))
+
+    async def compare(self) -> Comparison:
+        """Ask for a statement now, and return how the account compares with it."""
+        compared: asyncio.Future[Comparison] = asyncio.get_running_loop().create_future()
+        self._compared.append(compared)
+        self._statement_at = self._monotonic()
+        return await compared
 
     def _watch_answers(self, unanswered_seconds: float, *, is_starting: bool) -> None:
         """Tell people what the exchange does not answer, and for how long."""
@@ -452,7 +490,15 @@ class BinanceFeed:
             self._stream.stale(deaf)
 
     async def _fetch_missing(self) -> None:
-        reason = self._search.reason
+        self._reconciler.begin_search()
+        try:
+            await self._search_for_missing()
+        except BaseException:
+            self._reconciler.cancel_search()
+            raise
+
+    async def _search_for_missing(self) -> None:
+        reason = self._search.reason or ""
         self._search.begin(self._monotonic())
         opening = self._monitor.opening
         opened_ms = 0 if opening is None else opening.at_ms
@@ -462,6 +508,7 @@ class BinanceFeed:
         async def take(fills: Sequence[Fill]) -> None:
             nonlocal count
             await self._monitor.inbox.wait_for_room()
+            self._take_back(await self._untold(fills))
             for fill in fills:
                 self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
             count += len(fills)
@@ -476,6 +523,7 @@ class BinanceFeed:
         missed = await self._backfill.run(symbols, take, opened_ms=opened_ms, attempt=self._search.attempt, named=named)
         await self._recorded()  # now it is known which positions a payment is for
         events = self._flows.stated(missed, agreed_ms=self._completeness.money_ms)
+        self._take_back(events)
         for event in events:
             self._put(VENUE_INCOME, "income", event.event_id.encode(), event)
         await self._recorded()
@@ -483,8 +531,42 @@ class BinanceFeed:
         self._statement_at = self._monotonic()
         new = self._booked - booked
         log.info("backfilled", account=self.account, reason=reason, read=count, new=new, flows=len(events))
+        orders = await ask_about_orders(self._requests, self._reconciler.found_fills)
+        self._reconciler.end_search(reason, orders)
         if self._search.end(self._monotonic()):
             self._stream.backfilled()
+
+    async def _untold(self, fills: Sequence[Fill]) -> list[Fill]:
+        """Return the fills that the journal does not hold, if corrections stand that they may explain."""
+        if not self._monitor.adjustments:
+            return []
+        await self._recorded()
+        unknown = await asyncio.to_thread(self._monitor.journal.unknown, [fill.identity for fill in fills])
+        return [fill for fill in fills if fill.identity in unknown]
+
+    def _take_back(self, events: Sequence[Event]) -> None:
+        """Take the corrections back that these explain, in the commit that books them."""
+        for reversal in self._reconciler.reversals(events):
+            self._put(VENUE_STATEMENT, "reconciliation", b"", reversal)
+
+    async def _correct(self) -> None:
+        """Make the ledger what the exchange states, where nothing explains the difference."""
+        left: list[float] = []
+        stated, risks = await asyncio.gather(
+            self._requests.account(urgent=True, leaving=lambda: left.append(self._monotonic())),
+            self._requests.position_risks(),
+        )
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._correct_at = self._monotonic() + CORRECT_PAUSE_SECONDS * self._chance.uniform(0.5, 1.5)
+        positions = {
+            position_key(risk.symbol, risk.position_side): PositionStated(risk.symbol, risk.quantity, cost_of(risk))
+            for risk in risks
+        }
+        statement = _statement_of(stated, self._venue.server_time.now_ms())
+        if self._reconciler.correct(statement, positions, left[-1]):
+            self._late_patience.begin(self._monotonic())
+            await self._recorded()
+            self._statement_at = self._monotonic()
 
     def _symbols_to_ask(self) -> set[str]:
         """Return what is held, traded of late or disagreed on; the income statement names the others."""
@@ -519,13 +601,14 @@ class BinanceFeed:
             self._estimates = self._venue.server_time.estimates
             self._judge.restart_times()
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
-        wallets = {asset.asset: asset.wallet for asset in stated.assets}
-        quantities = {position_key(p.symbol, p.position_side): p.quantity for p in stated.positions}
-        statement = Statement(at_ms, wallets, quantities, is_complete=True)
+        statement = _statement_of(stated, at_ms)
         self._hear_said()
         self._judge.hear(statement)
+        self._reconciler.stated(statement)
+        self._tell_comparison()
+        self.statement_seconds_taken.observe(self._monotonic() - left_at)
         if self._judge.is_exact(statement, left_at):
-            prove = self._completeness.prove_late if self._judge.has_accepted else self._completeness.prove
+            prove = self._completeness.prove_late if self._reconciler.has_questions else self._completeness.prove
             prove(known, at_ms, self._monotonic())
             self._flows.forget(self._completeness.money_ms - REMEMBERED_MS)
         if self.unready is not None:
@@ -535,6 +618,14 @@ class BinanceFeed:
             else:
                 self.unready = None
 
+    def _tell_comparison(self) -> None:
+        comparison = self._reconciler.comparison(self.interval_seconds)
+        self._monitor.compared(comparison)
+        waiting, self._compared = self._compared, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(comparison)
+
     # -- what is judged ------------------------------------------------------------------------------------------------
 
     def _hear_said(self) -> None:
@@ -543,34 +634,31 @@ class BinanceFeed:
             self._judge.hear(self._said.popleft()[1])
 
     def _judge_now(self) -> None:
-        """Look into what has been disagreed on for a while, and raise what a search did not settle."""
+        """Look into what has been disagreed on for a while, and decide about what no search settles."""
         self._hear_said()
+        self._reconciler.look()
         now = self._monotonic()
         disagreements = self._judge.disagreements()
-        unexplained = [each for each in disagreements if not each.is_accepted]
-        lasting = [each for each in unexplained if now - each.since_seconds >= CONFIRM_SECONDS]
         if not disagreements:
             self._drift_patience.reset()
-            self._late_patience.reset()
-        if not unexplained:
+        if all(each.is_accepted for each in disagreements):
             self._search.attempt = 0
-            if disagreements and self._search.reason is None and self._late_patience.due(now) <= now:
-                self._search.want(_told(disagreements[0]), now, patience=self._late_patience)
-        elif lasting and self._search.reason is None:
+            self._search_late(now)
+            return
+        lasting = self._reconciler.lasting()
+        if lasting and self._search.reason is None:
             if self._search.attempt < SEARCHED:
-                self._search.want(_told(lasting[0]), now, patience=self._drift_patience)
+                self._search.want(told(lasting[0]), now, patience=self._drift_patience)
             else:
-                log.warning("difference_not_explained", account=self.account, told=_told(lasting[0]))
-                self._judge.accept()
+                self._reconciler.give_up()
                 self._late_patience.begin(now)
-        drifts = {
-            each.subject: each for each in self._judge.disagreements(for_seconds=DRIFT_SECONDS) if not each.is_tolerated
-        }
-        for subject in self._drifting - drifts.keys():
-            self._alarms.resolve(self.account, _drift_of(subject), symbol=subject.name)
-        for subject, disagreement in drifts.items():
-            self._alarms.fire(self.account, _drift_of(subject), _told(disagreement), symbol=subject.name)
-        self._drifting = set(drifts)
+
+    def _search_late(self, now: float) -> None:
+        """Search again for what nothing explained, for as long as its cause may still be listed."""
+        if not self._reconciler.has_questions:
+            self._late_patience.reset()
+        elif self._search.reason is None and self._late_patience.due(now) <= now:
+            self._search.want(LATE, now, patience=self._late_patience)
 
     async def _recorded(self) -> None:
         """Return once everything that was put so far is recorded and applied, or nothing can be any more."""
@@ -579,11 +667,7 @@ class BinanceFeed:
             await asyncio.sleep(0.005)
 
 
-def _drift_of(subject: Subject) -> AlarmKind:
-    return "BALANCE_DRIFT" if subject.kind == "wallet" else "POSITION_DRIFT"
-
-
-def _told(disagreement: Disagreement) -> str:
-    (kind, name), stated, held, *_ = disagreement
-    ours = "nothing is known here" if held is None else f"the ledger holds {to_text(held)}"
-    return f"{kind} {name}: the exchange states {to_text(stated)}, {ours}"
+def _statement_of(stated: AccountStatement, at_ms: int) -> Statement:
+    wallets = {asset.asset: asset.wallet for asset in stated.assets}
+    quantities = {position_key(p.symbol, p.position_side): p.quantity for p in stated.positions}
+    return Statement(at_ms, wallets, quantities, is_complete=True)

@@ -13,12 +13,14 @@ from account_monitor.feeds.binance.answers import (
     AccountConfig,
     AccountStatement,
     IncomePage,
+    OrderAnswer,
     PositionRisk,
     account_config_of,
     account_of,
     fills_of,
     income_of,
     listen_key_of,
+    order_of,
     position_risks_of,
 )
 from account_monitor.feeds.binance.refusals import VenueUnavailable
@@ -69,6 +71,10 @@ class AccountRequests:
     async def last_trades(self, symbol: str, count: int) -> tuple[Fill, ...]:
         """Return the youngest fills of a symbol, up to so many, of the last week."""
         return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, limit=count)
+
+    async def order(self, symbol: str, order_id: str) -> OrderAnswer:
+        """Return an order. The exchange forgets old ones: VenueRefused."""
+        return await self._get("/fapi/v1/order", 1, order_of, symbol=symbol, orderId=order_id)
 
     async def income(self, start_ms: int, end_ms: int, page: int, *, urgent: bool = True) -> IncomePage:
         """Return a page of the income statement, the oldest rows first; pages begin with 1."""

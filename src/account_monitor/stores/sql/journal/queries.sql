@@ -12,6 +12,9 @@ SELECT asked.value, seq, kind, body, source FROM json_each(?1) AS asked
 CROSS JOIN journal ON journal.event_id > asked.value || ' r' AND journal.event_id < asked.value || ' s'
 ORDER BY seq;
 
+-- name: find_unknown
+SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM journal WHERE event_id = value);
+
 -- name: move_head
 UPDATE meta SET last_seq = ?, last_hash = ?;
 
