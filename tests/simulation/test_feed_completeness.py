@@ -18,6 +18,7 @@ from account_monitor.feeds.binance.refusals import VenueRefused
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.ledger.events import Fill, FundingPayment
 from account_monitor.monitor.ports import Delivery, Recorded
+from account_monitor.monitor.reconciler import Policy, Terms
 from tests.simulation.desk_in_memory import API_KEY, BusyJournal, DeskInMemory, books
 from tests.simulation.virtual_time import run_virtual
 
@@ -180,6 +181,7 @@ def test_dust_alarms_nobody_and_is_found_all_the_same(tmp_path: Path) -> None:
 def test_what_nothing_explains_alarms_and_is_not_searched_for_again_and_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)
+        desk.terms = Terms("observe")
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
             trade(desk, "BTCUSDT", "BUY", "0.1")
@@ -209,9 +211,13 @@ def test_what_nothing_explains_alarms_and_is_not_searched_for_again_and_again(tm
 
 @pytest.mark.parametrize("late_seconds", [40, 300, 1_500])
 @pytest.mark.parametrize("what", ["a deposit", "a trade"])
-def test_what_the_exchange_lists_late_is_booked_when_it_does(tmp_path: Path, what: str, late_seconds: int) -> None:
+@pytest.mark.parametrize("policy", ["observe", "adjust"])
+def test_what_the_exchange_lists_late_is_booked_when_it_does(
+    tmp_path: Path, what: str, late_seconds: int, policy: Policy
+) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)
+        desk.terms = Terms(policy)
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
             trade(desk, "BTCUSDT", "BUY", "0.1")
@@ -222,9 +228,11 @@ def test_what_the_exchange_lists_late_is_booked_when_it_does(tmp_path: Path, wha
             else:
                 unheard(desk, lambda: trade(desk, "BTCUSDT", "BUY", "0.2"))
             await asyncio.sleep(30)
-            assert desk.open_alarms & {"BALANCE_DRIFT", "POSITION_DRIFT"}
+            assert desk.raised & {"BALANCE_DRIFT", "POSITION_DRIFT"}
+            assert bool(desk.monitor.adjustments) is (policy == "adjust")
 
-            await desk.quiet(seconds=late_seconds + 650)  # ten minutes lie between two late searches at the most
+            # Ten minutes lie between two late searches at the most.
+            await desk.until(lambda: not (desk.difference() or desk.monitor.adjustments), seconds=late_seconds + 650)
             await asyncio.sleep(60)
             assert not desk.open_alarms & {"BALANCE_DRIFT", "POSITION_DRIFT"}
             assert desk.difference() == {}

@@ -173,6 +173,8 @@ class Reconciler:
         self._wanted: set[Subject] = set()
         """What is to be corrected."""
         self._searching_since_ms: int | None = None
+        self._fresh_since_ms: int | None = None
+        """What happened after this was not missed."""
         self._found: list[_Found] = []
         self._compared_ms: int | None = None
         self._agreed_ms: int | None = None
@@ -219,7 +221,7 @@ class Reconciler:
         return [case for effect in effects if (case := self._cases.get(effect.subject)) is not None]
 
     def _is_fresh(self, event: Fill | FlowEvent) -> bool:
-        return self._searching_since_ms is not None and event.at_ms > self._searching_since_ms - FRESH_MS
+        return self._fresh_since_ms is not None and event.at_ms > self._fresh_since_ms
 
     # -- what is stated ------------------------------------------------------------------------------------------------
 
@@ -291,9 +293,10 @@ class Reconciler:
 
     # -- searches ------------------------------------------------------------------------------------------------------
 
-    def begin_search(self) -> None:
-        """Note that what is booked from now on was missed."""
+    def begin_search(self, *, was_heard: bool) -> None:
+        """Note that what is booked from now on was missed; `was_heard`: unless the stream may still tell of it."""
         self._searching_since_ms = self._clock()
+        self._fresh_since_ms = self._searching_since_ms - FRESH_MS if was_heard else None
 
     @property
     def found_fills(self) -> list[Fill]:

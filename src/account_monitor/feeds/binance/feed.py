@@ -168,6 +168,8 @@ class BinanceFeed:
         """Fills that were booked because a search told of them."""
         self._deafness = Deafness(self._flows, monotonic)
         self._search = Search()
+        self._has_gap = False
+        """Whether the stream was not heard for a while, and no search has begun since."""
         self._drift_patience = Patience()
         self._late_patience = Patience(first_seconds=LATE_PAUSES_SECONDS[0], longest_seconds=LATE_PAUSES_SECONDS[1])
         self._unreadable_patience = Patience()
@@ -371,6 +373,7 @@ class BinanceFeed:
     def on_backfill(self, reason: str) -> None:
         """Fetch what was missed: the stream was not heard for a while."""
         self._deafness.restart()
+        self._has_gap = True
         self._search.want(reason, self._monotonic())
 
     def on_alarm(self, kind: str, text: str) -> None:
@@ -490,7 +493,8 @@ class BinanceFeed:
             self._stream.stale(deaf)
 
     async def _fetch_missing(self) -> None:
-        self._reconciler.begin_search()
+        self._reconciler.begin_search(was_heard=not self._has_gap)
+        self._has_gap = False
         try:
             await self._search_for_missing()
         except BaseException:
@@ -651,7 +655,8 @@ class BinanceFeed:
                 self._search.want(told(lasting[0]), now, patience=self._drift_patience)
             else:
                 self._reconciler.give_up()
-                self._late_patience.begin(now)
+                if not self._reconciler.to_correct:
+                    self._late_patience.begin(now)
 
     def _search_late(self, now: float) -> None:
         """Search again for what nothing explained, for as long as its cause may still be listed."""
