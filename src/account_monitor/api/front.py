@@ -58,6 +58,8 @@ class Front:
             scope = {**scope, "method": "GET"}  # the server leaves the body out
         if path in self._sockets:
             raise Refused(UPGRADE_REQUIRED, f"{path}: connect with a WebSocket client", headers=_UPGRADE)
+        if scope["method"] not in ("GET", "HEAD"):
+            self._guard.check_change(scope)
         if path in _OWN:
             require_get(scope)
             await _OWN[path](self._desk).send(scope, send)

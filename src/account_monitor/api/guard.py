@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from account_monitor.api.asgi import Scope, header
-from account_monitor.api.problems import BODY_TOO_LARGE, FOREIGN_ORIGIN, WRONG_HOST, Refused
+from account_monitor.api.problems import BODY_TOO_LARGE, FOREIGN_ORIGIN, NO_JSON, WRONG_HOST, Refused
 
 MAX_BODY_BYTES = 65_536
 """No request that the service knows comes near it."""
@@ -46,6 +46,19 @@ class Guard:
         length = header(scope, b"content-length")
         if length is not None and length.isdecimal() and int(length) > MAX_BODY_BYTES:
             raise Refused(BODY_TOO_LARGE, f"Content-Length: {length}, expected at most {MAX_BODY_BYTES}")
+
+    def check_change(self, scope: Scope) -> None:
+        """Raises: Refused where a page of another origin wants to change something, or the body is not JSON.
+
+        A page can send forms and texts anywhere without asking; for JSON its browser asks first, and is not answered.
+        """
+        self.check_origin(scope)
+        media_type = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        has_body = (
+            header(scope, b"content-length") not in (None, "0") or header(scope, b"transfer-encoding") is not None
+        )
+        if has_body and media_type != "application/json":
+            raise Refused(NO_JSON, f"Content-Type: {media_type!r}, expected application/json")
 
     def check_origin(self, scope: Scope) -> None:
         """Raises: Refused where a page of another origin opens a socket. Programs send no Origin, and may."""

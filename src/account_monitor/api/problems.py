@@ -33,23 +33,30 @@ class Kind(NamedTuple):
 
 BAD_PARAMETER = Kind("bad-parameter", 400, "A query parameter is unknown, missing or not as expected")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
-FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another origin may not open this socket")
+FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another origin may not do this")
 NOT_FOUND = Kind("not-found", 404, "There is nothing at this address")
 UNKNOWN_ACCOUNT = Kind("unknown-account", 404, "No account of this name is configured")
 UNKNOWN_SYMBOL = Kind("unknown-symbol", 404, "The account never held this position")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not take that method")
+NO_EXCHANGE = Kind("no-exchange", 409, "The account has no exchange to be compared with")
+NOT_QUARANTINED = Kind("not-quarantined", 409, "What is to be released is not quarantined")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The request body is too large")
+NO_JSON = Kind("no-json", 415, "The body is not application/json")
+BAD_BODY = Kind("bad-body", 422, "The body is not what was expected")
 WRONG_HOST = Kind("wrong-host", 421, "The Host header names another server")
 UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket only")
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
 BUSY = Kind("busy", 503, "Too many questions about the past are waiting")
+NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer in time")
+NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
     BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, METHOD_NOT_ALLOWED,
-    BODY_TOO_LARGE, WRONG_HOST, UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, TOO_MANY_CLIENTS,
+    NO_EXCHANGE, NOT_QUARANTINED, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY, UPGRADE_REQUIRED, INTERNAL, STARTING,
+    FOLDING, BUSY, NOT_ANSWERED, NOT_RECORDED, TOO_MANY_CLIENTS,
 )  # fmt: skip
 
 

@@ -20,10 +20,21 @@ from litestar.response import Redirect
 
 from account_monitor.api import problems
 from account_monitor.api.accounts import monitor_meant
+from account_monitor.api.answering import (
+    BY_FRAMEWORK,
+    EVERYWHERE,
+    OF_ACCOUNT,
+    OF_ALL,
+    GivenDesk,
+    GivenMonitor,
+    explained,
+)
 from account_monitor.api.asgi import Headers, Reply
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
 from account_monitor.api.moments import moment_ms
-from account_monitor.api.problems import Kind, Problem, Refused, bad_parameter
+from account_monitor.api.problems import Problem, Refused, bad_parameter
+from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
+from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
@@ -62,8 +73,6 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
-GivenDesk = NamedDependency[SkipValidation[Desk]]
-GivenMonitor = NamedDependency[SkipValidation[Monitor]]
 GivenPage = NamedDependency[SkipValidation[Page]]
 Account = Annotated[
     str | None, QueryParameter(description="Name of the account; may be left out where only one is configured.")
@@ -92,29 +101,9 @@ class FillsReport(msgspec.Struct, frozen=True, kw_only=True):
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
-def _explained(*kinds: Kind) -> dict[int, ResponseSpec]:
-    """Describe the problems that an address may answer with."""
-    described: dict[int, list[Kind]] = {}
-    for kind in kinds:
-        described.setdefault(kind.status, []).append(kind)
-    return {
-        status: ResponseSpec(
-            Problem,
-            generate_examples=False,
-            description="; ".join(f"{kind.title} (`{kind.name}`)" for kind in group),
-            media_type=problems.MEDIA_TYPE,
-        )
-        for status, group in described.items()
-    }
-
-
-_EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
-_BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
-OF_ALL = _explained(*_EVERYWHERE, *_BY_FRAMEWORK)
-OF_ACCOUNT = _explained(*_EVERYWHERE, *_BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)
-OF_SYMBOL = _explained(
-    *_EVERYWHERE,
-    *_BY_FRAMEWORK,
+OF_SYMBOL = explained(
+    *EVERYWHERE,
+    *BY_FRAMEWORK,
     problems.UNKNOWN_ACCOUNT,
     problems.UNKNOWN_SYMBOL,
     problems.FOLDING,
@@ -122,11 +111,11 @@ OF_SYMBOL = _explained(
 )
 OF_HEALTH = {
     503: ResponseSpec(HealthReport, generate_examples=False, description="The service is unhealthy"),
-    **_explained(*_EVERYWHERE),
+    **explained(*EVERYWHERE),
 }
 OF_READINESS = {
     503: ResponseSpec(ReadyReport, generate_examples=False, description="Not ready, and why"),
-    **_explained(*_EVERYWHERE),
+    **explained(*EVERYWHERE),
 }
 
 
@@ -263,11 +252,14 @@ async def root() -> Redirect:
     return Redirect("/docs")
 
 
-_DESCRIBED = [health, ready, accounts, account, positions, pnl, balance, fills, explain]
+_DESCRIBED = [
+    health, ready, accounts, account, positions, pnl, balance, fills, explain, *RECONCILIATION_HANDLERS,
+]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport, ExplanationReport,
     FillReport, FillsReport, HealthReport, PartReport, PnLReport, PositionReport, Problem, ReadyReport, RiskReport,
+    *RECONCILIATION_REPORTS,
 )  # fmt: skip
 
 
@@ -346,6 +338,9 @@ def _refuse(request: AnyRequest, error: Refused) -> Response[bytes]:
 
 def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
+    if any(each.get("source") == "body" or "source" not in each for each in extra) and request.method != "GET":
+        wrong = "; ".join(f"{each.get('key', 'body')}: {each['message']}" for each in extra)
+        return _respond(Refused(problems.BAD_BODY, wrong), request)
     given = request.query_params
     wrong = "; ".join(f"{each['key']}: was {given.get(each['key'])!r}. {each['message']}" for each in extra)
     return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
@@ -389,7 +384,7 @@ def rest_application(desk: Desk) -> Litestar:
     description = describe(_schema(desk), _meanings())
     page = reference_page(description)
     known = {
-        path: [parameter["name"] for parameter in operations["get"].get("parameters", ())]
+        path: [parameter["name"] for operation in operations.values() for parameter in operation.get("parameters", ())]
         for path, operations in description["paths"].items()
     }
     return Litestar(

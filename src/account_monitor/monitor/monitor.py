@@ -37,6 +37,7 @@ from account_monitor.monitor.ports import (
     Clock,
     Delivery,
     Journal,
+    JournalEntry,
     Recorded,
     StreamPosition,
     is_venue,
@@ -219,6 +220,25 @@ class Monitor:
         self._comparison = comparison
         self.inbox.wake()
 
+    async def record(self, event: Event, *, source: str) -> JournalEntry:
+        """Journal what a person ordered, and return its entry once it is durable and applied.
+
+        It waits for as long as nothing can be recorded: give up after a while.
+        """
+        entered: asyncio.Future[JournalEntry] = asyncio.get_running_loop().create_future()
+
+        def note(view: View, change: Change) -> None:
+            for entry in () if change.recorded is None else change.recorded.entries:
+                if entry.event is event and not entered.done():
+                    entered.set_result(entry)
+
+        self.observers.append(note)
+        try:
+            self.inbox.put(Delivery(source, "", b"", event))
+            return await entered
+        finally:
+            self.observers.remove(note)
+
     def state_free(self, free: Mapping[str, Decimal]) -> None:
         """Show what the exchange states as free, by asset, from now on."""
         self._free.update(free)
@@ -252,6 +272,10 @@ class Monitor:
         """Return the time of the youngest fill of a position, 0 where there was none."""
         timeline = self._account.state.timelines.get(key)
         return 0 if timeline is None else max(timeline.leg.latest_fill_ms, 0)
+
+    def value_of(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the signed value of contracts at a price, in the settlement asset."""
+        return self._account.instrument(symbol).value(quantity, price)
 
     def settles_as(self, symbol: str, settlement_asset: str) -> bool:
         """Whether the ledger takes the contract to settle in this asset."""

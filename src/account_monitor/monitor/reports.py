@@ -14,10 +14,11 @@ import msgspec
 from account_monitor.ledger.events import Fill
 from account_monitor.ledger.explanation import Cause, Effect, Explanation
 from account_monitor.ledger.money import ZERO, to_text
+from account_monitor.ledger.reconciliation import Drift, Quarantine, Reconciliation
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue
 from account_monitor.monitor.past import Span, of_symbol
 from account_monitor.monitor.ports import JournalEntry
-from account_monitor.monitor.views import View
+from account_monitor.monitor.views import Comparison, View
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -107,6 +108,61 @@ class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     liquidations: dict[str, str]
 
 
+class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the exchange states otherwise than the ledger holds. None: the ledger did not know it."""
+
+    kind: str
+    name: str
+    stated: str
+    held: str | None
+    difference: str
+    stated_at: str
+    causes: list[str]
+    explained: str
+    is_tolerated: bool
+
+
+class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that was booked because the exchange listed it and nobody had told of it."""
+
+    event: str
+    cause: str
+
+
+class ReconciliationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison with the exchange, or a search, has found, and what was corrected."""
+
+    id: str
+    account: str
+    seq: int
+    timestamp: str
+    trigger: str
+    drifts: list[DriftReport]
+    findings: list[FindingReport]
+    finding_count: int
+    correction: str | None
+
+
+class QuarantineReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not corrected any more until a person releases it."""
+
+    kind: str
+    name: str
+    reason: str
+    since: str
+
+
+class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the account compares with its exchange. None: not yet."""
+
+    status: str
+    compared_at: str | None
+    agreed_at: str | None
+    interval_in_effect: str
+    drifts: list[DriftReport]
+    quarantined: list[QuarantineReport]
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole account as of (epoch, seq)."""
 
@@ -118,7 +174,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     balances: dict[str, BalanceReport]
     positions: dict[str, PositionReport]
     risk: RiskReport
-    reconciliation: None
+    reconciliation: ComparisonReport | None
     unpriced: list[str]
     timestamp: str
 
@@ -305,9 +361,70 @@ def account_report(view: View, now_ms: int) -> AccountReport:
         balances=balances_report(view),
         positions=positions_report(view),
         risk=risk_report(view),
-        reconciliation=None,
+        reconciliation=None if view.comparison is None else comparison_report(view.comparison),
         unpriced=list(view.unpriced),
         timestamp=time_text(now_ms),
+    )
+
+
+def comparison_report(comparison: Comparison) -> ComparisonReport:
+    """Report how an account compares with its exchange."""
+    if comparison.quarantined:
+        status = "quarantined"
+    elif comparison.drifts:
+        status = "differs"
+    else:
+        status = "agrees" if comparison.agreed_ms is not None else "waiting"
+    return ComparisonReport(
+        status=status,
+        compared_at=_time(comparison.compared_ms),
+        agreed_at=_time(comparison.agreed_ms),
+        interval_in_effect=interval_text(comparison.interval_seconds),
+        drifts=[_drift_report(drift) for drift in comparison.drifts],
+        quarantined=[quarantine_report(quarantine) for quarantine in comparison.quarantined],
+    )
+
+
+def interval_text(seconds: float) -> str:
+    """Return a duration as the configuration writes it: `5s`, `7.5s`."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def quarantine_report(quarantine: Quarantine) -> QuarantineReport:
+    """Report what is not to be corrected without a person."""
+    return QuarantineReport(
+        kind=quarantine.kind, name=quarantine.name, reason=quarantine.reason, since=time_text(quarantine.at_ms)
+    )
+
+
+def reconciliation_report(account: str, entry: JournalEntry) -> ReconciliationReport:
+    """Report what a comparison or a search has found."""
+    found = entry.event
+    assert isinstance(found, Reconciliation)  # callers ask for these
+    return ReconciliationReport(
+        id=found.id,
+        account=account,
+        seq=entry.seq,
+        timestamp=time_text(found.at_ms),
+        trigger=found.trigger,
+        drifts=[_drift_report(drift) for drift in found.drifts],
+        findings=[FindingReport(event=finding.event_id, cause=finding.cause) for finding in found.findings],
+        finding_count=found.finding_count,
+        correction=found.adjustment_id,
+    )
+
+
+def _drift_report(drift: Drift) -> DriftReport:
+    return DriftReport(
+        kind=drift.kind,
+        name=drift.name,
+        stated=to_text(drift.stated),
+        held=_text(drift.held),
+        difference=to_text(drift.difference),
+        stated_at=time_text(drift.stated_at_ms),
+        causes=list(drift.causes),
+        explained=to_text(drift.explained),
+        is_tolerated=drift.is_tolerated,
     )
 
 

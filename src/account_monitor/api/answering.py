@@ -1,0 +1,37 @@
+"""Answering: what the handlers of REST share: what they are given, and how they describe their refusals."""
+
+from __future__ import annotations
+
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import SkipValidation
+
+from account_monitor.api import problems
+from account_monitor.api.problems import Kind, Problem
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
+
+GivenDesk = NamedDependency[SkipValidation[Desk]]
+GivenMonitor = NamedDependency[SkipValidation[Monitor]]
+
+
+def explained(*kinds: Kind) -> dict[int, ResponseSpec]:
+    """Describe the problems that an address may answer with."""
+    described: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        described.setdefault(kind.status, []).append(kind)
+    return {
+        status: ResponseSpec(
+            Problem,
+            generate_examples=False,
+            description="; ".join(f"{kind.title} (`{kind.name}`)" for kind in group),
+            media_type=problems.MEDIA_TYPE,
+        )
+        for status, group in described.items()
+    }
+
+
+EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
+BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
+OF_ALL = explained(*EVERYWHERE, *BY_FRAMEWORK)
+OF_ACCOUNT = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)

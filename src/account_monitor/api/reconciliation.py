@@ -1,0 +1,207 @@
+"""Reconciliation: what was compared with the exchange, and what a person may order: to compare, correct or release."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from itertools import islice
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from litestar import get, post
+from litestar.params import JSONBody, QueryParameter
+
+from account_monitor.api import problems
+from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained
+from account_monitor.api.problems import Refused
+from account_monitor.config import split_position_key
+from account_monitor.ledger.events import Adjustment, Anchor, Event
+from account_monitor.ledger.money import decimal_from_text
+from account_monitor.ledger.reconciliation import Quarantine, Subject, digest
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.reports import (
+    ComparisonReport,
+    DriftReport,
+    FindingReport,
+    QuarantineReport,
+    ReconciliationReport,
+    comparison_report,
+    interval_text,
+    quarantine_report,
+    reconciliation_report,
+    time_text,
+)
+
+ANSWER_SECONDS = 15.0
+"""How long the exchange may take for a statement that somebody waits for."""
+
+RECORD_SECONDS = 5.0
+"""How long the journal may take."""
+
+MAX_TEXT = 500
+
+_is_asset = re.compile(r"[\w-]{1,40}").fullmatch
+_is_key = re.compile(r"[\w-]{1,40}(:LONG|:SHORT)?").fullmatch
+
+T = TypeVar("T")
+
+
+class ReconciliationsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest reports, the youngest first, and how the account compares with its exchange now."""
+
+    reports: list[ReconciliationReport]
+    interval_in_effect: str | None
+    quarantined: list[QuarantineReport]
+
+
+class RecordedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was ordered, as an entry of the journal."""
+
+    account: str
+    seq: int
+    event: str
+    timestamp: str
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is released from quarantine, why, and who says so."""
+
+    kind: Literal["wallet", "position"]
+    name: str
+    reason: str
+    by: str = "local"
+
+
+class CorrectedPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a position is: contracts, positive long, and the average price of what is held."""
+
+    quantity: str
+    entry_price: str = "0"
+
+
+class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person corrects, why, and who says so: `wallets` move by the amounts, `positions` become what is said."""
+
+    reason: str
+    by: str = "local"
+    wallets: dict[str, str] = {}  # nobody changes it
+    positions: dict[str, CorrectedPosition] = {}  # nobody changes it
+
+
+OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
+OF_ORDER = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON, problems.BAD_BODY,
+    problems.FOLDING, problems.NOT_RECORDED,
+)  # fmt: skip
+OF_COMPARING = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
+    problems.FOLDING, problems.NOT_ANSWERED,
+)  # fmt: skip
+OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
+
+
+@get("/api/reconciliation", operation_id="reconciliation", summary="What was found", responses=OF_READING)
+async def reconciliation(
+    monitor: GivenMonitor,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Reports, the youngest.")] = 50,
+) -> ReconciliationsReport:
+    """Drifts from the exchange, their causes, and what was booked or corrected because of them."""
+    entries = await asyncio.to_thread(lambda: list(islice(monitor.journal.remarks("reconciliation"), limit)))
+    comparison = monitor.view.comparison
+    return ReconciliationsReport(
+        reports=[reconciliation_report(monitor.name, entry) for entry in entries],
+        interval_in_effect=None if comparison is None else interval_text(comparison.interval_seconds),
+        quarantined=[quarantine_report(each) for each in monitor.quarantined],
+    )
+
+
+@post("/api/reconcile", operation_id="reconcile", summary="Compare now", responses=OF_COMPARING, status_code=200)
+async def reconcile(monitor: GivenMonitor) -> ComparisonReport:
+    """Ask the exchange for a statement and compare it. What differs is confirmed and looked into as always."""
+    if monitor.reconcile is None:
+        raise Refused(problems.NO_EXCHANGE, f"account {monitor.name} has no exchange, or is not served by it now")
+    late = Refused(problems.NOT_ANSWERED, f"no statement of account {monitor.name} within {ANSWER_SECONDS:.0f} s")
+    return comparison_report(await _within(ANSWER_SECONDS, monitor.reconcile(), late))
+
+
+@post("/api/corrections", operation_id="correct", summary="Correct by hand", responses=OF_ORDER, status_code=201)
+async def correct(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correction]) -> RecordedReport:
+    """Move wallets by an amount, or make positions what they are; journaled with the reason and who gave it.
+
+    An account with an exchange is compared with it afterwards: what does not agree is looked into, and corrected back.
+    """
+    wallets = tuple((_name("wallets", asset, _is_asset), _number(f"wallets.{asset}", text)) for asset, text in
+                    sorted(data.wallets.items()))  # fmt: skip
+    anchors = tuple(_anchor(monitor, key, position) for key, position in sorted(data.positions.items()))
+    if not wallets and not anchors:
+        raise Refused(problems.BAD_BODY, "wallets, positions: were both empty, expected what is to be corrected")
+    now_ms = desk.clock()
+    name = digest(monitor.name, now_ms, data)
+    by, reason = _text("by", data.by), _text("reason", data.reason)
+    return await _recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
+
+
+@post("/api/quarantine/release", operation_id="release", summary="Release", responses=OF_RELEASING, status_code=201)
+async def release(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release]) -> RecordedReport:
+    """Let a wallet or a position be corrected again, after a person has looked at it."""
+    known = monitor.quarantine_of(Subject(data.kind, data.name))
+    if known is None or known.is_over:
+        raise Refused(problems.NOT_QUARANTINED, f"{data.kind} {data.name!r} of {monitor.name} is not quarantined")
+    by, reason = _text("by", data.by), _text("reason", data.reason)
+    released = Quarantine(data.kind, data.name, desk.clock(), is_over=True, reason=reason, by=by)
+    return await _recorded(monitor, released)
+
+
+HANDLERS = (reconciliation, reconcile, correct, release)
+REPORTS: tuple[type[msgspec.Struct], ...] = (
+    ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport, ReconciliationsReport,
+    RecordedReport, Correction, CorrectedPosition, Release,
+)  # fmt: skip
+
+
+async def _recorded(monitor: Monitor, event: Event) -> RecordedReport:
+    late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
+    entry = await _within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
+    return RecordedReport(
+        account=monitor.name, seq=entry.seq, event=event.event_id, timestamp=time_text(entry.recorded_at_ms)
+    )
+
+
+async def _within(seconds: float, work: Awaitable[T], late: Refused) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise late from None
+
+
+def _anchor(monitor: Monitor, key: str, position: CorrectedPosition) -> Anchor:
+    """Return what a position is from its youngest fill on: what comes later counts."""
+    symbol, side = split_position_key(_name("positions", key, _is_key))
+    quantity = _number(f"positions.{key}.quantity", position.quantity)
+    price = _number(f"positions.{key}.entry_price", position.entry_price)
+    if price < 0 or (quantity and not price):
+        raise Refused(problems.BAD_BODY, f"positions.{key}.entry_price: was {position.entry_price!r}, expected above 0")
+    cost = monitor.value_of(symbol, quantity, price)
+    return Anchor(symbol, side, quantity, cost, None, monitor.latest_fill_ms(key) or monitor.view.as_of_ms)
+
+
+def _number(name: str, text: str) -> Decimal:
+    try:
+        return decimal_from_text(text)
+    except ValueError as error:
+        raise Refused(problems.BAD_BODY, f"{name}: was {text!r}, {error}") from None
+
+
+def _name(place: str, name: str, is_name: Callable[[str], object]) -> str:
+    if not is_name(name):
+        raise Refused(problems.BAD_BODY, f"{place}: was {name[:50]!r}, expected 1 to 40 letters, digits, _ and -")
+    return name
+
+
+def _text(name: str, text: str) -> str:
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise Refused(problems.BAD_BODY, f"{name}: was {text[:50]!r}, expected 1 to {MAX_TEXT} characters")
+    return text.strip()
