@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from account_monitor import __version__
-from account_monitor.api.metrics import Sample
+from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
 from account_monitor.config import (
@@ -365,7 +365,7 @@ class App:
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
 
-    def _samples(self) -> list[Sample]:
+    def _samples(self) -> list[Told]:
         nats = [] if self._feed is None else self._nats_samples(self._feed)
         exchanges = [] if self._exchanges is None else self._exchanges.samples()
         alarms = [
@@ -375,7 +375,14 @@ class App:
             )
             for (account, kind, severity), count in self.alarms.raised.items()
         ]  # fmt: skip
-        return [*nats, *exchanges, *alarms]
+        residuals = [
+            Sample(
+                "account_equity_residual_usd", "What the wallets hold that no cause explains.", "gauge",
+                float(monitor.residual), {"account": monitor.name},
+            )
+            for monitor in self.desk.monitors() if monitor.name != UNROUTED and monitor.residual is not None
+        ]  # fmt: skip
+        return [*nats, *exchanges, *alarms, *residuals]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import SystemRandom
 from typing import Any, NamedTuple
 
-from account_monitor.api.metrics import Sample
+from account_monitor.api.metrics import Distribution, Sample, Told
 from account_monitor.config import AccountSettings, Exchange, KeyPermissions, ReconciliationSettings, ThresholdSettings
 from account_monitor.feeds.binance.feed import BinanceFeed
 from account_monitor.feeds.binance.marks import MarkPrices
@@ -23,9 +23,10 @@ from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.crosscheck import CrossCheck
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
+from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.reconciler import Reconciler, Terms
+from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
@@ -174,14 +175,25 @@ class Exchanges:
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
 
-    def samples(self) -> Iterable[Sample]:
-        """Return the metrics of streams and requests."""
+    def samples(self) -> Iterable[Told]:
+        """Return the metrics of streams, requests and comparisons."""
+        drift, seconds = Histogram(DRIFT_BUCKETS), Histogram(DURATION_BUCKETS_SECONDS)
+        for served in self._served.values():
+            drift.add(served.reconciler.drift)
+            seconds.add(served.feed.statement_seconds_taken)
+        yield Distribution("reconciliation_drift_abs", "The largest difference that a statement showed.", drift)
+        yield Distribution("reconciliation_duration_seconds", "What a comparison took, from the question on.", seconds)
         for name, served in self._served.items():
             feed = served.feed
             account = {"account": name}
             yield Sample(
                 "websocket_reconnects_total", "Sockets made after the first.", "counter", feed.reconnects, account
             )  # fmt: skip
+            for cause, count in served.reconciler.corrections.items():
+                yield Sample(
+                    "reconciliation_corrections_total", "What was booked because it was missed, and corrected.",
+                    "counter", count, {**account, "cause": cause},
+                )  # fmt: skip
             for kind, count in feed.received.items():
                 labels = {**account, "type": kind}
                 yield Sample(

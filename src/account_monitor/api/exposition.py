@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from account_monitor.api.asgi import Receive, Reply, Scope, Send, header
 from account_monitor.api.front import require_get
-from account_monitor.api.metrics import Meter, Reading, Sample
+from account_monitor.api.metrics import Distribution, Meter, Reading, Told
 from account_monitor.api.problems import NOT_FOUND, Refused
 from account_monitor.ledger.valuation import PositionValue
 from account_monitor.monitor.histogram import Histogram
@@ -149,12 +149,15 @@ def _histogram(name: str, help_text: str, histogram: Histogram, per_second: floa
     )
 
 
-def _foreign(samples: Iterable[Sample]) -> Iterator[Metric]:
+def _foreign(samples: Iterable[Told]) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
     for sample in samples:
+        if isinstance(sample, Distribution):
+            yield _histogram(sample.name, sample.help, sample.histogram, 1.0)
+            continue
         family = families.get(sample.name)
         if family is None:
             make = GaugeMetricFamily if sample.kind == "gauge" else CounterMetricFamily
             family = families[sample.name] = make(sample.name, sample.help, labels=tuple(sample.labels))
         family.add_metric(tuple(sample.labels.values()), sample.value)
-    return iter(families.values())
+    yield from families.values()

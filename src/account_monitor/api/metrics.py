@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from account_monitor.ledger.events import Fill
 from account_monitor.monitor.desk import Desk
@@ -30,6 +30,17 @@ class Sample(NamedTuple):
     labels: Mapping[str, str] = {}  # nobody changes it
 
 
+class Distribution(NamedTuple):
+    """How numbers are distributed that somebody else knows."""
+
+    name: str
+    help: str
+    histogram: Histogram
+
+
+Told: TypeAlias = Sample | Distribution
+
+
 class Reading(NamedTuple):
     """Everything that a scrape shows, as of one moment; nothing in it changes any more."""
 
@@ -40,13 +51,13 @@ class Reading(NamedTuple):
     parked: Counter[tuple[str, str]]
     latency_ms: Histogram
     append_seconds: Histogram
-    samples: list[Sample]
+    samples: list[Told]
 
 
 class Meter:
     """Counts by (account, source) and (account, reason) since the process started."""
 
-    def __init__(self, desk: Desk, samples: Callable[[], Iterable[Sample]] = lambda: ()) -> None:
+    def __init__(self, desk: Desk, samples: Callable[[], Iterable[Told]] = lambda: ()) -> None:
         self._desk = desk
         self._samples = samples
         self._fills: Counter[tuple[str, str]] = Counter()

@@ -16,7 +16,7 @@ from account_monitor.api.asgi import Application
 from account_monitor.api.front import Front
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
-from account_monitor.api.metrics import Meter, Sample
+from account_monitor.api.metrics import Meter, Told
 from account_monitor.api.protocol import StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
 from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
@@ -51,7 +51,7 @@ class Doors:
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
         allowed_origins: Iterable[str] = (),
-        samples: Callable[[], Iterable[Sample]] = lambda: (),
+        samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:

@@ -21,6 +21,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add(self, other: Histogram) -> None:
+        """Count what another has counted, in the same buckets."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def copy(self) -> Histogram:
         """Return one that does not change any more."""
         copied = Histogram(self.bounds)

@@ -24,6 +24,9 @@ WINDOW_SECONDS = 10.0
 STREAM_SECONDS = 2.0
 """How long they count against the stream, which comes at once."""
 
+LAGGING = 3
+"""Statements of the stream in a row that the ledger misses by the same before it counts as behind."""
+
 _VALUES = 8_192
 """Former values kept by subject, 10 s of a wallet that moves eight hundred times a second."""
 
@@ -74,6 +77,12 @@ class _Former:
                 return True
         return False
 
+    def between(self, since: float, until: float) -> list[Decimal]:
+        """Return the values that it had between two times, the oldest first."""
+        values = self.since(since)
+        began = [since, *(replaced for replaced, _ in values)]
+        return [value for start, (_, value) in zip(began, values, strict=False) if start < until]
+
     def since(self, time: float) -> list[tuple[float, Decimal]]:
         """Return the values since a time, the oldest first, each with when it was replaced: the last one never."""
         values = [(float("inf"), self.value)]
@@ -100,6 +109,8 @@ class Judge:
         self._heard_ms: dict[Subject, int] = {}
         self._open: dict[Subject, Disagreement] = {}
         self._accepted: dict[Subject, Decimal] = {}
+        self._lagging: dict[Subject, tuple[Decimal, int]] = {}
+        """By how much the ledger missed what the stream stated of a subject, and how often in a row."""
 
     def start(self, view: View) -> None:
         """Take over what the account holds."""
@@ -136,6 +147,27 @@ class Judge:
             for subject in self._subjects.keys() | self._open.keys():
                 if subject.kind == "position" and subject.name not in statement.quantities:
                     self._compare(subject, ZERO, statement.at_ms, window)
+
+    def follow(self, statement: Statement, heard_at: float, until: float) -> Subject | None:
+        """Take what the stream stated, and when it stated something again; return what the ledger is behind of.
+
+        Of an account that trades the same quantity all the time, a ledger that misses a fill is always a moment behind,
+        and every statement equals a value that it is about to have. Before the next statement comes, it has not.
+        """
+        behind = None
+        for subject, stated in _said(statement).items():
+            known = self._subjects.get(subject)
+            values = [] if known is None else known.between(heard_at - STREAM_SECONDS, until)
+            if not values or stated in values or subject in self._accepted:
+                self._lagging.pop(subject, None)
+                continue
+            difference = stated - values[-1]
+            before, count = self._lagging.get(subject, (difference, 0))
+            self._lagging[subject] = (difference, count + 1 if difference == before else 1)
+            if self._lagging[subject][1] >= LAGGING:
+                del self._lagging[subject]
+                behind = subject
+        return behind
 
     def is_exact(self, statement: Statement, since: float) -> bool:
         """Whether the ledger held all of a complete statement together, to the last digit, at one time since: then

@@ -12,6 +12,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 import structlog
 
@@ -104,6 +105,16 @@ _CHANGES_FREE = frozenset({"NEW", "CANCELED", "EXPIRED", "AMENDMENT", "REJECTED"
 log = structlog.get_logger(__name__)
 
 
+class _Said(NamedTuple):
+    """What the stream stated, and when: by the clock that measures durations, and after how many deliveries."""
+
+    statement: Statement
+    put_count: int
+    heard_at: float
+    was_caught_up: bool
+    """Whether all of those were applied."""
+
+
 class BinanceFeed:
     """Feeds one account from the exchange, until cancelled."""
 
@@ -161,9 +172,11 @@ class BinanceFeed:
         self._adoptions = 0
         self._listed: set[str] = set()
         self._unknown: set[str] = set()
-        self._said: deque[tuple[int, Statement]] = deque(maxlen=MAX_BUFFERED)
-        """What the stream stated, and how many deliveries had been put then."""
+        self._said: deque[_Said] = deque(maxlen=MAX_BUFFERED)
+        """What the stream stated."""
 
+        self._followed: _Said | None = None
+        """The last of it that was judged."""
         self._booked = 0
         """Fills that were booked because a search told of them."""
         self._deafness = Deafness(self._flows, monotonic)
@@ -332,7 +345,8 @@ class BinanceFeed:
         wallets = {balance.asset: balance.wallet for balance in update.balances}
         quantities = {position_key(p.symbol, p.position_side): p.quantity for p in update.positions}
         statement = Statement(update.at_ms, wallets, quantities, is_complete=False)
-        self._said.append((self._monitor.inbox.put_count, statement))
+        put_count = self._monitor.inbox.put_count
+        self._said.append(_Said(statement, put_count, self._monotonic(), self._monitor.taken_count >= put_count))
 
     def _put_fill(self, source: str, subject: str, payload: bytes, fill: Fill) -> None:
         if fill.symbol not in self._listed:
@@ -566,7 +580,7 @@ class BinanceFeed:
             position_key(risk.symbol, risk.position_side): PositionStated(risk.symbol, risk.quantity, cost_of(risk))
             for risk in risks
         }
-        statement = _statement_of(stated, self._venue.server_time.now_ms())
+        statement = statement_of(stated, self._venue.server_time.now_ms())
         if self._reconciler.correct(statement, positions, left[-1]):
             self._late_patience.begin(self._monotonic())
             await self._recorded()
@@ -605,7 +619,7 @@ class BinanceFeed:
             self._estimates = self._venue.server_time.estimates
             self._judge.restart_times()
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
-        statement = _statement_of(stated, at_ms)
+        statement = statement_of(stated, at_ms)
         self._hear_said()
         self._judge.hear(statement)
         self._reconciler.stated(statement)
@@ -634,8 +648,17 @@ class BinanceFeed:
 
     def _hear_said(self) -> None:
         """Judge what the stream stated once everything that came before is applied."""
-        while self._said and self._said[0][0] <= self._monitor.taken_count:
-            self._judge.hear(self._said.popleft()[1])
+        while self._said and self._said[0].put_count <= self._monitor.taken_count:
+            said = self._said.popleft()
+            before, self._followed = self._followed, said
+            if before is None or not said.was_caught_up:
+                behind = None
+            else:
+                behind = self._judge.follow(before.statement, before.heard_at, said.heard_at)
+            if behind is not None:
+                reason = f"the ledger is behind the stream in {behind.kind} {behind.name}"
+                self._search.want(reason, self._monotonic(), patience=self._drift_patience)
+            self._judge.hear(said.statement)
 
     def _judge_now(self) -> None:
         """Look into what has been disagreed on for a while, and decide about what no search settles."""
@@ -672,7 +695,8 @@ class BinanceFeed:
             await asyncio.sleep(0.005)
 
 
-def _statement_of(stated: AccountStatement, at_ms: int) -> Statement:
+def statement_of(stated: AccountStatement, at_ms: int) -> Statement:
+    """Return what an answer states, as of a time on the exchange's clock."""
     wallets = {asset.asset: asset.wallet for asset in stated.assets}
     quantities = {position_key(p.symbol, p.position_side): p.quantity for p in stated.positions}
     return Statement(at_ms, wallets, quantities, is_complete=True)
