@@ -33,7 +33,7 @@ PASSING_SECONDS = 3_700.0
 """No alarm is open by then: one about something which merely happened is shown for an hour at the longest."""
 
 STEADY_SECONDS = 150.0
-"""How long it stays so, with whatever is paid and asked meanwhile; in every tenth world it is PASSING_SECONDS."""
+"""How long it stays so, with whatever is paid and asked meanwhile; in every twentieth world it is PASSING_SECONDS."""
 
 
 class World:
@@ -66,7 +66,7 @@ class World:
     @property
     def lasts_an_hour(self) -> bool:
         """Whether the end is watched until everything that is shown for a while is over."""
-        return self.seed % 10 == 0
+        return self.seed % 20 == 0
 
     def __repr__(self) -> str:
         words = ("hedge" if self.is_hedge else "one-way", f"faults {self.faults}", f"{self.lives} lives",
