@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+FIRST ?=
+SEEDS ?=
 BIN := .venv/bin
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: \
 	--generate-hashes --no-emit-index-url --no-header
@@ -39,9 +41,9 @@ bench: ## run the benchmarks
 	$(install) dev
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-sim: ## live through simulated worlds by seed: ARGS="--seeds 5000", or ARGS="--first 17 --seeds 1"
+sim: ## live through simulated worlds by seed, SEEDS=5000 of them; FIRST=17 SEEDS=1 repeats one
 	$(install) dev
-	@exec $(BIN)/python -m tests.simulation $(ARGS)
+	@exec $(BIN)/python -m tests.simulation $(if $(FIRST),--first $(FIRST)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 conformance: ## let real exchange clients use the simulated exchange, in .venv-conformance
 	$(install) uv

@@ -14,7 +14,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-READY_SECONDS = 30.0
+READY_SECONDS = 75.0
+"""In the first half minute of an hour no account is adopted, as its funding may be under way."""
+
 STOP_SECONDS = 6.0
 
 

@@ -200,6 +200,7 @@ def test_status_watches_on_while_nothing_answers(tmp_path: Path, service: Servic
         assert watching.wait(10) == 130
     finally:
         watching.kill()
+        watching.wait()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:

@@ -148,7 +148,7 @@ def test_killed_at_random_moments_under_load_nothing_is_missing_and_nothing_coun
     service = Service(tmp_path, server.url)
     for _ in range(KILLS):
         service.start(wait=False)
-        time.sleep(generator.uniform(0.3, 2.5))  # while it imports, folds, connects, reads, commits
+        time.sleep(generator.uniform(0.3, 1.6))  # while it imports, folds, connects, reads, commits
         service.kill()
     service.start()
     publisher.finish()

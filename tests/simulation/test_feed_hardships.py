@@ -173,7 +173,7 @@ def test_a_reconnect_asks_nothing_about_symbols_that_were_heard_hours_ago(tmp_pa
                 for side in ("BUY", "SELL"):
                     desk.venue.place_order(desk.account, order(symbol, side, quantity))
                 await asyncio.sleep(1)
-            await asyncio.sleep(4 * 3600)
+            await asyncio.sleep(2 * 3600)
             before = len(desk.transport.requests)
             desk.exchange.disconnect(API_KEY, 1006)
             await asyncio.sleep(20)

@@ -101,7 +101,7 @@ def test_what_an_account_holds_is_adopted_once_and_counts_as_nobodys_result(tmp_
 # -- everything goes wrong ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(60))
 def test_the_books_are_equal_after_every_fault_of_the_sockets(tmp_path: Path, seed: int) -> None:
     async def scenario() -> None:
         desk = desk_at(tmp_path, seed, calculated_liquidations=seed % 5 == 0, legacy_funding_events=seed % 7 == 0)
@@ -118,12 +118,9 @@ def test_the_books_are_equal_after_every_fault_of_the_sockets(tmp_path: Path, se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_books_are_equal_after_ten_thousand_orders_and_every_fault_of_the_sockets(
-    tmp_path: Path, seed: int
-) -> None:
+def test_the_books_are_equal_after_ten_thousand_orders_and_every_fault_of_the_sockets(tmp_path: Path) -> None:
     async def scenario() -> None:
-        desk = desk_at(tmp_path, seed)
+        desk = desk_at(tmp_path, seed=2)  # one-way; over real sockets it is an account in hedge mode
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
             desk.faults.set("sockets")

@@ -118,16 +118,16 @@ class _VirtualSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready; when that is nothing, move the clock to the next timer, or wait for real work."""
         if timeout is not None and timeout <= 0:
-            return super().select(0)
+            return super().select(0) if self._loop.is_busy else []
         if self._loop.is_busy:
             events = super().select(_LONGEST_WORK_SECONDS)
             if not events:
                 raise Stalled(f"a thread has been working for {_LONGEST_WORK_SECONDS:g} real seconds")
             return events
-        events = super().select(0)
-        if events:
-            return events
+        # While nothing is busy no thread has anything to say, and a system call for each timer is what costs most.
         if timeout is None:
+            if events := super().select(0):
+                return events
             raise Stalled(f"no timer, nothing busy, and these wait: {_waiting(self._loop)}")
         self._loop.jump(timeout)
         return []
