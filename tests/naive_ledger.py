@@ -71,17 +71,23 @@ def naive_position(arrivals: Iterable[Any], key: str) -> NaivePosition:
     fills: dict[tuple[str, bool], Any] = {}
     payments: dict[str, Any] = {}
     anchors: list[tuple[Any, list[Any]]] = []  # with the fills that each one contains
+    gone: list[Any] = []  # anchors before an opening: what they contain still counts nowhere
     for event in _without_taken_back(arrivals):
         kind = type(event).__name__
         if kind in ("Opening", "Adjustment"):
             stated = [anchor for anchor in event.positions if _key(anchor) == key]
             if kind == "Opening" and not stated:  # what an opening does not name was flat at its time
                 stated = [SimpleNamespace(quantity=0, cost=0, last_trade_id=None, at_ms=event.at_ms)]
+            for anchor in stated if kind == "Opening" else []:  # what came before an opening is nobody's
+                fills = {name: fill for name, fill in fills.items() if not _contains(anchor, fill)}
+                payments = {name: paid for name, paid in payments.items() if not _is_paid_before(anchor, paid)}
+                gone += [seen for seen, _ in anchors]
+                anchors.clear()
             for anchor in stated:
                 inside = [fill for fill in fills.values() if _contains(anchor, fill)]
                 anchors.append((anchor, [fills.pop(_execution(fill)) for fill in inside]))
         elif kind == "Fill" and _key(event) == key:
-            done = any(_contains(anchor, event) for anchor, _ in anchors)
+            done = any(_contains(anchor, event) for anchor in [*gone, *(anchor for anchor, _ in anchors)])
             fills |= {} if done else {_execution(event): event}
         elif kind == "FundingPayment" and event.symbol is not None and _key(event) == key:
             payments[event.id] = event
@@ -141,6 +147,12 @@ def _by_number(fill: Any) -> int:
 
 def _by_time(fill: Any) -> tuple[int, int, str]:
     return fill.at_ms, len(fill.trade_id), fill.trade_id
+
+
+def _is_paid_before(anchor: Any, payment: Any) -> bool:
+    if anchor.at_ms is None:
+        return anchor.last_trade_id is not None
+    return bool(payment.at_ms <= anchor.at_ms)
 
 
 def _contains(anchor: Any, fill: Any) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, Entry, EventList
-from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Reversal
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Opening, Reversal
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.position import Leg
 from account_monitor.ledger.valuation import Valuation
@@ -28,6 +28,7 @@ from tests.properties.test_ledger_inputs import (
     fills,
     instrument_of,
     movements,
+    openings,
     payments,
     transfers,
     with_reversals,
@@ -228,7 +229,8 @@ def test_a_repeated_fill_counts_once(arrivals: list[Event], data: st.DataObject)
 
 @bounded
 @given(events)
-def test_every_fee_and_payment_counts_once_whatever_anchors_say(arrivals: list[Event]) -> None:
+def test_every_fee_and_payment_counts_once_whatever_corrections_say(happened: list[Event]) -> None:
+    arrivals = [event for event in happened if not isinstance(event, Opening)]
     account, entries = account_of(arrivals)
     fees: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     funding: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -247,6 +249,25 @@ def test_every_fee_and_payment_counts_once_whatever_anchors_say(arrivals: list[E
     assert _by_place(legs, "fees") == {place: amount for place, amount in fees.items() if amount}
     assert _by_place(legs, "funding") == {place: amount for place, amount in funding.items() if amount}
     assert {key: leg.fill_count for key, leg in legs.items() if leg.fill_count} == counted
+
+
+@bounded
+@given(
+    st.lists(st.one_of(fills(), fills(), payments.filter(lambda paid: paid.symbol is not None)), max_size=25,
+             unique_by=lambda e: e.event_id),
+    openings, st.integers(0, 25),
+)  # fmt: skip
+def test_what_an_opening_contains_is_nobodys_whether_it_was_told_of_before_or_after(
+    arrivals: list[Event], drawn: Opening, place: int
+) -> None:
+    at_ms = max(drawn.at_ms, 1)
+    held = {anchor.key: anchor._replace(at_ms=at_ms, last_trade_id=None) for anchor in drawn.positions}
+    opening = drawn._replace(at_ms=at_ms, wallets=(("USDT", D(1000)),), positions=tuple(held.values()))
+
+    early, _ = account_of([opening, *arrivals])
+    late, _ = account_of([*arrivals[:place], opening, *arrivals[place:]])
+
+    assert _moved_facts(late)["positions"] == _moved_facts(early)["positions"]
 
 
 # -- I6 --------------------------------------------------------------------------------------------------------------

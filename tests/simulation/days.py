@@ -1,4 +1,4 @@
-"""Days: an account that trades all day, on an exchange at which nothing goes wrong. Then nothing may be called wrong."""
+"""Days: an account that trades all day on an exchange at which nothing goes wrong. Then nothing may be called wrong."""
 
 from __future__ import annotations
 

@@ -11,10 +11,8 @@ from tests.simulation.desk_in_memory import DeskInMemory, books
 from tests.simulation.test_feed_completeness import told_by_nats, trade
 from tests.simulation.virtual_time import run_virtual
 
-BOOKED = "what waited for the opening is let go after 30 s or at a stop, is booked, and stays so when the opening comes"
 
-
-@pytest.mark.parametrize("silent_seconds", [0, pytest.param(20, marks=pytest.mark.xfail(reason=BOOKED))])
+@pytest.mark.parametrize("silent_seconds", [0, 20])
 def test_fills_from_before_the_adoption_count_once_however_long_the_exchange_is_silent(
     tmp_path: Path, silent_seconds: int
 ) -> None:
@@ -33,7 +31,6 @@ def test_fills_from_before_the_adoption_count_once_however_long_the_exchange_is_
     run_virtual(scenario())
 
 
-@pytest.mark.xfail(reason=BOOKED)
 def test_fills_from_before_the_adoption_count_once_although_the_first_start_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)

@@ -267,13 +267,14 @@ class Account:
             before = timeline.leg.copy()
             if adjustment_id is not None:
                 timeline.note_adjusted(adjustment_id, anchor)
-            self._drop_anchor(seq, timeline, anchor)
+            self._drop_anchor(seq, timeline, anchor, is_opening=book == "opening")
             postings += _stated_postings(timeline, before, book)
         return postings
 
-    def _drop_anchor(self, seq: int, timeline: Timeline, anchor: Anchor) -> None:
+    def _drop_anchor(self, seq: int, timeline: Timeline, anchor: Anchor, *, is_opening: bool = False) -> None:
         base = timeline.rewind([anchor])
-        timeline.drop_anchor(anchor, base, self._known(anchor.key, base, seq), seq, self._usd_assets)
+        known = self._known(anchor.key, base, seq)
+        timeline.drop_anchor(anchor, base, known, seq, self._usd_assets, is_opening=is_opening)
 
     def _lift_anchors(self, seq: int, adjustment: Adjustment) -> list[Posting]:
         """Make the positions of an adjustment what they would be without it."""

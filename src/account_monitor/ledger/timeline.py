@@ -180,12 +180,26 @@ class Timeline:
                 self.checkpoint(first_after[index] - 1, until, _kept(ordered[index : index + AHEAD + 1]))
 
     def drop_anchor(
-        self, anchor: Anchor, base: Checkpoint, events: Sequence[Journaled], until: int, usd_assets: frozenset[str]
+        self,
+        anchor: Anchor,
+        base: Checkpoint,
+        events: Sequence[Journaled],
+        until: int,
+        usd_assets: frozenset[str],
+        *,
+        is_opening: bool,
     ) -> None:
-        """Become what the anchor states at its moment, and apply only what it does not contain."""
+        """Become what the anchor states at its moment, and apply only what it does not contain.
+
+        What came before a correction keeps its results; what came before an opening is nobody's, whenever it came.
+        """
         inside = [journaled for journaled in events if _is_before(journaled[1], anchor)]
         after = [journaled for journaled in events if not _is_before(journaled[1], anchor)]
-        self.replay(inside, base, until, usd_assets)
+        if is_opening:
+            self.leg = Leg()
+            self.by_number = all(is_numbered(event.trade_id) for _, event in after if isinstance(event, Fill))
+        else:
+            self.replay(inside, base, until, usd_assets)
         self.leg.anchor(anchor.quantity, anchor.cost)
         floor = (self.floor or Floor()).extended_by(anchor)
         self.floor = None if floor == Floor() else floor

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
-from account_monitor.ledger.events import Claim, Fill
+from account_monitor.ledger.events import Claim, Fill, Opening
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.ports import is_venue
 from account_monitor.monitor.schedule import Monotonic
@@ -86,6 +86,9 @@ class CrossCheck:
                     self._tell(event, entry.source, is_new=False)
             elif type(event) is Claim:
                 self._claim(event)
+            elif type(event) is Opening:
+                for identity in [name for name, each in self._waiting.items() if each.fill.at_ms <= event.at_ms]:
+                    self._drop(identity)  # told of before anybody knew that the account holds it already
         disputed = (conflict.delivery for conflict in change.recorded.conflicts if not conflict.stands)
         for delivery in (*change.recorded.duplicates, *disputed):
             if type(delivery.event) is Fill:
