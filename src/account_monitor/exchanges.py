@@ -129,7 +129,7 @@ class Exchanges:
         served.unsubscribe()
         for observer in (served.judge.note, served.feed.note, served.crosscheck.note):
             served.monitor.observers.remove(observer)
-        self._alarms.forget(name)
+        self._alarms.doubt(name)
         self._desk.wait_for(f"exchange:{name}", None)
         self._desk.health.forget(f"exchange:{name}")
 
@@ -154,6 +154,8 @@ class Exchanges:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
+            if reason is None and feed.is_whole:
+                self._alarms.settle(name, but=("KEY_PERMISSIONS",))  # of which only a look at the key tells
 
     def samples(self) -> Iterable[Sample]:
         """Return the metrics of streams and requests."""

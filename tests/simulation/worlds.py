@@ -105,7 +105,9 @@ async def _judge(world: World, desk: DeskInMemory) -> None:
     assert desk.transport.too_early == [], "a request left during a ban"
     expected = {"UNEXPECTED_FILL"} if world.nats == "some" else set()
     still = desk.open_alarms - expected
-    assert not still, f"still open: {[alarm.message for alarm in desk.alarms.open() if alarm.kind in still]}"
+    assert not still, (
+        f"still open: {[alarm.alert.message for alarm in desk.alarms.open() if alarm.alert.type in still]}"
+    )
     if world.is_calm:
         assert not desk.raised - {"LIQUIDATION", "MARGIN_CALL"}, f"raised: {desk.raised}"
     view = desk.monitor.view
