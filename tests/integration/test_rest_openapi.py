@@ -97,6 +97,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
     assert set(description["paths"]) == {
         "/health", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/balance", "/api/fills", "/api/explain",
+        "/api/alerts",
     }  # fmt: skip
 
 
@@ -115,6 +116,7 @@ def test_everything_is_explained(description: Json) -> None:
         for parameter in operation.get("parameters", ()):
             assert parameter["description"]
             assert parameter["schema"]["type"] in ("string", "integer", "boolean")
+            assert None not in parameter["schema"].get("enum", ())
     for name, schema in description["components"]["schemas"].items():
         assert schema["description"], name
         for field, property_schema in schema["properties"].items():
