@@ -315,15 +315,9 @@ class App:
             on_gap=self._note_gap,
         )
         self.spawn("nats", self._feed.run())
-        notifier = notifiers.PnLNotifier(
-            self.desk,
-            nats.urls,
-            topics.pnl_updates,
-            credentials_file=nats.credentials_file,
-            ca_file=nats.ca_file,
-            reconnect_wait_seconds=nats.reconnect_wait_seconds,
-        )
-        self.spawn("pnl", notifier.run())
+        server = notifiers.Server(nats.urls, nats.credentials_file, nats.ca_file, nats.reconnect_wait_seconds)
+        self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
+        self.spawn("alerts", notifiers.AlertNotifier(self.desk, server, topics.alerts).run())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:
