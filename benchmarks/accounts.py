@@ -119,5 +119,5 @@ def _check(service: Service, exchange: ExchangeProcess) -> None:
     service.wait_until(lambda: sum(map(service.fill_count, names)) >= count, "every fill", 30.0)
     recorded = sum(map(service.fill_count, names))
     memory = psutil.Process(service.process.pid).memory_info().rss / MB
-    alarms = sum('"alarm_raised"' in line for line in service.log_file.read_text().splitlines())
+    alarms = sum('"alert_fired"' in line for line in service.log_file.read_text().splitlines())
     print(f"  {memory:.0f} MB resident; {recorded:,} of {count:,} fills recorded; alarms raised: {alarms}")

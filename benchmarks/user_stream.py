@@ -102,7 +102,8 @@ async def _measure(folder: Path, exchange: ExchangeProcess, take: Callable[[list
     await monitor.start()
     desk, alarms, transport, views = Desk(now_ms, ""), AlarmBoard(now_ms), _TimedTransport(), _Views(journal)
     exchanges = Exchanges(desk, alarms, spawn=spawn, cancel=cancel, nats_connected=lambda: False, transport=transport)
-    monitor.observers += [views.first, alarms.note]
+    monitor.observers.append(views.first)
+    alarms.attach(monitor)
     exchanges.open(monitor, account, ReconciliationSettings(), ThresholdSettings())
     monitor.observers.append(views.last)
     spawn("monitor", monitor.run())

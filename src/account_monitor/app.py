@@ -7,7 +7,7 @@ import gc
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,11 @@ from account_monitor.config import (
     split_position_key,
 )
 from account_monitor.errors import ConfigurationError, JournalError, StartAborted
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.logs import configure_logging
-from account_monitor.monitor.alarms import Alarm, AlarmBoard
+from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
@@ -59,7 +60,11 @@ class App:
     def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
         self.desk = Desk(now_ms, __version__)
-        self.alarms = AlarmBoard(now_ms)
+        self.alarms = AlarmBoard(
+            now_ms,
+            suppression_seconds=settings.alerts.suppression_duration_seconds,
+            is_enabled=settings.alerts.enabled,
+        )
         self.inboxes = Inboxes()
         self.doors = Doors(
             self.desk,
@@ -102,6 +107,7 @@ class App:
             gc.collect()
             gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
+            self._settle(self.settings.accounts)
             log.info("service_started", accounts=self.desk.accounts, version=__version__)
             await self._stopping.wait()
         except StartAborted as reason:
@@ -118,7 +124,9 @@ class App:
             self._starting.stop()
 
     async def reload(self) -> None:
-        """Read the configuration again and take over accounts and log level; an error keeps what was, and is logged."""
+        """Read the configuration again and take over accounts, alerts and log level; an error keeps what was, and is
+        logged.
+        """
         if self._reload is None:
             return
         opened: list[Monitor] = []
@@ -140,13 +148,19 @@ class App:
         for account, monitor in zip(added, opened, strict=True):
             self._show_account(monitor)
             self._serve(monitor, account)
+        self._settle(added)
         for name in changes.removed:
             await self._close_account(name)
         for account in settings.accounts:
             if account.name in changes.changed and (changed := self._monitors.get(account.name)) is not None:
                 await self._serve_anew(changed, account)
         needs_restart = _needs_restart(self.settings, settings)
-        self.settings = self.settings._replace(accounts=settings.accounts, logging=settings.logging)
+        self.settings = self.settings._replace(
+            accounts=settings.accounts, alerts=settings.alerts, logging=settings.logging
+        )
+        self.alarms.configure(
+            suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
+        )
         self.desk.configure([account.name for account in settings.accounts])
         configure_logging(settings.logging)
         await self._tell_feed()
@@ -171,7 +185,13 @@ class App:
     def _show_account(self, monitor: Monitor) -> None:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
-        monitor.observers.append(self.alarms.note)
+        self.alarms.attach(monitor)
+
+    def _settle(self, accounts: Iterable[AccountSettings]) -> None:
+        """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
+        for account in accounts:
+            if account.exchange is Exchange.NONE:
+                self.alarms.settle(account.name)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
         """Feed the account from its exchange, where it has one."""
@@ -236,8 +256,8 @@ class App:
             await self._exchanges.close(name)
         self.inboxes.remove(name)
         self.desk.remove(name)
-        self.alarms.forget(name)
         await self._close_monitor(name, None)
+        self.alarms.forget(name)
         log.info("account_closed", account=name)
 
     async def _close_monitor(self, name: str, patience_seconds: float | None = STOP_SECONDS) -> None:
@@ -296,15 +316,9 @@ class App:
             on_gap=self._note_gap,
         )
         self.spawn("nats", self._feed.run())
-        notifier = notifiers.PnLNotifier(
-            self.desk,
-            nats.urls,
-            topics.pnl_updates,
-            credentials_file=nats.credentials_file,
-            ca_file=nats.ca_file,
-            reconnect_wait_seconds=nats.reconnect_wait_seconds,
-        )
-        self.spawn("pnl", notifier.run())
+        server = notifiers.Server(nats.urls, nats.credentials_file, nats.ca_file, nats.reconnect_wait_seconds)
+        self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
+        self.spawn("alerts", notifiers.AlertNotifier(self.desk, server, topics.alerts).run())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:
@@ -338,11 +352,13 @@ class App:
             await asyncio.sleep(WATCH_SECONDS)
 
     def _watch_alarms(self, name: str) -> None:
-        alarms = sorted(self.alarms.open(name), key=lambda alarm: alarm.severity != "CRITICAL")
-        status = Status.DEGRADED if alarms else Status.HEALTHY
-        told = [_said(alarm) for alarm in alarms[:ALARMS_SHOWN]]
-        if len(alarms) > ALARMS_SHOWN:
-            told.append(f"and {len(alarms) - ALARMS_SHOWN} more")
+        alerts = sorted(
+            (alarm.alert for alarm in self.alarms.open(name)), key=lambda alert: alert.severity != "CRITICAL"
+        )
+        status = Status.DEGRADED if alerts else Status.HEALTHY
+        told = [_said(alert) for alert in alerts[:ALARMS_SHOWN]]
+        if len(alerts) > ALARMS_SHOWN:
+            told.append(f"and {len(alerts) - ALARMS_SHOWN} more")
         self.desk.health.report(f"alarms:{name}", status, "; ".join(told) or "none")
 
     def _watch_feed(self, feed: NatsFeed) -> None:
@@ -370,7 +386,7 @@ class App:
         exchanges = [] if self._exchanges is None else self._exchanges.samples()
         alarms = [
             Sample(
-                "alerts_triggered_total", "Alarms that were raised.", "counter", count,
+                "alerts_triggered_total", "Alerts that fired.", "counter", count,
                 {"account": account, "type": kind, "severity": severity},
             )
             for (account, kind, severity), count in self.alarms.raised.items()
@@ -440,9 +456,9 @@ def opening_of(settings: OpeningSettings | None) -> Opening | None:
     return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
 
 
-def _said(alarm: Alarm) -> str:
-    where = "" if alarm.symbol is None else f" {alarm.symbol}"
-    return f"{alarm.kind}{where}: {alarm.message}"
+def _said(alert: Alert) -> str:
+    where = "" if alert.symbol is None else f" {alert.symbol}"
+    return f"{alert.type}{where}: {alert.message}"
 
 
 def _needs_restart(old: Settings, new: Settings) -> list[str]:

@@ -149,7 +149,7 @@ class Exchanges:
         for observer in (served.judge.note, served.reconciler.note, served.feed.note, served.crosscheck.note):
             served.monitor.observers.remove(observer)
         served.monitor.reconcile = None
-        self._alarms.forget(name)
+        self._alarms.doubt(name)
         self._desk.wait_for(f"exchange:{name}", None)
         self._desk.health.forget(f"exchange:{name}")
 
@@ -174,6 +174,8 @@ class Exchanges:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
+            if reason is None and feed.is_whole:
+                self._alarms.settle(name, but=("KEY_PERMISSIONS",))  # of which only a look at the key tells
 
     def samples(self) -> Iterable[Told]:
         """Return the metrics of streams, requests and comparisons."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import io
 import json
 import os
 import signal
@@ -14,8 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from account_monitor.cli.status import account_screens
+from account_monitor.ledger.alerts import Alert
+from account_monitor.monitor.health import Status
 from tests.integration.service import Service
+from tests.integration.trading_desk import trading_desk
 
 OPENING = {"balances": {"USDT": "10000"}, "positions": {"BTCUSDT": {"quantity": "2", "entry_price": "100"}}}
 
@@ -179,6 +186,23 @@ def test_status_shows_what_is_not_well_above_the_figures(tmp_path: Path) -> None
     first, second, *_ = result.stdout.splitlines()
     assert first.startswith("not ready: ")
     assert second.startswith("degraded  nats  not connected: ")
+
+
+async def test_status_shows_once_what_fires_at_its_account(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path) as desk:
+        await desk.open()
+        await desk.trade(Alert("a", "BALANCE_DRIFT", "USDT", "CRITICAL", "FIRING", "differs by 1", 1, 1))
+        desk.desk.health.report("journal:main", Status.HEALTHY, "recording")
+        desk.desk.health.report("alarms:main", Status.DEGRADED, "BALANCE_DRIFT USDT: differs by 1")
+        desk.desk.wait_for("start", None)
+
+        console = Console(width=200, file=io.StringIO())
+        console.print(await asyncio.to_thread(account_screens, desk.doors.http_url, None, 200))
+
+    title, alert, *rest = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # given above
+    assert title.startswith("main")
+    assert alert.startswith("CRITICAL  BALANCE_DRIFT USDT  differs by 1  (since ")
+    assert "differs" not in "".join(rest)
 
 
 def test_status_watches_on_while_nothing_answers(tmp_path: Path, service: Service) -> None:

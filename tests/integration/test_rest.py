@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from account_monitor.api import rest
+from account_monitor.ledger.alerts import Alert, AlertState
 from account_monitor.ledger.events import Opening
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.reports import account_report, time_text
@@ -116,6 +117,64 @@ async def test_a_change_of_equity_is_explained_entry_by_entry(desk: TradingDesk)
     assert "'SOLUSDT'" in await refused(desk, "/api/explain?symbol=SOLUSDT", 404)
     backwards = "/api/explain?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"
     assert "not before `from`" in await refused(desk, backwards, 400)
+
+
+def an_alert(name: str, state: AlertState = "FIRING", *, at_ms: int, **more: Any) -> Alert:
+    usual: dict[str, Any] = {"symbol": None, "severity": "WARNING", "message": "silent", "type": "STREAM_STALE"}
+    return Alert(
+        id=name, state=state, at_ms=at_ms, revision=int(state == "RESOLVED"), **{**usual, "fired_ms": 1, **more}
+    )
+
+
+async def test_an_alert_is_listed_once_in_its_last_state_and_what_changed_last_comes_first(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(
+        an_alert("a", at_ms=1),
+        an_alert("b", at_ms=2, type="BALANCE_DRIFT", symbol="USDT", value=Decimal("1.5"), threshold=Decimal(1)),
+        an_alert("a", "RESOLVED", at_ms=3),
+    )
+
+    shown = await get(desk.doors.http_url + "/api/alerts")
+
+    assert [(alert["id"], alert["state"]) for alert in shown["alerts"]] == [("a", "RESOLVED"), ("b", "FIRING")]
+    resolved, firing = shown["alerts"]
+    assert (resolved["timestamp"], resolved["resolved_at"]) == (time_text(1), time_text(3))
+    assert firing == {
+        "id": "b", "account": "main", "type": "BALANCE_DRIFT", "severity": "WARNING", "state": "FIRING",
+        "symbol": "USDT", "message": "silent", "value": "1.5", "threshold": "1", "cause": None,
+        "timestamp": time_text(1), "resolved_at": None, "acked_by": None, "acked_at": None,
+    }  # fmt: skip
+
+
+async def test_alerts_are_chosen_by_their_last_state_and_type(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(
+        an_alert("a", at_ms=1),
+        an_alert("b", at_ms=2, type="RATE_LIMITED"),
+        an_alert("a", "RESOLVED", at_ms=3),
+        an_alert("c", at_ms=4),
+    )
+
+    async def ids(query: str) -> list[str]:
+        return [alert["id"] for alert in (await get(f"{desk.doors.http_url}/api/alerts?{query}"))["alerts"]]
+
+    assert await ids("state=FIRING") == ["c", "b"]
+    assert await ids("state=FIRING&type=RATE_LIMITED") == ["b"]
+    assert await ids("state=RESOLVED") == ["a"]
+    assert await ids("type=STREAM_STALE") == ["c", "a"]
+    assert await ids("limit=2") == ["c", "a"]
+    assert await ids("state=FIRING&limit=1") == ["c"]
+
+
+@pytest.mark.parametrize("query", ["state=firing", "type=NO_SUCH_TYPE", "limit=0", "limit=1001"])
+async def test_what_no_alert_can_be_is_a_bad_parameter(desk: TradingDesk, query: str) -> None:
+    await desk.open()
+    name, _, value = query.partition("=")
+
+    detail = await refused(desk, f"/api/alerts?{query}", 400)
+
+    assert name in detail
+    assert value in detail
 
 
 async def test_positions_may_be_asked_for_by_key(desk: TradingDesk) -> None:

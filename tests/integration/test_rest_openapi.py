@@ -122,6 +122,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
         "/health", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/balance", "/api/fills", "/api/explain",
         "/api/reconciliation", *ORDERS,
+        "/api/alerts",
     }  # fmt: skip
 
 
@@ -139,6 +140,7 @@ def test_everything_is_explained(description: Json) -> None:
         for parameter in operation.get("parameters", ()):
             assert parameter["description"]
             assert parameter["schema"]["type"] in ("string", "integer", "boolean")
+            assert None not in parameter["schema"].get("enum", ())
     for name, schema in description["components"]["schemas"].items():
         assert schema["description"], name
         for field, property_schema in schema["properties"].items():

@@ -14,8 +14,10 @@ import aiohttp
 import pytest
 
 from account_monitor.api import stream
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import MarkPrice, Side, Transfer
 from account_monitor.ledger.money import ONE
+from account_monitor.ledger.reconciliation import Finding, Reconciliation
 from account_monitor.monitor.health import Status
 from tests.integration.trading_desk import Client, Mirror, TradingDesk, clock, get, listening, trading_desk
 
@@ -316,6 +318,45 @@ async def test_every_sequence_can_be_resumed_from(desk: TradingDesk) -> None:
             assert [fill["seq"] for fill in mirror.fills] == list(range(seq + 1, 14))
         else:  # before the ring, or in the future
             assert first["type"] == "snapshot"
+
+
+async def test_what_a_comparison_found_is_told_as_it_is_listed(desk: TradingDesk) -> None:
+    await desk.open()
+    mirror = Mirror()
+    async with listening(desk, "interval_ms=50", mirror) as client:
+        await client.quiet()
+        await desk.trade(Reconciliation("a", 1, "statement", (), (Finding("transfer:1", "TRANSFER"),), 1))
+        await client.quiet()
+
+    listed = await get(desk.doors.http_url + "/api/reconciliation")
+    assert mirror.reports == listed["reports"] != []
+
+
+async def test_alerts_are_told_once_in_their_place_among_the_fills_whoever_comes_back(desk: TradingDesk) -> None:
+    """Of a commit with a fill at 2, an alert at 3, a fill at 4, and one of its own for the end of the alert, 5."""
+    alert = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", 1, 1)
+    await desk.open()
+    desk.put(desk.fill(), alert, desk.fill())
+    await desk.reach(4)
+    await desk.trade(alert._replace(state="RESOLVED", at_ms=2, revision=1))
+    listed = await get(desk.doors.http_url + "/api/alerts")
+
+    for seq, fills, states in (
+        (1, [2, 4], ["FIRING", "RESOLVED"]),
+        (2, [4], ["FIRING", "RESOLVED"]),
+        (3, [4], ["RESOLVED"]),
+        (4, [], ["RESOLVED"]),
+        (5, [], []),
+    ):
+        mirror = Mirror()
+        mirror.seqs["main"], mirror.epochs["main"] = seq, 1
+        mirror.state["main"] = {"positions": {}, "balances": {}, "pnl": {}}
+        async with listening(desk, f"interval_ms=50&since=1:{seq}", mirror) as client:
+            await client.quiet()
+        assert [fill["seq"] for fill in mirror.fills] == fills
+        assert [told["state"] for told in mirror.alerts] == states
+        assert mirror.alerts[-1:] == (listed["alerts"] if states else [])
+        assert mirror.seqs["main"] == 5
 
 
 async def test_another_epoch_means_a_snapshot(desk: TradingDesk) -> None:

@@ -144,6 +144,8 @@ class Mirror:
         self.epochs: dict[str, int] = {}
         self.state: dict[str, dict[str, Any]] = {}
         self.fills: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self.health: dict[str, Any] | None = None
 
     def take(self, text: str) -> dict[str, Any]:
@@ -177,6 +179,11 @@ class Mirror:
             case "fill":
                 assert data["seq"] == message["seq"]
                 self.fills.append(data)
+            case "alert":
+                self.alerts.append(data)
+            case "reconciliation":
+                assert data["seq"] == message["seq"]
+                self.reports.append(data)
             case "position_update":
                 self.state[account]["positions"][data.pop("key")] = data
             case "balance_update":

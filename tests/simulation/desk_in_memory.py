@@ -64,7 +64,9 @@ class DeskInMemory:
             API_KEY, SECRET, wallets=wallets or {"USDT": "100000", "BNB": "10"}
         )
         self.transport = InMemoryTransport(self.exchange, seed=seed)
-        self.alarms = AlarmBoard(self.loop.clock_ms)
+        self.alarms: AlarmBoard
+        self._raised: set[str] = set()
+        """The kinds of alarm that were raised in earlier lives."""
         self._adopted: dict[str, dict[str, Decimal]] = {}
         """What the venue had booked when the account was adopted: results are counted from there."""
         self.monitor: Monitor
@@ -86,7 +88,7 @@ class DeskInMemory:
     @asynccontextmanager
     async def monitored(self, *, settings: StreamSettings = SETTINGS) -> AsyncIterator[None]:
         """Start the monitor of the account; leave it as `kill -9` would, but for what is being written."""
-        self.alarms.forget("main")  # they live as long as the process
+        self.alarms = AlarmBoard(self.loop.clock_ms)
         clock, monotonic = self.loop.clock_ms, self.loop.time
         journal = await asyncio.to_thread(BusyJournal.open, self.folder, "main", clock=clock)
         self.monitor = Monitor(
@@ -124,13 +126,8 @@ class DeskInMemory:
         )
         self.crosscheck = CrossCheck("main", self.alarms, monotonic, both_connected=lambda: self.feed.is_whole)
         self.monitor.is_listed = venue.may_list
-        self.monitor.observers += [
-            self.judge.note,
-            self.reconciler.note,
-            self.feed.note,
-            self.crosscheck.note,
-            self.alarms.note,
-        ]
+        self.monitor.observers += [self.judge.note, self.reconciler.note, self.feed.note, self.crosscheck.note]
+        self.alarms.attach(self.monitor)
         tasks = [asyncio.create_task(work) for work in (self.feed.run(), self.monitor.run(), self._look())]
         try:
             yield
@@ -141,6 +138,7 @@ class DeskInMemory:
             for task in tasks:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+            self._raised = self.raised
             with busy():
                 await journal.close()
 
@@ -149,6 +147,8 @@ class DeskInMemory:
         while True:
             self.crosscheck.look()
             self.alarms.look()
+            if self.feed.unready is None and self.feed.is_whole:
+                self.alarms.settle("main")
             await asyncio.sleep(0.25)
 
     async def until(self, holds: Any, *, seconds: float = 120.0, what: str = "it holds") -> None:
@@ -178,12 +178,12 @@ class DeskInMemory:
     @property
     def raised(self) -> set[str]:
         """The kinds of alarm that were raised so far."""
-        return {kind for _, kind, _ in self.alarms.raised}
+        return self._raised | {kind for _, kind, _ in self.alarms.raised}
 
     @property
     def open_alarms(self) -> set[str]:
         """The kinds of alarm that are open."""
-        return {alarm.kind for alarm in self.alarms.open()}
+        return {alarm.alert.type for alarm in self.alarms.open()}
 
     def difference(self) -> dict[str, tuple[Any, Any]]:
         """Return what differs between our books and the venue's own, each (ours, theirs); empty when nothing does."""

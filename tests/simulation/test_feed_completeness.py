@@ -293,8 +293,8 @@ def test_an_exchange_that_does_not_answer_is_alarmed_although_its_stream_is_open
             desk.faults.set("http_502")
             await asyncio.sleep(30)
             (alarm,) = desk.alarms.open()
-            assert (alarm.kind, alarm.severity) == ("RECONCILIATION_FAILED", "WARNING")
-            assert "502" in alarm.message
+            assert (alarm.alert.type, alarm.alert.severity) == ("RECONCILIATION_FAILED", "WARNING")
+            assert "502" in alarm.alert.message
 
             desk.faults.clear("all")
             await asyncio.sleep(40)
@@ -312,8 +312,8 @@ def test_a_key_that_is_revoked_is_alarmed_at_once(tmp_path: Path) -> None:
             desk.faults.set("revoked_key")
             await asyncio.sleep(7)
             (alarm,) = desk.alarms.open()
-            assert (alarm.kind, alarm.severity) == ("RECONCILIATION_FAILED", "CRITICAL")
-            assert "-2015" in alarm.message
+            assert (alarm.alert.type, alarm.alert.severity) == ("RECONCILIATION_FAILED", "CRITICAL")
+            assert "-2015" in alarm.alert.message
 
             desk.faults.clear("all")
             await asyncio.sleep(40)

@@ -216,7 +216,7 @@ def test_a_listen_key_is_not_in_the_reason_why_a_message_was_not_understood(
             ):
                 desk.feed.on_message(text.encode(), 0)
             await asyncio.sleep(1)
-            said.extend(alarm.message for alarm in desk.alarms.open())
+            said.extend(alarm.alert.message for alarm in desk.alarms.open())
 
     run(scenario())
 

@@ -337,7 +337,7 @@ def test_no_key_is_in_any_log_line_alarm_dead_letter_or_error(
             desk.faults.set("revoked_key", count=3)
             await trade(desk, 400)
             keys.extend(url.partition("listenKey=")[2] for url in desk.transport.urls if "listenKey=" in url)
-            said.extend(alarm.message for alarm in desk.alarms.open())
+            said.extend(alarm.alert.message for alarm in desk.alarms.open())
             desk.faults.clear("all")
             desk.faults.set("revoked_key")
             await asyncio.sleep(200)

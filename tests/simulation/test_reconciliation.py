@@ -497,3 +497,22 @@ def test_a_cause_that_nats_told_of_first_is_no_drift(tmp_path: Path) -> None:
             assert not desk.raised
 
     run(scenario())
+
+
+def test_a_clock_that_is_wrong_is_told_of_until_it_is_right(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            desk.faults.set("clock_skew", ms=-90_000)
+            await asyncio.sleep(30)
+            (alarm,) = [each.alert for each in desk.alarms.open() if each.alert.type == "CLOCK_SKEW"]
+            assert "90.0 s ahead of the exchange's" in alarm.message
+            assert alarm.value is not None
+            assert abs(alarm.value - 90) < D("0.1")
+
+            desk.faults.clear("all")
+            await asyncio.sleep(900)
+            assert "CLOCK_SKEW" not in desk.open_alarms
+
+    run(scenario())

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+from account_monitor.feeds.binance.orders import placed_by
 from account_monitor.ledger.account import USD_ASSETS, Account
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Fill, MarkPrice
-from account_monitor.monitor.ports import Delivery
+from account_monitor.ledger.reconciliation import Cause, Reconciliation
+from account_monitor.monitor.ports import VENUE_INCOME, VENUE_TRADES, Delivery, JournalEntry
 from account_monitor.stores.journal_reader import open_reader
+from exchange_simulator.accounts import Order
 from exchange_simulator.bots import RandomTrader
 from exchange_simulator.errors import VenueError
 from exchange_simulator.symbols import catalogue
@@ -34,6 +38,12 @@ PASSING_SECONDS = 3_700.0
 
 STEADY_SECONDS = 150.0
 """How long it stays so, with whatever is paid and asked meanwhile; in every twentieth world it is PASSING_SECONDS."""
+
+
+LOST_ALARMS = {"BALANCE_DRIFT", "POSITION_DRIFT", "STREAM_STALE"}
+"""What is raised by the losses with which every world ends."""
+
+T = TypeVar("T")
 
 
 class World:
@@ -110,6 +120,7 @@ async def _live(world: World, folder: Path) -> None:
             pricing = asyncio.create_task(_price_and_tell(desk, teller))
             await desk.quiet(seconds=HEAL_SECONDS)
             await _silence(world, desk)
+            mysteries = await _lose(world, desk, teller)
             if not world.is_calm:
                 desk.exchange.disconnect(API_KEY)  # what was missed is read once more, and counts nothing twice
             await asyncio.sleep(PASSING_SECONDS if world.lasts_an_hour else STEADY_SECONDS)
@@ -117,6 +128,7 @@ async def _live(world: World, folder: Path) -> None:
             await asyncio.sleep(1)
             await desk.quiet(seconds=1)  # a payment may be on its way at this very moment
             await _judge(world, desk)
+            check_remarks(desk, mysteries=mysteries)
             desk.monitor.stop()
             await asyncio.sleep(1)
     with open_reader(folder / "main.journal") as reader:
@@ -124,20 +136,169 @@ async def _live(world: World, folder: Path) -> None:
 
 
 async def _silence(world: World, desk: DeskInMemory) -> None:
-    """Wait until no alarm is open but those that are due; what is open after the longest time is for the judge."""
+    """Wait until no alarm is open but those that are due, and no correction stands; what is left is for the judge."""
     for _ in range(int(PASSING_SECONDS)):
-        if not desk.open_alarms - world.due_alarms:
+        if not desk.open_alarms - world.due_alarms and not desk.monitor.adjustments:
             return
         await asyncio.sleep(1)
+
+
+async def _lose(world: World, desk: DeskInMemory, teller: _Teller) -> int:
+    """Let things go missing one by one; each has to be found in time and named rightly.
+
+    Return of how many nothing explains them. Raises: AssertionError.
+    """
+    mysteries = 0
+    teller.is_away = True  # what others tell of is not missed
+    for name in world.chance.sample(sorted(LOSSES), 2):
+        await _rest(desk)
+        known = len(remarks(desk, Reconciliation))
+        loss = LOSSES[name]
+        mysteries += loss.cause == "UNEXPLAINED"
+        try:
+            loss.happen(desk, world.chance)
+        except (VenueError, LookupError):
+            continue  # nothing is held, or it is too little
+        await asyncio.sleep(loss.seconds)
+        reports = remarks(desk, Reconciliation)[known:]
+        named = {cause for report in reports for drift in report.drifts for cause in drift.causes}
+        named |= {finding.cause for report in reports for finding in report.findings}
+        assert loss.cause in named, f"{name}: named {named or 'nothing'}"
+        assert named <= {loss.cause, *loss.besides}, f"{name}: named {named}"
+        await desk.quiet(seconds=1)
+    teller.is_away = False
+    return mysteries
+
+
+async def _rest(desk: DeskInMemory) -> None:
+    """Wait for a while in which nothing is paid, and what was settled has been compared."""
+    while True:
+        count = len(desk.account.incomes)
+        await asyncio.sleep(13)
+        if len(desk.account.incomes) == count:
+            return
+
+
+class _Loss(NamedTuple):
+    """Something that the ledger is not told of, what it is called, and how long it may take to be found."""
+
+    happen: Callable[[DeskInMemory, Random], object]
+    cause: Cause
+    besides: frozenset[Cause] = frozenset()
+    seconds: float = 7.0
+
+
+def _unheard(desk: DeskInMemory, act: Callable[[], object]) -> None:
+    desk.faults.set("drop")
+    try:
+        act()
+    finally:
+        desk.faults.clear("drop")
+
+
+def _order(desk: DeskInMemory, **more: str) -> None:
+    side = {"positionSide": "LONG"} if desk.account.hedge else {}
+    tick = desk.venue.symbols["ETHUSDT"].tick
+    price = f"{Decimal(desk.venue.markets['ETHUSDT'].mark // tick * tick) / 10**8:f}"
+    desk.venue.set_ladder("ETHUSDT", bids=[(price, "99")], asks=[(price, "99")])
+    desk.venue.place_order(
+        desk.account, {"symbol": "ETHUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.5", **side, **more}
+    )
+
+
+def _take(desk: DeskInMemory, amount: int) -> None:
+    desk.account.wallets["USDT"] += amount  # and no record says why
+
+
+_FILLS: frozenset[Cause] = frozenset({"FEE"})
+LOSSES = {
+    "a fill": _Loss(lambda desk, _: _unheard(desk, lambda: _order(desk)), "MISSED_FILL", _FILLS),
+    "an order by hand": _Loss(
+        lambda desk, _: _unheard(desk, lambda: _order(desk, newClientOrderId="web_1")), "FOREIGN_ORDER", _FILLS
+    ),
+    "a liquidation": _Loss(
+        lambda desk, chance: _unheard(desk, lambda: desk.venue.liquidate(desk.account, *_held(desk, chance))),
+        "LIQUIDATION", frozenset({"FEE", "INSURANCE"}),
+    ),
+    "a deposit": _Loss(
+        lambda desk, _: _unheard(desk, lambda: desk.venue.deposit(desk.account, "BNB", "3")), "TRANSFER"
+    ),
+    "a withdrawal": _Loss(
+        lambda desk, _: _unheard(desk, lambda: desk.venue.withdraw(desk.account, "USDT", "9")), "TRANSFER"
+    ),
+    "a wallet that is misstated": _Loss(
+        lambda desk, _: desk.faults.set("misstated", count=1), "VENUE_INCONSISTENCY", seconds=12.0
+    ),
+    "money that nothing explains": _Loss(
+        lambda desk, chance: _take(desk, chance.choice((-1, 1)) * chance.randint(10**6, 10**10)), "UNEXPLAINED",
+        seconds=40.0,
+    ),
+}  # fmt: skip
+
+
+def remarks(desk: DeskInMemory, kind: type[T]) -> list[T]:
+    """Return what was said of the account, of one kind."""
+    return [entry.event for entry in desk.monitor.journal.entries() if isinstance(entry.event, kind)]
+
+
+def check_remarks(desk: DeskInMemory, *, mysteries: int = 0) -> None:
+    """Hold what was said of the account against what was true. Raises: AssertionError."""
+    entries = list(desk.monitor.journal.entries())
+    sources = {entry.event.event_id: entry.source for entry in entries}
+    for report in remarks(desk, Reconciliation):
+        for finding in report.findings:
+            assert sources[finding.event_id] in (VENUE_TRADES, VENUE_INCOME), f"{finding} was told of, not found"
+        for drift in report.drifts:
+            assert drift.causes, f"{drift} was reported without a cause"
+            if not {"UNEXPLAINED", "VENUE_INCONSISTENCY", "LATE_EVENT"} & set(drift.causes):
+                assert drift.explained, f"nothing was booked of {drift}"
+    for fill, cause in _found_fills(entries):
+        client_id = next(order.client_id for order in _orders(desk) if str(order.id) == fill.order_id)
+        assert cause in ("MISSED_FILL", placed_by(client_id)), f"{fill.identity} of order {client_id} is called {cause}"
+    standing = sum(each.cause == "UNEXPLAINED" for each in desk.monitor.adjustments)
+    assert standing == mysteries, f"{standing} corrections stand, and {mysteries} things have no explanation"
+    check_alerts(remarks(desk, Alert))
+
+
+def _orders(desk: DeskInMemory) -> Iterator[Order]:
+    return (order for orders in desk.account.history.values() for order in orders)
+
+
+def _found_fills(entries: Iterable[JournalEntry]) -> list[tuple[Fill, Cause]]:
+    fills = {entry.event.event_id: entry.event for entry in entries if isinstance(entry.event, Fill)}
+    return [
+        (fills[finding.event_id], finding.cause)
+        for entry in entries if isinstance(entry.event, Reconciliation)
+        for finding in entry.event.findings
+        if finding.event_id in fills and finding.cause in ("MISSED_FILL", "FOREIGN_ORDER", "LIQUIDATION", "ADL")
+    ]  # fmt: skip
+
+
+def check_alerts(alerts: Iterable[Alert]) -> None:
+    """Hold that each alert fires once, and again only when it is worse or understood. Raises: AssertionError."""
+    latest: dict[tuple[str, str | None], Alert] = {}
+    for alert in alerts:
+        before = latest.get(alert.key)
+        if before is None or before.state == "RESOLVED":
+            assert (alert.state, alert.revision) == ("FIRING", 0), f"{alert} begins in the middle"
+            assert before is None or alert.id != before.id, f"{alert} fires again under its old id"
+        else:
+            assert (alert.id, alert.revision) == (before.id, before.revision + 1), f"{alert} after {before}"
+            told = (alert.state, alert.severity, alert.cause)
+            assert told != (before.state, before.severity, before.cause), f"{alert} says nothing new"
+        latest[alert.key] = alert
 
 
 async def _judge(world: World, desk: DeskInMemory) -> None:
     assert desk.difference() == {}
     assert desk.transport.too_early == [], "a request left during a ban"
     still = desk.open_alarms - world.due_alarms
-    assert not still, f"still open: {[alarm.message for alarm in desk.alarms.open() if alarm.kind in still]}"
+    assert not still, (
+        f"still open: {[alarm.alert.message for alarm in desk.alarms.open() if alarm.alert.type in still]}"
+    )
     if world.is_calm:
-        assert not desk.raised - {"LIQUIDATION", "MARGIN_CALL"}, f"raised: {desk.raised}"
+        due = {"LIQUIDATION", "MARGIN_CALL", *LOST_ALARMS}
+        assert not desk.raised - due, f"raised: {desk.raised}"
     view = desk.monitor.view
     span = await asyncio.to_thread(desk.monitor.past.explain, None, None)
     assert span.explanation.residual == 0, f"unexplained: {span.explanation.residual}"
@@ -201,10 +362,11 @@ class _Teller:
         self._desk = desk
         self._told: dict[str, int] = {}
         self._kept: list[Delivery] = []
+        self.is_away = False
 
     def tell(self) -> None:
         """Publish what was executed since."""
-        if self._world.nats == "silent":
+        if self._world.nats == "silent" or self.is_away:
             return
         for symbol, trades in self._desk.account.trades.items():
             for record in list(trades)[self._told.get(symbol, 0) :]:

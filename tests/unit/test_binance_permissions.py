@@ -107,7 +107,7 @@ class Checked:
 
     @property
     def told(self) -> list[tuple[str, str]]:
-        return [(alarm.kind, alarm.severity) for alarm in self.alarms.open()]
+        return [(alarm.alert.type, alarm.alert.severity) for alarm in self.alarms.open()]
 
 
 TRADING = {**RESTRICTIONS, "enableFutures": True}
@@ -119,7 +119,7 @@ def test_a_key_that_may_do_more_is_told_of_and_looked_at_again_the_next_day() ->
         async with checked.running():
             assert checked.check.unready is None
             assert checked.told == [("KEY_PERMISSIONS", "WARNING")]
-            assert "trade futures" in checked.alarms.open()[0].message
+            assert "trade futures" in checked.alarms.open()[0].alert.message
 
             checked.change(RESTRICTIONS)
             await asyncio.sleep(23 * 3600)

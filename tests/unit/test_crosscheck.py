@@ -38,7 +38,7 @@ class Desk:
         self.check.look()
         self.clock.ms += int(seconds * 1000)
         self.check.look()
-        return [alarm.message for alarm in self.alarms.open()]
+        return [alarm.alert.message for alarm in self.alarms.open()]
 
 
 @asynccontextmanager

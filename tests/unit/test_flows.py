@@ -237,3 +237,16 @@ def test_each_deposit_counts_once_whoever_tells_of_it_and_in_which_order(
 
     assert total(booked) == sum((D(amount) for amount, *_ in deposits), D(0))
     assert len(booked) == len(deposits)
+
+
+def test_payments_of_two_legs_that_cancel_out_are_booked_and_the_stream_owes_no_word_of_them() -> None:
+    flows = book()
+    rows = [flow(amount, at_ms=HOUR, tid=amount, symbol="BTCUSDT") for amount in ("-4", "4")]
+
+    events = flows.stated(rows)
+
+    assert [event.amount for event in events] == [D(-4), D(4)]
+    assert flows.unheard(0, HOUR + 1) == []
+    assert not any(flows.was_missed(event) for event in events)
+    (lone,) = flows.stated([flow("-1", at_ms=2 * HOUR, tid="9", symbol="BTCUSDT")])
+    assert flows.was_missed(lone)

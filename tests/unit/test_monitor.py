@@ -9,6 +9,7 @@ import pytest
 
 from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening
 from account_monitor.monitor import monitor as monitor_module
 from account_monitor.monitor.inbox import Inbox
@@ -16,6 +17,7 @@ from account_monitor.monitor.monitor import OPENING_SECONDS, Monitor
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
     MALFORMED_EVENT,
+    MONITOR,
     VENUE_STATEMENT,
     DeadLetter,
     Delivery,
@@ -29,6 +31,7 @@ from account_monitor.stores.journal_reader import open_reader
 from tests.monitor_by_hand import NOW_MS, Clock, fill, heard, opened
 
 D = Decimal
+ALERT = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", NOW_MS, NOW_MS)
 
 
 def parked(reason: str) -> Delivery:
@@ -429,6 +432,26 @@ async def test_what_others_tell_of_does_not_wait_for_ever(tmp_path: Path) -> Non
         clock.ms += int(OPENING_SECONDS * 1000)
         await monitor.step()
         assert monitor.view.positions["BTCUSDT"].quantity == 1
+
+
+async def test_an_alert_waits_for_no_opening_and_lets_nothing_else_past(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock(), has_venue=True) as monitor:
+        monitor.inbox.put(heard(fill("5")))
+        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT))
+        await monitor.step()
+        await monitor.step()
+
+        assert monitor.alerts == [ALERT]
+        assert monitor.view.positions == {}
+
+
+async def test_an_opening_may_be_stated_after_an_alert(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT))
+        await monitor.step()
+
+    async with opened(tmp_path, Clock(), Opening("config", 0, (("USDT", D(5)),))) as monitor:
+        assert monitor.view.balances["USDT"].total == 5
 
 
 async def test_what_the_adoption_contains_does_no_harm_although_its_position_does_not_exist(tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ import pytest
 from rich.console import Console
 
 from account_monitor.cli.screen import MISSING, UNBOUNDED, account_screen, price_text, rounded, whole
-from account_monitor.monitor.reports import AccountReport, BalanceReport, PnLReport, PositionReport, RiskReport
+from account_monitor.monitor.reports import (
+    AccountReport,
+    AlertReport,
+    BalanceReport,
+    PnLReport,
+    PositionReport,
+    RiskReport,
+)
 
 AMOUNT = "-1234.56789012345"
 POSITION = PositionReport(
@@ -30,6 +37,13 @@ WALLET = BalanceReport(asset="USDT", free=None, locked=None, total="99595.520021
 ACCOUNT = AccountReport(
     account="main", epoch=1, seq=7, as_of=None, pnl=PNL, balances={"USDT": WALLET}, positions={"BTCUSDT": POSITION},
     risk=RISK, reconciliation=None, unpriced=[], timestamp="2026-11-22T12:00:00.000Z",
+)  # fmt: skip
+
+
+ALERT = AlertReport(
+    id="a", account="main", type="BALANCE_DRIFT", severity="WARNING", state="FIRING", symbol="USDT",
+    message="wallet USDT: the exchange states 100, the ledger holds 99", value=None, threshold=None, cause=None,
+    timestamp="2026-11-22T12:00:00.000Z", resolved_at=None, acked_by=None, acked_at=None,
 )  # fmt: skip
 
 
@@ -120,3 +134,13 @@ def test_it_says_that_amounts_are_rounded_and_rounds_less_where_there_is_room() 
 
 def test_where_no_table_fits_each_position_is_said_in_words() -> None:
     assert "quantity -12,345.071234567" in " ".join(screen(30).split())
+
+
+def test_what_fires_stands_above_the_figures_a_line_each() -> None:
+    for width in (UNBOUNDED, 60):
+        console = Console(width=width, file=io.StringIO())
+        console.print(account_screen(ACCOUNT, width, alerts=[ALERT, ALERT]))
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # given above
+
+        assert [line.split()[:3] for line in lines[1:3]] == [["WARNING", "BALANCE_DRIFT", "USDT"]] * 2
+        assert "equity" in lines[3]

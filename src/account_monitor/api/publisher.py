@@ -10,7 +10,7 @@ import msgspec
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
 from account_monitor.api.protocol import Line
-from account_monitor.api.stream import Channel, Message, Step
+from account_monitor.api.stream import ENTRY_KINDS, Channel, Message, Step
 from account_monitor.ledger.valuation import PnL
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.reports import time_text
@@ -130,9 +130,9 @@ class Cursor:
         return step
 
     def _has_heard(self, message: Message) -> bool:
-        """Whether the client heard a message before it came back. Positions and wallets may be told twice."""
+        """Whether the client heard a message before it came back. Only positions and wallets may be told twice."""
         told = self.seq
-        return told is not None and (message.seq < told or (message.seq == told and message.kind == "fill"))
+        return told is not None and (message.seq < told or (message.seq == told and message.kind in ENTRY_KINDS))
 
     def tell_prices(self, now_ms: int) -> list[str]:
         """Return what prices have changed, and the P&L if it did."""

@@ -64,9 +64,12 @@ def _explain(report: str, field: str, schema: Json) -> None:
 def _tidy(operation: Json) -> None:
     for parameter in operation.get("parameters", ()):
         # Null is how the code says "not given"; a query cannot.
-        for variant in parameter["schema"].pop("oneOf", ()):
+        schema = parameter["schema"]
+        for variant in schema.pop("oneOf", ()):
             if variant["type"] != "null":
-                parameter["schema"].update(variant)
+                schema.update(variant)
+        if None in schema.get("enum", ()):
+            schema |= {"type": "string", "enum": [value for value in schema["enum"] if value is not None]}
     for status, response in operation["responses"].items():
         if status == "503" and "application/problem+json" in response["content"]:
             wait = {"description": "Seconds to wait.", "schema": {"type": "integer"}}

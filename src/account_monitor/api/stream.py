@@ -8,15 +8,21 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Fill
+from account_monitor.ledger.reconciliation import Reconciliation
 from account_monitor.ledger.valuation import Balance, PnL, PositionValue
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import JournalEntry
 from account_monitor.monitor.reports import (
+    AlertReport,
     account_report,
+    alert_report,
     balance_report,
     fill_report,
     pnl_report,
     position_report,
+    reconciliation_report,
     time_text,
 )
 from account_monitor.monitor.views import Change, View
@@ -33,12 +39,30 @@ SNAPSHOT_MS = 250
 SNAPSHOT_MESSAGES = 1_000
 """How many messages may follow one: more, and a new one is cheaper."""
 
-_FILL_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
+_ENTRY_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
 """Of one message and what it is made from; measured."""
 
-Kind: TypeAlias = Literal["snapshot", "fill", "position_update", "balance_update", "pnl_update"]
+Kind: TypeAlias = Literal[
+    "snapshot", "fill", "alert", "reconciliation", "position_update", "balance_update", "pnl_update"
+]
 
 _encode = msgspec.json.Encoder().encode
+
+
+def _alert_report(account: str, entry: JournalEntry) -> AlertReport:
+    assert isinstance(entry.event, Alert)  # `_TOLD` says so
+    return alert_report(account, entry.event)
+
+
+_TOLD: Mapping[type, tuple[Kind, Callable[[str, JournalEntry], msgspec.Struct]]] = {
+    Fill: ("fill", fill_report),
+    Alert: ("alert", _alert_report),
+    Reconciliation: ("reconciliation", reconciliation_report),
+}
+"""By kind of event, the entries that are told one by one, each under its own sequence, and how they are reported."""
+
+ENTRY_KINDS = frozenset(kind for kind, _ in _TOLD.values())
+"""Messages that tell of an entry, and so exactly once; the others tell how things are, and may be told twice."""
 
 
 class Message(NamedTuple):
@@ -50,7 +74,7 @@ class Message(NamedTuple):
 
 
 class Step:
-    """One recorded change: its fills, then the positions and wallets as they are after it. Written when first read."""
+    """One recorded change: its entries, then the positions and wallets as they are after. Written when first read."""
 
     __slots__ = ("_messages", "_write", "count", "seq", "size")
 
@@ -140,15 +164,15 @@ class Channel:
             self._revalued[kind, key] = (self.tick, self.view.seq)
 
     def _keep(self, view: View, change: Change, now_ms: int) -> Step | None:
-        seq, fills = view.seq, change.fills
+        seq, entries = view.seq, _told(change)
         positions = [view.positions[key] for key in change.positions]
         # A wallet of which nothing was ever moved, such as by a first fill without a fee, is named but not there.
         balances = [view.balances[asset] for asset in change.assets if asset in view.balances]
-        count = len(fills) + len(positions) + len(balances)
+        count = len(entries) + len(positions) + len(balances)
         if not count:
             return None
-        size = _FILL_BYTES * len(fills) + _POSITION_BYTES * len(positions) + _BALANCE_BYTES * len(balances)
-        step = Step(seq, count, size, lambda: self._write(seq, fills, positions, balances, now_ms))
+        size = _ENTRY_BYTES * len(entries) + _POSITION_BYTES * len(positions) + _BALANCE_BYTES * len(balances)
+        step = Step(seq, count, size, lambda: self._write(seq, entries, positions, balances, now_ms))
         self._steps.append(step)
         self._kept += count
         self._kept_bytes += size
@@ -231,15 +255,23 @@ class Channel:
     # -- as text -----------------------------------------------------------------------------------------------------
 
     def _write(
-        self, seq: int, fills: list[JournalEntry], positions: list[PositionValue], balances: list[Balance], now_ms: int
+        self,
+        seq: int,
+        entries: list[JournalEntry],
+        positions: list[PositionValue],
+        balances: list[Balance],
+        now_ms: int,
     ) -> tuple[Message, ...]:
         start = f',"timestamp":"{time_text(now_ms)}","data":'
-        account = self.account
         return (
-            *(Message("fill", e.seq, f"{start}{_encode(fill_report(account, e)).decode()}}}") for e in fills),
+            *(self._entry(start, entry) for entry in entries),
             *(Message("position_update", seq, f"{start}{self._position_text(p)}}}") for p in positions),
             *(Message("balance_update", seq, f"{start}{_balance_text(b)}}}") for b in balances),
         )
+
+    def _entry(self, start: str, entry: JournalEntry) -> Message:
+        kind, report = _TOLD[type(entry.event)]
+        return Message(kind, entry.seq, f"{start}{_encode(report(self.account, entry)).decode()}}}")
 
     def _newest(self, kind: Kind, key: str) -> str:
         if kind == "position_update":
@@ -253,6 +285,11 @@ class Channel:
         text = f'{{"key":{_encode(position.key).decode()},{_encode(position_report(position)).decode()[1:]}'
         self._position_texts[position.key] = (position, text)
         return text
+
+
+def _told(change: Change) -> list[JournalEntry]:
+    """Return the entries of a change that are told one by one, in the order of the journal."""
+    return [] if change.recorded is None else [e for e in change.recorded.entries if type(e.event) in _TOLD]
 
 
 def _balance_text(balance: Balance) -> str:

@@ -150,7 +150,7 @@ def _now(stage: Stage) -> tuple[str, ...]:
     """Say whether all is well: what it still waits for, the comparison with the books, and what is wrong."""
     unready = stage.app.desk.unready
     alarms = stage.app.alarms.open(stage.account)
-    kinds = ", ".join(sorted({alarm.kind for alarm in alarms}))
+    kinds = ", ".join(sorted({alarm.alert.type for alarm in alarms}))
     return (
         *(() if unready is None else (f"not ready: {unready}",)),
         stage.auditor.text,

@@ -16,7 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from account_monitor.monitor.reports import AccountReport, BalanceReport, PnLReport, PositionReport
+from account_monitor.monitor.reports import AccountReport, AlertReport, BalanceReport, PnLReport, PositionReport
 
 MISSING = "—"
 UNBOUNDED: Final = 10_000
@@ -48,9 +48,12 @@ class _Cell(NamedTuple):
     text: Text
 
 
-def account_screen(account: AccountReport, width: int, *, notes: Iterable[str] = ()) -> RenderableType:
-    """Show one account in so many columns: results, balances, positions, and what has no price."""
-    parts: list[RenderableType] = [_title(account), _pnl(account.pnl, width), _balances(account.balances)]
+def account_screen(
+    account: AccountReport, width: int, *, alerts: Iterable[AlertReport] = (), notes: Iterable[str] = ()
+) -> RenderableType:
+    """Show one account in so many columns: what fires, results, balances, positions, and what has no price."""
+    parts: list[RenderableType] = [_title(account), *(_alert(alert) for alert in alerts)]
+    parts += [_pnl(account.pnl, width), _balances(account.balances)]
     parts.append(_positions(account.positions, width))
     parts.append(Text(_ROUNDED, style=_DIM))
     if account.unpriced:
@@ -94,6 +97,13 @@ def _title(account: AccountReport) -> Text:
     title = Text(account.account, style="bold")
     title.append(f"  seq {account.epoch}:{account.seq}  as of {account.as_of or MISSING}", style=_DIM)
     return title
+
+
+def _alert(alert: AlertReport) -> Text:
+    """Return a line, cut to the width."""
+    what = alert.type if alert.symbol is None else f"{alert.type} {alert.symbol}"
+    line = f"{alert.severity}  {what}  {alert.message}  (since {alert.timestamp})"
+    return Text(line, style=_RED if alert.severity == "CRITICAL" else "yellow", no_wrap=True, overflow="ellipsis")
 
 
 def _pnl(pnl: PnLReport, width: int) -> RenderableType:

@@ -1,4 +1,4 @@
-"""`status`: balances, positions and P&L of a running service, in the terminal."""
+"""`status`: alerts, balances, positions and P&L of a running service, in the terminal."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import account_option, config_option, settings_from
 from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed
-from account_monitor.monitor.reports import AccountReport
+from account_monitor.monitor.reports import AccountReport, AlertReport
 
 TIMEOUT_SECONDS = 5.0
 WATCH_SECONDS = 1.0
+ALERTS_SHOWN = 20
+"""Of each account, those that changed last."""
+
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -71,15 +74,29 @@ def account_screens(url: str, account: str | None, width: int) -> RenderableType
     ready = _document(f"{url}/ready", ReadyReport)
     names = [account] if account is not None else [a.account for a in _document(f"{url}/api/accounts", list[_Named])]
     reports = [_document(f"{url}/api/account?account={quote(name)}", AccountReport) for name in names]
-    return Group(*_warnings(health, ready), *(account_screen(report, width) for report in reports))
+    alerts = {name: _firing(url, name) for name in names}
+    screens = (account_screen(report, width, alerts=alerts[report.account]) for report in reports)
+    return Group(*_warnings(health, ready, {name for name in names if alerts[name]}), *screens)
 
 
-def _warnings(health: HealthReport, ready: ReadyReport) -> Iterator[Text]:
-    """Yield why the figures may not be relied on, and a line, cut to the width, for each check that is not healthy."""
+def _firing(url: str, account: str) -> list[AlertReport]:
+    return _document(f"{url}/api/alerts?state=FIRING&limit={ALERTS_SHOWN}&account={quote(account)}", _Alerts).alerts
+
+
+def _warnings(health: HealthReport, ready: ReadyReport, with_alerts: set[str]) -> Iterator[Text]:
+    """Yield why the figures may not be relied on, and a line, cut to the width, for each check that is not healthy.
+
+    Alarms of accounts whose alerts are shown are not said twice, unless the journal of the account no longer tells all.
+    """
+    told = {
+        f"alarms:{account}"
+        for account in with_alerts
+        if f"journal:{account}" in health.checks and health.checks[f"journal:{account}"].status == "healthy"
+    }
     if not ready.ready:
         yield Text(f"not ready: {ready.reason}", style="bold red")
     for name, check in health.checks.items():
-        if check.status != "healthy":
+        if check.status != "healthy" and name not in told:
             style = "red" if check.status == "unhealthy" else "yellow"
             line = f"{check.status}  {name}  {check.message}  (since {check.since})"
             yield Text(line, style=style, no_wrap=True, overflow="ellipsis")
@@ -93,6 +110,12 @@ class _Named(msgspec.Struct):
     """What is read here of the list of accounts."""
 
     account: str
+
+
+class _Alerts(msgspec.Struct):
+    """A page of alerts."""
+
+    alerts: list[AlertReport]
 
 
 _Document = TypeVar("_Document")

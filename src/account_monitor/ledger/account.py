@@ -89,6 +89,8 @@ class AccountState:
     """Whether somebody said what the wallets held at first; if not, `wallets` holds changes since then."""
     latest_ms: int = 0
     """The venue time of the youngest event or price, contained ones included."""
+    has_begun: bool = False
+    """Whether anything happened in it: what was only said about it is no beginning."""
     wallet_touched_ms: dict[str, int] = field(default_factory=dict)
     """By asset, the venue time of the youngest event that settles, pays or states in it."""
     funding: Tally = field(default_factory=Tally)
@@ -193,6 +195,7 @@ class Account:
             self.state.seq = seq
             if isinstance(event, Alert | Reconciliation | Quarantine):
                 continue  # these are said about the account, at times of other clocks
+            self.state.has_begun = True
             at_ms = max(mark.at_ms for mark in event.prices) if type(event) is Marks and event.prices else event.at_ms
             if at_ms > self.state.latest_ms:
                 self.state.latest_ms = at_ms

@@ -73,22 +73,35 @@ class AlertBoard:
     """The alerts of one account by key: at most one of each fires, and not again within the suppression time."""
 
     def __init__(self, account: str, *, suppression_ms: int = 0) -> None:
+        self.suppression_ms = suppression_ms
+        """The shortest time between two firings of one key."""
         self._account = account
-        self._suppression_ms = suppression_ms
         self._latest: dict[AlertKey, Alert] = {}
         """The last transition of each key, the youngest last."""
         self._suppressed: dict[AlertKey, Alert] = {}
         """What would fire if it had not fired so shortly before."""
         self._recalled: set[AlertKey] = set()
-        """What fired before a restart, and nobody has spoken of since."""
+        """What fired before whoever raised it came back, and nobody has spoken of since."""
         self._firing = 0
 
     def recall(self, alerts: Iterable[Alert]) -> None:
         """Take over the last transition of each key, after a restart."""
         for alert in alerts:
             self._take(alert)
-            if alert.state == "FIRING" and alert.until_ms is None:
-                self._recalled.add(alert.key)
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Wait to hear of what fires once more, before `settle`: whoever raised it is not there any more."""
+        self._recalled = {alert.key for alert in self.firing() if alert.until_ms is None}
+
+    def find(self, type_: AlertType, symbol: str | None = None) -> Alert | None:
+        """Return the last transition of a key, None where there was none or it is forgotten."""
+        return self._latest.get((type_, symbol))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is new has to wait until something is resolved."""
+        return self._firing >= MAX_FIRING
 
     def fire(
         self,
@@ -125,7 +138,7 @@ class AlertBoard:
         alert = Alert(
             name, type_, symbol, severity, "FIRING", message, now_ms, now_ms, value, threshold, cause, until_ms
         )
-        if self._firing >= MAX_FIRING or (known is not None and 0 <= now_ms - known.fired_ms < self._suppression_ms):
+        if self.is_full or (known is not None and 0 <= now_ms - known.fired_ms < self.suppression_ms):
             if len(self._suppressed) < MAX_FIRING:
                 self._suppressed[key] = alert
             return None
@@ -148,17 +161,27 @@ class AlertBoard:
         for key, alert in list(self._suppressed.items()):
             known = self._latest.get(key)
             since_ms = None if known is None else now_ms - known.fired_ms
-            if self._firing < MAX_FIRING and not (since_ms is not None and 0 <= since_ms < self._suppression_ms):
+            if not self.is_full and not (since_ms is not None and 0 <= since_ms < self.suppression_ms):
                 del self._suppressed[key]
                 name = digest(self._account, *key, now_ms)
                 changes.append(self._take(alert._replace(id=name, at_ms=now_ms, fired_ms=now_ms)))
         return [change for change in changes if change is not None]
 
-    def settle(self, now_ms: int) -> list[Alert]:
-        """Return what fired before a restart and is over, as nobody has raised it since; call it once all is well."""
-        changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms) for type_, symbol in sorted(
-            self._recalled, key=lambda key: (key[0], key[1] or ""))]  # fmt: skip
-        self._recalled.clear()
+    def settle(self, now_ms: int, *, but: tuple[AlertType, ...] = ()) -> list[Alert]:
+        """Return what fired before a restart and is over, as nobody has raised it since; call it once all is well.
+
+        Of the types in `but` somebody else has yet to speak.
+        """
+        settled = [key for key in self._recalled if key[0] not in but]
+        return self._resolve_all(sorted(settled, key=lambda key: (key[0], key[1] or "")), now_ms)
+
+    def end(self, now_ms: int) -> list[Alert]:
+        """Return what is over because nobody wants to hear of it any more: all that fires."""
+        self._suppressed.clear()
+        return self._resolve_all([alert.key for alert in self.firing()], now_ms)
+
+    def _resolve_all(self, keys: Iterable[AlertKey], now_ms: int) -> list[Alert]:
+        changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms) for type_, symbol in keys]
         return [change for change in changes if change is not None]
 
     def firing(self) -> list[Alert]:

@@ -67,8 +67,8 @@ def corrected(amount: Decimal) -> Cause:
 
 
 def by_weight(effects: Iterable[Effect]) -> tuple[Cause, ...]:
-    """Return the causes of effects on one subject, the one that moved most of it first."""
+    """Return the causes of effects on one subject, the one that moved most of it first, but what adds up to 0."""
     moved: dict[Cause, Decimal] = {}
     for effect in effects:
-        moved[effect.cause] = moved.get(effect.cause, ZERO) + abs(effect.amount)
-    return tuple(sorted(moved, key=lambda cause: -moved[cause]))
+        moved[effect.cause] = moved.get(effect.cause, ZERO) + effect.amount
+    return tuple(sorted((cause for cause, amount in moved.items() if amount), key=lambda cause: -abs(moved[cause])))

@@ -115,7 +115,7 @@ class Explainer:
     @property
     def equity(self) -> Decimal | None:
         """What the account is worth now, in USD, valued anew; nothing before its first event. None: not known."""
-        return Valuation(self._account).pnl().equity if self._account.state.seq else ZERO
+        return Valuation(self._account).pnl().equity if self._account.state.has_begun else ZERO
 
     def apply(self, seq: int, event: Event) -> Effect:
         """Apply the next event and return what it did."""

@@ -1,59 +1,114 @@
-"""Alarms: what is wrong with an account right now, and how often it was. Raised once, until it is over."""
+"""Alarms: what is wrong with the accounts right now? Raised once, until it is over; journaled before it is told."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from account_monitor.monitor.ports import MALFORMED_EVENT, Clock
+from account_monitor.ledger.alerts import MAX_FIRING, Alert, AlertBoard, AlertType, Severity
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, Clock, Delivery
 from account_monitor.monitor.views import Change, View
 
-AlarmKind: TypeAlias = Literal[
-    "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
-    "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL", "LIQUIDATION",
-    "QUARANTINED",
-]  # fmt: skip
-Severity: TypeAlias = Literal["WARNING", "CRITICAL"]
+AlarmKind: TypeAlias = AlertType
 
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
-
-MAX_OPEN = 1_000
-"""Alarms that may be open at once; beyond, the first is logged, and the others have to wait."""
 
 log = structlog.get_logger()
 
 
 class Alarm(NamedTuple):
-    """Something wrong: about an account, or a symbol of it where `symbol` names one."""
+    """An alert that fires, and whose it is."""
 
     account: str
-    kind: AlarmKind
-    symbol: str | None
-    message: str
-    severity: Severity
-    since_ms: int
-    until_ms: int | None
-    """When it ends by itself; None: when it is resolved."""
+    alert: Alert
+
+
+class _Watched:
+    """The alerts of one account, and who records them."""
+
+    def __init__(self, board: AlertBoard) -> None:
+        self.board = board
+        self.monitor: Monitor | None = None
+        """None until it is attached: until then nothing is recorded."""
+        self.waiting: dict[str, Alert] = {}
+        """Transitions that were handed over and are not recorded yet, by their event id."""
+        self.is_flooded = False
 
 
 class AlarmBoard:
-    """The open alarms by (account, kind, symbol)."""
+    """The alerts of all accounts: what fires, and what of it is recorded already.
 
-    def __init__(self, clock: Clock) -> None:
+    A transition goes through the inbox of its account into the journal, and is logged when it is there. The inbox takes
+    it also when it is full: there are no more than a thousand of them at once.
+    """
+
+    def __init__(self, clock: Clock, *, suppression_seconds: float = 0.0, is_enabled: bool = True) -> None:
+        """`suppression_seconds`: the shortest time between two firings of one key."""
+        self.raised: Counter[tuple[str, AlertType, Severity]] = Counter()
+        """How often each fired, since the start; what became more severe fired again."""
         self._clock = clock
-        self._open: dict[tuple[str, AlarmKind, str | None], Alarm] = {}
-        self.raised: Counter[tuple[str, AlarmKind, Severity]] = Counter()
-        """How often each was raised, since the start; one that became CRITICAL was raised again."""
-        self._is_full = False
+        self._suppression_ms = int(suppression_seconds * 1000)
+        self._is_enabled = is_enabled
+        self._accounts: dict[str, _Watched] = {}
+
+    # -- accounts ----------------------------------------------------------------------------------------------------
+
+    def attach(self, monitor: Monitor) -> None:
+        """Recall what an account knew before a restart, record from now on what changes, and observe the monitor.
+
+        What was raised before that is raised again.
+        """
+        early = self._accounts.pop(monitor.name, None)
+        watched = self._watched(monitor.name)
+        watched.monitor = monitor
+        watched.board.recall(monitor.alerts)
+        monitor.observers.append(self.note)
+        monitor.remarks_on = partial(self._remarks_on, monitor.name)
+        if not self._is_enabled:
+            self._record(monitor.name, watched.board.end(self._clock()))
+        elif early is not None:
+            self._raise_again(monitor.name, early.board.firing())
+
+    def settle(self, account: str, *, but: tuple[AlertType, ...] = ()) -> None:
+        """Resolve what fired before a restart and nobody has raised since; call it once all is well with an account.
+
+        Of the types in `but` somebody else has yet to speak.
+        """
+        watched = self._watched(account)
+        self._record(account, watched.board.settle(self._clock(), but=but))
+
+    def doubt(self, account: str) -> None:
+        """Wait to hear of what fires once more, before `settle`: what fed the account is replaced."""
+        self._watched(account).board.doubt()
+
+    def forget(self, account: str) -> None:
+        """Speak no more of an account that is not configured any longer; its journal knows what fired."""
+        watched = self._accounts.pop(account, None)
+        if watched is not None:
+            _say_unrecorded(account, watched)
+
+    def configure(self, *, suppression_seconds: float, is_enabled: bool) -> None:
+        """Take over changed settings. Switched off, what fires is over: nobody wants to hear of it."""
+        self._suppression_ms = int(suppression_seconds * 1000)
+        self._is_enabled = is_enabled
+        for account, watched in self._accounts.items():
+            watched.board.suppression_ms = self._suppression_ms
+            if not is_enabled:
+                self._record(account, watched.board.end(self._clock()))
+
+    # -- what is wrong -----------------------------------------------------------------------------------------------
 
     def fire(
         self,
         account: str,
-        kind: AlarmKind,
+        kind: AlertType,
         message: str,
         *,
         symbol: str | None = None,
@@ -63,54 +118,148 @@ class AlarmBoard:
         threshold: Decimal | None = None,
         cause: str | None = None,
     ) -> None:
-        """Raise an alarm, or bring the text of an open one up to date. With `for_seconds` it ends by itself."""
-        key = (account, kind, symbol)
-        now_ms = self._clock()
-        known = self._open.get(key)
-        since_ms = now_ms if known is None else known.since_ms
-        until_ms = None if for_seconds is None else now_ms + int(for_seconds * 1000)
-        if known is None and len(self._open) >= MAX_OPEN:
-            if not self._is_full:
-                log.error("too_many_alarms", open=MAX_OPEN, account=account, alarm=kind, symbol=symbol, text=message)
-            self._is_full = True
+        """Raise an alert, or bring the text of one that fires up to date. With `for_seconds` it ends by itself."""
+        if not self._is_enabled:
             return
-        self._open[key] = Alarm(account, kind, symbol, message, severity, since_ms, until_ms)
-        if known is None or (known.severity, severity) == ("WARNING", "CRITICAL"):
-            self.raised[account, kind, severity] += 1
-            log.warning("alarm_raised", account=account, alarm=kind, symbol=symbol, severity=severity, text=message)
+        watched = self._watched(account)
+        before = watched.board.find(kind, symbol)
+        alert = watched.board.fire(
+            kind,
+            message,
+            now_ms=self._clock(),
+            symbol=symbol,
+            severity=severity,
+            value=value,
+            threshold=threshold,
+            cause=cause,
+            for_ms=None if for_seconds is None else int(for_seconds * 1000),
+        )
+        if alert is not None:
+            self._count(account, alert, before)
+            self._record(account, [alert])
+        elif before is None or before.state == "RESOLVED":
+            _say_flooded(account, watched, kind, message)
 
-    def resolve(self, account: str, kind: AlarmKind, *, symbol: str | None = None) -> None:
-        """End an alarm, if it is open."""
-        if self._open.pop((account, kind, symbol), None) is not None:
-            self._is_full = False
-            log.info("alarm_resolved", account=account, alarm=kind, symbol=symbol)
+    def resolve(self, account: str, kind: AlertType, *, symbol: str | None = None) -> None:
+        """End an alert, if it fires."""
+        alert = self._watched(account).board.resolve(kind, symbol=symbol, now_ms=self._clock())
+        if alert is not None:
+            self._record(account, [alert])
+
+    def look(self) -> None:
+        """End what was to end by itself, raise what was held back and still holds, and say what cannot be recorded."""
+        for account, watched in self._accounts.items():
+            changes = watched.board.look(self._clock())
+            for alert in changes:
+                self._count(account, alert, None)
+            self._record(account, changes)
+            if watched.monitor is not None and watched.monitor.failure is not None:
+                _say_unrecorded(account, watched)
+
+    def open(self, account: str | None = None) -> list[Alarm]:
+        """Return what fires, recorded or not, the oldest first."""
+        alarms = [
+            Alarm(name, alert)
+            for name, watched in self._accounts.items()
+            if account in (None, name)
+            for alert in watched.board.firing()
+        ]
+        return sorted(alarms, key=lambda alarm: alarm.alert.fired_ms)
+
+    # -- what monitors say -------------------------------------------------------------------------------------------
 
     def note(self, view: View, change: Change) -> None:
-        """Observe a monitor: what its journal refused is worth an alarm."""
+        """Observe a monitor: tell people what is recorded; what contradicts a record is worth an alert."""
         if change.recorded is None:
             return
+        for entry in change.recorded.entries:
+            if type(entry.event) is Alert:
+                self._watched(view.account).waiting.pop(entry.event.event_id, None)
+                _say(view.account, entry.event)
         for conflict in change.recorded.conflicts:
             told = f"{conflict.recorded.identity}: another source says another {', '.join(conflict.fields)}"
             end = "the exchange's word stands" if conflict.stands else "the second is parked"
             symbol = conflict.recorded.symbol
             self.fire(view.account, "CONFLICTING_FILL", f"{told}; {end}", symbol=symbol, for_seconds=PASSING_SECONDS)
-        for delivery in change.recorded.parked:
-            if delivery.rejection == MALFORMED_EVENT:
-                self.fire(view.account, "MALFORMED_EVENT", delivery.reason, for_seconds=PASSING_SECONDS)
 
-    def look(self) -> None:
-        """End what was to end by itself."""
+    def _remarks_on(self, account: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Return what is recorded with deliveries: a message is not parked for good before its alert is."""
+        reasons = [delivery.reason for delivery in deliveries if delivery.rejection == MALFORMED_EVENT]
+        if not reasons or not self._is_enabled:
+            return []
+        watched = self._watched(account)
+        before = watched.board.find("MALFORMED_EVENT")
+        alert = watched.board.fire(
+            "MALFORMED_EVENT", reasons[-1], now_ms=self._clock(), for_ms=int(PASSING_SECONDS * 1000)
+        )
+        if alert is None:
+            return []
+        self._count(account, alert, before)
+        if before is not None and before.event_id in watched.waiting:
+            self._record(account, [alert])  # transitions of one key are journaled in their order
+            return []
+        watched.waiting[alert.event_id] = alert
+        return [_delivery(alert)]
+
+    # -- transitions -------------------------------------------------------------------------------------------------
+
+    def _watched(self, account: str) -> _Watched:
+        known = self._accounts.get(account)
+        if known is None:
+            known = self._accounts[account] = _Watched(AlertBoard(account, suppression_ms=self._suppression_ms))
+        return known
+
+    def _raise_again(self, account: str, alerts: Iterable[Alert]) -> None:
         now_ms = self._clock()
-        for (account, kind, symbol), alarm in list(self._open.items()):
-            if alarm.until_ms is not None and alarm.until_ms <= now_ms:
-                self.resolve(account, kind, symbol=symbol)
+        board = self._watched(account).board
+        for alert in alerts:
+            again = board.fire(
+                alert.type, alert.message, now_ms=now_ms, symbol=alert.symbol, severity=alert.severity,
+                value=alert.value, threshold=alert.threshold, cause=alert.cause,
+                for_ms=None if alert.until_ms is None else alert.until_ms - now_ms,
+            )  # fmt: skip
+            if again is not None:
+                self._record(account, [again])
 
-    def forget(self, account: str) -> None:
-        """End everything about an account that is no longer configured."""
-        for key in [key for key in self._open if key[0] == account]:
-            del self._open[key]
+    def _count(self, account: str, alert: Alert, before: Alert | None) -> None:
+        """Count what fires, unless it fired before and only its cause became known."""
+        is_known = before is not None and (before.id, before.severity) == (alert.id, alert.severity)
+        if alert.state == "FIRING" and not is_known:
+            self.raised[account, alert.type, alert.severity] += 1
 
-    def open(self, account: str | None = None) -> list[Alarm]:
-        """Return the open alarms, the oldest first."""
-        alarms = [alarm for alarm in self._open.values() if account in (None, alarm.account)]
-        return sorted(alarms, key=lambda alarm: alarm.since_ms)
+    def _record(self, account: str, alerts: Iterable[Alert]) -> None:
+        watched = self._watched(account)
+        if watched.monitor is None:
+            return
+        for alert in alerts:
+            watched.waiting[alert.event_id] = alert
+            watched.monitor.inbox.put(_delivery(alert))
+
+
+def _delivery(alert: Alert) -> Delivery:
+    return Delivery(MONITOR, "alert", b"", alert)
+
+
+def _say(account: str, alert: Alert) -> None:
+    said = {"account": account, "type": alert.type, "symbol": alert.symbol, "severity": alert.severity, "id": alert.id}
+    if alert.state == "FIRING":
+        log.warning("alert_fired", **said, text=alert.message)
+    else:
+        log.info("alert_resolved", **said)
+
+
+def _say_unrecorded(account: str, watched: _Watched) -> None:
+    """Tell people all the same of what nobody records any more; after a restart it is raised anew."""
+    for alert in watched.waiting.values():
+        log.error(
+            "alert_not_recorded", account=account, type=alert.type, symbol=alert.symbol, severity=alert.severity,
+            state=alert.state, text=alert.message,
+        )  # fmt: skip
+    watched.waiting.clear()
+
+
+def _say_flooded(account: str, watched: _Watched, kind: AlertType, message: str) -> None:
+    """Say once what has to wait because too much fires."""
+    if watched.board.is_full and not watched.is_flooded:
+        log.error("too_many_alerts", account=account, firing=MAX_FIRING, type=kind, text=message)
+    watched.is_flooded = watched.board.is_full

@@ -137,10 +137,16 @@ class FlowBook:
         unmatched = {row_id: row for row_id, row in fresh.items() if not row.is_matched}
         events += self._given_up(unmatched)
         events += [self._event(row_id, told[row_id]) for row_id in unmatched]
+        _forgive(unmatched.values())
         for row_id in fresh:
             self._held.pop(row_id, None)
         self._rows |= fresh
         return events
+
+    def was_missed(self, event: FlowEvent) -> bool:
+        """Whether the stream has not told of the money that an event of the income statement tells of."""
+        row = self._rows.get(event.id)
+        return row is not None and not row.is_matched
 
     def unheard(self, since_ms: int, until_ms: int) -> list[str]:
         """Return the income rows of funding and transfers between two times of which the stream has not told."""
@@ -249,6 +255,16 @@ class FlowBook:
 
 def _row(row: Flow) -> _Known:
     return _Known(row.kind, row.asset, row.symbol, row.amount, row.at_ms)
+
+
+def _forgive(rows: Iterable[_Known]) -> None:
+    """Expect no word from the stream of payments that cancel each other out, as for two equal legs: no wallet moves."""
+    sums: dict[tuple[int, str, str | None], Decimal] = {}
+    for row in rows:
+        place = (row.at_ms, row.asset, row.symbol)
+        sums[place] = sums.get(place, ZERO) + row.amount
+    for row in rows:
+        row.is_matched |= row.is_funding and not sums[row.at_ms, row.asset, row.symbol]
 
 
 def _taken_back(flow_id: str, known: _Known) -> FundingPayment:

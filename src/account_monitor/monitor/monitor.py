@@ -12,6 +12,7 @@ import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, moved
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import (
     Adjustment,
     Charge,
@@ -33,6 +34,7 @@ from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.past import Past
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
+    MONITOR,
     Checkpoints,
     Clock,
     Delivery,
@@ -108,6 +110,8 @@ class Monitor:
         """Compares the account with its exchange now; what knows the exchange sets it."""
         self.residual: Decimal | None = ZERO
         """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
+        self.remarks_on: Callable[[Sequence[Delivery]], list[Delivery]] = lambda deliveries: []
+        """What is recorded together with deliveries because of them; what raises alerts sets it."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
@@ -142,7 +146,7 @@ class Monitor:
 
     def check_opening(self, configured: Opening | None) -> None:
         """Raise ConfigurationError unless the configured opening is the journaled one."""
-        if configured is not None and self._account.state.opening is None and self.view.seq:
+        if configured is not None and self._account.state.opening is None and self._account.state.has_begun:
             raise ConfigurationError(
                 f"accounts.{self.name}.opening: the journal already holds {self.view.seq} entries without an opening;"
                 " remove the key, or start the account under a new name"
@@ -277,14 +281,20 @@ class Monitor:
         """Return the signed value of contracts at a price, in the settlement asset."""
         return self._account.instrument(symbol).value(quantity, price)
 
+    @property
+    def alerts(self) -> list[Alert]:
+        """The last journaled transition of each alert by what it is about, the youngest last."""
+        return list(self._account.state.alerts.values())
+
     def settles_as(self, symbol: str, settlement_asset: str) -> bool:
         """Whether the ledger takes the contract to settle in this asset."""
         return self._account.instrument(symbol).settlement_asset == settlement_asset
 
     async def step(self) -> None:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
-        deliveries, seen = self.inbox.take(BATCH, only=is_venue if self._awaits_opening() else None)
+        deliveries, seen = self.inbox.take(BATCH, only=_may_come_first if self._awaits_opening() else None)
         taken = len(deliveries)
+        deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
         if self._unjournaled_marks and self._snapshots.is_due():
             deliveries += self._marks()
@@ -307,7 +317,7 @@ class Monitor:
         """Whether others than the exchange have to wait: what they tell of may be in what the account holds already."""
         return (
             self.has_venue
-            and not self._account.state.seq
+            and not self._account.state.has_begun
             and not self._stopping
             and self._monotonic() < self._opening_until
         )
@@ -364,7 +374,7 @@ class Monitor:
         """Return the marks in use that the journal does not know yet, as one event or none."""
         prices = tuple(mark for mark in self._valuation.marks_in_use() if mark.symbol in self._unjournaled_marks)
         self._unjournaled_marks.clear()
-        return [Delivery("monitor", "", b"", Marks(self._clock(), prices))] if prices else []
+        return [Delivery(MONITOR, "", b"", Marks(self._clock(), prices))] if prices else []
 
     def _take_free(self) -> None:
         assets = self._valuation.state_free(self._free)
@@ -431,6 +441,11 @@ class Monitor:
         else:
             reason = recorded.parked[0].reason
         log.warning("messages_parked", account=self.name, counts=dict(+counts), first_reason=reason)
+
+
+def _may_come_first(source: str) -> bool:
+    """Whether a source need not wait until a new account is open: the exchange, and what moves nothing."""
+    return is_venue(source) or source == MONITOR
 
 
 def _check_opening(account: str, recorded: Opening | None, configured: Opening | None) -> None:

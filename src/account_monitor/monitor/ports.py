@@ -15,6 +15,9 @@ Clock: TypeAlias = Callable[[], int]
 UNROUTED = "_unrouted"
 """The journal of what names no configured account: it holds dead letters and stream positions, and no ledger."""
 
+MONITOR = "monitor"
+"""The source of what this program itself has to say: marks that were used, and remarks about the account."""
+
 VENUE_STREAM = "exchange:stream"
 VENUE_TRADES = "exchange:trades"
 VENUE_INCOME = "exchange:income"

@@ -31,7 +31,7 @@ from account_monitor.monitor.alarms import AlarmBoard, AlarmKind
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Disagreement, Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import VENUE_INCOME, VENUE_TRADES, Clock, Delivery, is_venue
+from account_monitor.monitor.ports import VENUE_TRADES, Clock, Delivery, is_venue
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
@@ -176,6 +176,8 @@ class Reconciler:
         self._fresh_since_ms: int | None = None
         """What happened after this was not missed."""
         self._found: list[_Found] = []
+        self._expected: set[str] = set()
+        """Payments that the search is about to book."""
         self._compared_ms: int | None = None
         self._agreed_ms: int | None = None
 
@@ -198,7 +200,7 @@ class Reconciler:
                 self._put_all(self.reversals([event]))
             if done.outcome == "contained":
                 continue
-            is_found = entry.source in (VENUE_TRADES, VENUE_INCOME) and not self._is_fresh(event)
+            is_found = self._was_missed(event, entry.source)
             cause = cause_of(event)
             if isinstance(event, Fill) and event.revision:
                 moved = [(asset, amount) for book, _, asset, amount in done.postings if book == "wallet" and amount]
@@ -220,8 +222,11 @@ class Reconciler:
     def _cases_of(self, effects: Iterable[Effect]) -> list[_Case]:
         return [case for effect in effects if (case := self._cases.get(effect.subject)) is not None]
 
-    def _is_fresh(self, event: Fill | FlowEvent) -> bool:
-        return self._fresh_since_ms is not None and event.at_ms > self._fresh_since_ms
+    def _was_missed(self, event: Fill | FlowEvent, source: str) -> bool:
+        """Whether only a search told of it, and the stream has had its time."""
+        if self._fresh_since_ms is not None and event.at_ms > self._fresh_since_ms:
+            return False
+        return source == VENUE_TRADES if isinstance(event, Fill) else event.event_id in self._expected
 
     # -- what is stated ------------------------------------------------------------------------------------------------
 
@@ -238,6 +243,8 @@ class Reconciler:
         unsettled = {each.subject for each in disagreements if not each.is_tolerated}
         if not unsettled:
             self._agreed_ms = statement.at_ms
+        for quarantine in self._monitor.quarantined:
+            self._alarm_quarantine(quarantine)  # after a restart somebody has to
         for subject in self._public - unsettled:
             self._alarms.resolve(self.account, _alert_of(subject), symbol=subject.name)
         self._public &= unsettled
@@ -297,6 +304,10 @@ class Reconciler:
         """Note that what is booked from now on was missed; `was_heard`: unless the stream may still tell of it."""
         self._searching_since_ms = self._clock()
         self._fresh_since_ms = self._searching_since_ms - FRESH_MS if was_heard else None
+
+    def expect(self, events: Iterable[FlowEvent]) -> None:
+        """Note which of the payments that are about to be booked nobody had told of: the others are only cut anew."""
+        self._expected = {event.event_id for event in events}
 
     @property
     def found_fills(self) -> list[Fill]:
@@ -372,10 +383,14 @@ class Reconciler:
         if len(corrections) < MAX_CORRECTIONS:
             return True
         reason = f"{len(corrections)} corrections of {subject.kind} {subject.name} did not make it agree"
-        self._put(Quarantine(subject.kind, subject.name, self._clock(), is_over=False, reason=reason))
-        told_of = f"{reason}; it is corrected no more until somebody releases it"
-        self._alarms.fire(self.account, "QUARANTINED", told_of, symbol=subject.name, severity="CRITICAL")
+        quarantine = Quarantine(subject.kind, subject.name, self._clock(), is_over=False, reason=reason)
+        self._put(quarantine)
+        self._alarm_quarantine(quarantine)
         return False
+
+    def _alarm_quarantine(self, quarantine: Quarantine) -> None:
+        text = f"{quarantine.reason}; it is corrected no more until somebody releases it"
+        self._alarms.fire(self.account, "QUARANTINED", text, symbol=quarantine.name, severity="CRITICAL")
 
     def _release(self, subject: Subject) -> None:
         """Let a subject be corrected again: a person has looked at it."""

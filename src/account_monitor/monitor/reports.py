@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Fill
 from account_monitor.ledger.explanation import Cause, Effect, Explanation
 from account_monitor.ledger.money import ZERO, to_text
@@ -256,6 +257,25 @@ class FillReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     seq: int
     recorded_at: str
+
+
+class AlertReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is, or was, wrong with an account, or with a symbol of it. `resolved_at` is None while it fires."""
+
+    id: str
+    account: str
+    type: str
+    severity: str
+    state: str
+    symbol: str | None
+    message: str
+    value: str | None
+    threshold: str | None
+    cause: str | None
+    timestamp: str
+    resolved_at: str | None
+    acked_by: str | None
+    acked_at: str | None
 
 
 def position_report(position: PositionValue) -> PositionReport:
@@ -516,4 +536,24 @@ def fill_report(account: str, entry: JournalEntry) -> FillReport:
         source=entry.source,
         seq=entry.seq,
         recorded_at=time_text(entry.recorded_at_ms),
+    )
+
+
+def alert_report(account: str, alert: Alert) -> AlertReport:
+    """Report an alert as of one transition; nobody can acknowledge one yet."""
+    return AlertReport(
+        id=alert.id,
+        account=account,
+        type=alert.type,
+        severity=alert.severity,
+        state=alert.state,
+        symbol=alert.symbol,
+        message=alert.message,
+        value=_text(alert.value),
+        threshold=_text(alert.threshold),
+        cause=alert.cause,
+        timestamp=time_text(alert.fired_ms),
+        resolved_at=None if alert.resolved_ms is None else time_text(alert.resolved_ms),
+        acked_by=None,
+        acked_at=None,
     )

@@ -1,11 +1,13 @@
-"""The P&L of every account on NATS, when it changed and at most once a second each."""
+"""What the desk's other services hear on NATS: the P&L of every account when it changed, and every alert."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 import nats
@@ -13,38 +15,78 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error
 
+from account_monitor.errors import JournalError
+from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
-from account_monitor.monitor.reports import PnLReport, pnl_report
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import JournalEntry, StreamPosition
+from account_monitor.monitor.reports import PnLReport, alert_report, pnl_report
 from account_monitor.monitor.views import Change, View
 
 INTERVAL_SECONDS = 1.0
+"""Between two reports of one account."""
+
+LOOK_SECONDS = 1.0
+"""How often accounts are looked for that are new."""
+
+ALERTS_PUBLISHED = "out:nats:alerts"
+"""The source under which a journal records how far its alerts were published."""
+
 CONNECT_SECONDS = 2
+ANSWER_SECONDS = 2
+"""How long the server may take to confirm: after a connection that broke unnoticed, people should not wait longer."""
 
 log = structlog.get_logger()
 
 
+class Server(NamedTuple):
+    """Where a NATS server is, and how it is reached."""
+
+    urls: tuple[str, ...]
+    credentials_file: Path | None = None
+    ca_file: Path | None = None
+    reconnect_wait_seconds: float = 2.0
+
+    async def serve(self, use: Callable[[Client], Awaitable[None]]) -> None:
+        """Let a connection be used until it is closed, then the next, until cancelled."""
+        while True:
+            try:
+                connection = await self._connect()
+            except (Error, OSError, TimeoutError) as error:
+                log.debug("notifier_not_connected", error=str(error))  # the feed says it aloud
+            else:
+                try:
+                    await use(connection)
+                finally:
+                    await connection.close()
+            await asyncio.sleep(self.reconnect_wait_seconds)
+
+    async def _connect(self) -> Client:
+        return await nats.connect(
+            list(self.urls),
+            connect_timeout=CONNECT_SECONDS,
+            allow_reconnect=False,  # it would send what waited, of which nobody knows whether it was sent before
+            user_credentials=None if self.credentials_file is None else str(self.credentials_file),
+            tls=None if self.ca_file is None else ssl.create_default_context(cafile=str(self.ca_file)),
+            error_cb=_ignore,
+        )
+
+
+async def _ignore(error: Exception) -> None:
+    """The feed's connection to the same server says it aloud."""
+    log.debug("notifier_connection", error=str(error) or type(error).__name__)
+
+
 class PnLNotifier:
-    """Publishes the newest P&L report of each account that changed.
+    """Publishes the newest P&L report of each account that changed, at most once a second each.
 
     A report is state: what could not be sent while NATS was away is not sent later, the newest one is.
     """
 
-    def __init__(
-        self,
-        desk: Desk,
-        urls: Sequence[str],
-        subject: str,
-        *,
-        credentials_file: Path | None = None,
-        ca_file: Path | None = None,
-        reconnect_wait_seconds: float = 2.0,
-    ) -> None:
+    def __init__(self, desk: Desk, server: Server, subject: str) -> None:
         self._desk = desk
-        self._urls = list(urls)
+        self._server = server
         self._subject = subject
-        self._credentials_file = credentials_file
-        self._ca_file = ca_file
-        self._reconnect_wait_seconds = reconnect_wait_seconds
         self._changed: dict[str, View] = {}
         self._told: dict[str, PnLReport] = {}
         """By account, the last report without its time."""
@@ -55,17 +97,7 @@ class PnLNotifier:
 
     async def run(self) -> None:
         """Publish until cancelled, through every outage."""
-        while True:
-            try:
-                connection = await self._connect()
-            except (Error, OSError, TimeoutError) as error:
-                log.debug("pnl_not_connected", error=str(error))  # the feed says it aloud
-                await asyncio.sleep(self._reconnect_wait_seconds)
-                continue
-            try:
-                await self._publish_while_open(connection)
-            finally:
-                await connection.close()
+        await self._server.serve(self._publish_while_open)
 
     async def _publish_while_open(self, connection: Client) -> None:
         while not connection.is_closed:
@@ -90,18 +122,94 @@ class PnLNotifier:
                 log.warning("pnl_not_published", account=account, error=str(error) or type(error).__name__)
                 self._changed.setdefault(account, view)
 
-    async def _connect(self) -> Client:
-        return await nats.connect(
-            self._urls,
-            connect_timeout=CONNECT_SECONDS,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=self._reconnect_wait_seconds,
-            user_credentials=None if self._credentials_file is None else str(self._credentials_file),
-            tls=None if self._ca_file is None else ssl.create_default_context(cafile=str(self._ca_file)),
-            error_cb=_ignore,
-        )
+
+class AlertNotifier:
+    """Publishes every journaled transition of every alert, in the order of the journal, none left out.
+
+    How far that is done is recorded in the journal itself, within a second. After a crash what was published since is
+    published once more, under the same id. A journal that has no such record begins with its first alert.
+    """
+
+    def __init__(self, desk: Desk, server: Server, subject: str) -> None:
+        self._desk = desk
+        self._server = server
+        self._subject = subject
+        self._published: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
+        """The sequence of the last alert of each account that was published."""
+        self._news: set[str] = set()
+        """Accounts whose journals may hold alerts that were not published."""
+        self._wake = asyncio.Event()
+        desk.observe(self._note)
+
+    def _note(self, view: View, change: Change) -> None:
+        if change.recorded is not None and any(type(entry.event) is Alert for entry in change.recorded.entries):
+            self._news.add(view.account)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled, through every outage."""
+        await self._server.serve(self._publish_while_open)
+
+    async def _publish_while_open(self, connection: Client) -> None:
+        is_stored = await _is_stored(connection, self._subject)
+        while not connection.is_closed:
+            self._wake.clear()
+            for monitor in self._behind():
+                try:
+                    await self._publish(connection, monitor, is_stored=is_stored)
+                except (Error, OSError, TimeoutError, JournalError) as error:
+                    self._news.add(monitor.name)
+                    if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
+                        reason = str(error) or type(error).__name__
+                        log.warning("alerts_not_published", account=monitor.name, reason=reason)
+                        return
+            await self._wait()
+
+    def _behind(self) -> list[Monitor]:
+        """Return the monitors of configured accounts whose journals may hold something to publish."""
+        monitors = [self._desk.monitor(account) for account in self._desk.accounts]
+        return [
+            monitor
+            for monitor in monitors
+            if monitor is not None and (monitor not in self._published or monitor.name in self._news)
+        ]
+
+    async def _publish(self, connection: Client, monitor: Monitor, *, is_stored: bool) -> None:
+        self._news.discard(monitor.name)
+        seq = self._published.get(monitor)
+        if seq is None:
+            recorded = monitor.journal.positions.get(ALERTS_PUBLISHED)
+            seq = self._published[monitor] = 0 if recorded is None else recorded.sequence
+        while entries := await asyncio.to_thread(monitor.journal.remarks_after, "alert", seq):
+            for entry in entries:
+                await self._send(connection, monitor.name, entry, is_stored=is_stored)
+            await connection.flush(ANSWER_SECONDS)  # the server has them all
+            seq = self._published[monitor] = entries[-1].seq
+            monitor.inbox.see(StreamPosition(ALERTS_PUBLISHED, "", seq))
+
+    async def _send(self, connection: Client, account: str, entry: JournalEntry, *, is_stored: bool) -> None:
+        alert = entry.event
+        assert isinstance(alert, Alert)  # the journal was asked for alerts
+        payload = msgspec.json.encode(alert_report(account, alert))
+        headers = {"Nats-Msg-Id": f"{alert.id}:{alert.revision}"}
+        if is_stored:
+            await connection.jetstream(timeout=ANSWER_SECONDS).publish(self._subject, payload, headers=headers)
+        else:
+            await connection.publish(self._subject, payload, headers=headers)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return  # accounts may have come
 
 
-async def _ignore(error: Exception) -> None:
-    """The feed's connection to the same server says it aloud."""
-    log.debug("pnl_connection", error=str(error) or type(error).__name__)
+async def _is_stored(connection: Client, subject: str) -> bool:
+    """Whether a stream keeps what is published there, and says so each time."""
+    try:
+        await connection.jetstream(timeout=ANSWER_SECONDS).find_stream_name_by_subject(subject)
+    except (Error, TimeoutError) as error:
+        log.debug("alerts_not_stored", subject=subject, reason=str(error) or type(error).__name__)
+        return False
+    return True

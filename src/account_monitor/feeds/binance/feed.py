@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
@@ -75,6 +76,9 @@ LATE = "what nothing explained may be listed by now"
 
 CORRECT_PAUSE_SECONDS = 1.0
 """Between attempts to correct an account that trades: each costs 10 of the weight."""
+
+SKEW_MS = 1_000
+"""How far the local clock may be off before people hear of it; below half of that it is right again."""
 
 SETTLE_SECONDS = 0.1
 """How long what a statement contains may take to be heard on the stream, before an account is corrected by it."""
@@ -542,6 +546,7 @@ class BinanceFeed:
         await self._recorded()  # now it is known which positions a payment is for
         events = self._flows.stated(missed, agreed_ms=self._completeness.money_ms)
         self._take_back(events)
+        self._reconciler.expect(event for event in events if self._flows.was_missed(event))
         for event in events:
             self._put(VENUE_INCOME, "income", event.event_id.encode(), event)
         await self._recorded()
@@ -618,6 +623,7 @@ class BinanceFeed:
         if self._estimates != self._venue.server_time.estimates:
             self._estimates = self._venue.server_time.estimates
             self._judge.restart_times()
+        self._watch_clock()
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
         statement = statement_of(stated, at_ms)
         self._hear_said()
@@ -635,6 +641,19 @@ class BinanceFeed:
                 self.unready = "the account does not agree with the exchange yet"
             else:
                 self.unready = None
+
+    def _watch_clock(self) -> None:
+        """Tell people of a local clock that is wrong: requests allow for it, what is recorded carries it."""
+        skew_ms, error_ms = self._venue.server_time.skew_ms, self._venue.server_time.error_ms
+        if skew_ms is None or error_ms is None:
+            return
+        if abs(skew_ms) > SKEW_MS + error_ms:
+            side = "ahead of" if skew_ms > 0 else "behind"
+            text = f"this machine's clock is {abs(skew_ms) / 1000:.1f} s {side} the exchange's"
+            value, limit = Decimal(skew_ms).scaleb(-3), Decimal(SKEW_MS).scaleb(-3)
+            self._alarms.fire(self.account, "CLOCK_SKEW", text, value=value, threshold=limit)
+        elif abs(skew_ms) < SKEW_MS / 2:
+            self._alarms.resolve(self.account, "CLOCK_SKEW")
 
     def _tell_comparison(self) -> None:
         comparison = self._reconciler.comparison(self.interval_seconds)

@@ -18,7 +18,8 @@ from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, V
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.rest import BinanceRest
 from account_monitor.feeds.binance.venue import BinanceVenue
-from account_monitor.monitor.alarms import AlarmBoard, Severity
+from account_monitor.ledger.alerts import Severity
+from account_monitor.monitor.alarms import AlarmBoard
 
 SPOT_URLS = {
     "https://fapi.binance.com": "https://api.binance.com",
@@ -136,6 +137,7 @@ class KeyCheck:
         if rights.is_stated:
             self._tell(rights, "WARNING")
         else:
+            self._alarms.resolve(self._account, "KEY_PERMISSIONS")
             log.info("key_permissions", account=self._account, known=rights.text)  # true of nearly every account
         return True
 
