@@ -40,7 +40,7 @@ STEADY_SECONDS = 150.0
 """How long it stays so, with whatever is paid and asked meanwhile; in every twentieth world it is PASSING_SECONDS."""
 
 
-LOST_ALARMS = {"BALANCE_DRIFT", "POSITION_DRIFT", "STREAM_STALE"}
+LOST_ALARMS = {"BALANCE_DRIFT", "POSITION_DRIFT", "STREAM_STALE", "UNEXPECTED_FILL"}
 """What is raised by the losses with which every world ends."""
 
 T = TypeVar("T")

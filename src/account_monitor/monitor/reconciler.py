@@ -31,7 +31,7 @@ from account_monitor.monitor.alarms import AlarmBoard, AlarmKind
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Disagreement, Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import VENUE_TRADES, Clock, Delivery, is_venue
+from account_monitor.monitor.ports import VENUE_INCOME, VENUE_TRADES, Clock, Delivery, is_venue
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
@@ -196,7 +196,7 @@ class Reconciler:
             event = entry.event
             if not isinstance(event, Fill | FlowEvent):
                 continue
-            if is_venue(entry.source):
+            if is_venue(entry.source) and (entry.source != VENUE_INCOME or event.event_id in self._expected):
                 self._put_all(self.reversals([event]))
             if done.outcome == "contained":
                 continue
@@ -306,7 +306,7 @@ class Reconciler:
         self._fresh_since_ms = self._searching_since_ms - FRESH_MS if was_heard else None
 
     def expect(self, events: Iterable[FlowEvent]) -> None:
-        """Note which of the payments that are about to be booked nobody had told of: the others are only cut anew."""
+        """Note which of the payments that are about to be booked nobody had told of."""
         self._expected = {event.event_id for event in events}
 
     @property

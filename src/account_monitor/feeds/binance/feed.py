@@ -545,8 +545,9 @@ class BinanceFeed:
         missed = await self._backfill.run(symbols, take, opened_ms=opened_ms, attempt=self._search.attempt, named=named)
         await self._recorded()  # now it is known which positions a payment is for
         events = self._flows.stated(missed, agreed_ms=self._completeness.money_ms)
-        self._take_back(events)
-        self._reconciler.expect(event for event in events if self._flows.was_missed(event))
+        news = [event for event in events if self._flows.was_missed(event)]  # the others are only cut anew
+        self._take_back(news)
+        self._reconciler.expect(news)
         for event in events:
             self._put(VENUE_INCOME, "income", event.event_id.encode(), event)
         await self._recorded()
@@ -567,9 +568,9 @@ class BinanceFeed:
         unknown = await asyncio.to_thread(self._monitor.journal.unknown, [fill.identity for fill in fills])
         return [fill for fill in fills if fill.identity in unknown]
 
-    def _take_back(self, events: Sequence[Event]) -> None:
+    def _take_back(self, news: Sequence[Event]) -> None:
         """Take the corrections back that these explain, in the commit that books them."""
-        for reversal in self._reconciler.reversals(events):
+        for reversal in self._reconciler.reversals(news):
             self._put(VENUE_STATEMENT, "reconciliation", b"", reversal)
 
     async def _correct(self) -> None:
