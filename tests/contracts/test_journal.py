@@ -12,9 +12,11 @@ import pytest
 
 from account_monitor.errors import RecordingStopped
 from account_monitor.ledger.account import Account
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Marks, Transfer
 from account_monitor.ledger.money import use_exact_arithmetic
 from account_monitor.ledger.position import Leg
+from account_monitor.ledger.reconciliation import Reconciliation
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
     VENUE_STREAM,
@@ -590,6 +592,26 @@ async def test_entries_can_be_read_by_when_they_happened(journal: Journal) -> No
     chosen = journal.entries(happened_by_ms=sorted(times)[1])
 
     assert [entry.seq for entry in chosen] == [seq for seq, at_ms in enumerate(times, 1) if at_ms <= sorted(times)[1]]
+
+
+async def test_remarks_are_found_without_the_fills_around_them_from_either_end(journal: Journal) -> None:
+    alerts = [Alert(f"a{n}", "STREAM_STALE", None, "WARNING", "FIRING", "?", n, n) for n in range(250)]
+    for start in range(0, 250, 50):
+        await journal.append([*map(delivery, alerts[start : start + 50]), *deliveries(*range(start + 1, start + 51))])
+    await journal.append([delivery(Reconciliation("r", 1, "statement"))])
+
+    assert [entry.event for entry in journal.remarks("alert")] == alerts[::-1]
+    assert [entry.event.event_id for entry in journal.remarks("reconciliation")] == ["reconciliation:r"]
+    following = journal.remarks_after("alert", 0)
+    assert [entry.event for entry in following] == alerts[:100]
+    assert [entry.event for entry in journal.remarks_after("alert", following[-1].seq)] == alerts[100:200]
+
+
+async def test_what_was_never_recorded_is_told_from_what_was(journal: Journal) -> None:
+    await journal.append(deliveries(1, 2))
+
+    assert journal.unknown([fill(str(n)).identity for n in (1, 2, 3)]) == {fill("3").identity}
+    assert journal.unknown([]) == set()
 
 
 async def test_a_checkpoint_of_the_future_is_not_loaded(journal: Journal) -> None:

@@ -8,7 +8,17 @@ from decimal import Decimal
 import pytest
 
 from account_monitor.ledger.account import Account, EventList, fold
-from account_monitor.ledger.events import Adjustment, Anchor, Event, Fill, FundingPayment, LegEvent, Opening, Side
+from account_monitor.ledger.events import (
+    Adjustment,
+    Anchor,
+    Event,
+    Fill,
+    FundingPayment,
+    LegEvent,
+    Opening,
+    Reversal,
+    Side,
+)
 
 D = Decimal
 
@@ -353,3 +363,46 @@ def test_an_anchor_contains_both_halves_or_none() -> None:
 
     assert (contained.quantity, contained.cost) == (D(7), D(700))
     assert (after.quantity, after.cost) == (D(7), D(300 + 480))
+
+
+# -- corrections that are taken back -----------------------------------------------------------------------------------
+
+
+def test_what_a_correction_contained_counts_once_it_is_taken_back() -> None:
+    account = fold([fill(1), anchor("5", "500", at_ms=10), fill(2, ms=5), fill(3, "SELL", at="120", ms=20)])
+    assert (account.leg("BTCUSDT").quantity, account.leg("BTCUSDT").fill_count) == (D(4), 2)
+
+    taken = fold(
+        [fill(1), anchor("5", "500", at_ms=10), fill(2, ms=5), fill(3, "SELL", at="120", ms=20), Reversal("a", 30, "")]
+    )
+    leg = taken.leg("BTCUSDT")
+    assert (leg.quantity, leg.cost, leg.realized, leg.fill_count) == (D(1), D(100), D(20), 3)
+    assert taken.state.wallets == {"USDT": D("19.7")}
+
+
+def test_corrections_of_one_position_are_taken_back_in_any_order() -> None:
+    events: list[Event] = [fill(1), anchor("5", "500", at_ms=10, name="a"), anchor("7", "700", at_ms=20, name="b")]
+
+    assert fold([*events, Reversal("a", 30, "")]).leg("BTCUSDT").quantity == 7
+    assert fold([*events, Reversal("b", 30, "")]).leg("BTCUSDT").quantity == 5
+    assert fold([*events, Reversal("a", 30, ""), Reversal("b", 30, "")]).leg("BTCUSDT").quantity == 1
+
+
+def test_a_reversal_of_nothing_that_stands_moves_nothing() -> None:
+    account = fold([fill(1), Reversal("a", 5, ""), anchor("5", "500", at_ms=10), Reversal("a", 30, ""),
+                    Reversal("a", 31, "")])  # fmt: skip
+
+    assert account.leg("BTCUSDT").quantity == 1
+
+
+@pytest.mark.parametrize("length", [500, 5_000])
+def test_a_reversal_costs_what_came_since_the_correction_and_not_the_history(length: int) -> None:
+    recorded = Recorded(fill(n) for n in range(1, length + 1))
+    recorded.apply(anchor("5", "500", at_ms=length))
+    for n in range(length + 1, length + 101):
+        recorded.apply(fill(n))
+
+    assert recorded.apply(Reversal("a", length, "")) <= 2 * (
+        100 + 2 * 64
+    )  # read once to see how far back, once to fold
+    assert recorded.account.leg("BTCUSDT").quantity == length + 100
