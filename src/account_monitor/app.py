@@ -161,6 +161,8 @@ class App:
         self.alarms.configure(
             suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
         )
+        if self._exchanges is not None:
+            self._exchanges.reload(self.settings.reconciliation, settings.alerts.thresholds)
         self.desk.configure([account.name for account in settings.accounts])
         configure_logging(settings.logging)
         await self._tell_feed()

@@ -26,7 +26,7 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Reconciler, Terms
+from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Policy, Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
@@ -98,11 +98,7 @@ class Exchanges:
             refuses=account.key_permissions is KeyPermissions.REFUSE,
             alarms=self._alarms,
         )
-        terms = Terms(
-            reconciliation.policy.value if reconciliation.enabled else "off",
-            thresholds.balance_drift_pct,
-            thresholds.position_drift_pct,
-        )
+        terms = terms_of(reconciliation, thresholds)
         judge = Judge(
             time.monotonic,
             wallet_tolerance=reconciliation.balance_tolerance,
@@ -138,6 +134,11 @@ class Exchanges:
         self._served[account.name] = _Served(monitor, venue, key, feed, judge, reconciler, crosscheck, unsubscribe)
         self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {key.unready or feed.unready}")
         self._spawn(f"exchange:{account.name}", _follow(key, feed))
+
+    def reload(self, reconciliation: ReconciliationSettings, thresholds: ThresholdSettings) -> None:
+        """Call other differences grave from now on."""
+        for served in self._served.values():
+            served.reconciler.terms = terms_of(reconciliation, thresholds)
 
     async def close(self, name: str) -> None:
         """Serve an account no longer."""
@@ -241,6 +242,12 @@ class Exchanges:
             self._alarms.resolve(name, "STREAM_STALE", symbol=MARK_PRICES)
         else:
             self._alarms.fire(name, "STREAM_STALE", text, symbol=MARK_PRICES)
+
+
+def terms_of(reconciliation: ReconciliationSettings, thresholds: ThresholdSettings) -> Terms:
+    """Return what the configuration says of corrections and grave differences."""
+    policy: Policy = reconciliation.policy.value if reconciliation.enabled else "off"
+    return Terms(policy, thresholds.balance_drift_pct, thresholds.position_drift_pct)
 
 
 def respect_bans(venue: BinanceVenue, bans: Bans) -> None:

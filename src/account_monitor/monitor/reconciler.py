@@ -162,7 +162,7 @@ class Reconciler:
         self._monitor = monitor
         self._judge = judge
         self._alarms = alarms
-        self._terms = terms
+        self.terms = terms
         self._clock = clock
         self._monotonic = monotonic
         self._cases: dict[Subject, _Case] = {}
@@ -358,7 +358,7 @@ class Reconciler:
             case = self._cases.get(each.subject)
             if each.is_accepted or case is None:
                 continue
-            if self._terms.policy == "adjust" and not each.is_tolerated and self._may_correct(each.subject):
+            if self.terms.policy == "adjust" and not each.is_tolerated and self._may_correct(each.subject):
                 self._wanted.add(each.subject)
                 continue
             self._accept(case, is_tolerated=each.is_tolerated)
@@ -496,7 +496,7 @@ class Reconciler:
         return Drift(kind, name, stated, held, case.latest.stated_at_ms, causes, explained, case.latest.is_tolerated)
 
     def _report(self, trigger: str, drifts: Sequence[Drift], *, adjustment_id: str | None = None) -> None:
-        if self._terms.policy == "off":
+        if self.terms.policy == "off":
             return
         now_ms = self._clock()
         findings = [Finding(found.event.event_id, found.cause) for found in self._found]
@@ -515,13 +515,13 @@ class Reconciler:
 
     def _tell(self, case: _Case, causes: tuple[Cause, ...]) -> None:
         """Let people hear of a case."""
-        if case.latest.is_tolerated or self._terms.policy == "off":
+        if case.latest.is_tolerated or self.terms.policy == "off":
             return
         case.is_public = True
         subject = case.subject
         self._public.add(subject)
         is_wallet = subject.kind == "wallet"
-        limit_pct = self._terms.balance_drift_pct if is_wallet else self._terms.position_drift_pct
+        limit_pct = self.terms.balance_drift_pct if is_wallet else self.terms.position_drift_pct
         is_grave = limit_pct is not None and abs(case.difference) * 100 > limit_pct * max(
             abs(case.latest.stated), abs(case.latest.held or ZERO)
         )
