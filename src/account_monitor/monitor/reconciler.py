@@ -124,6 +124,10 @@ class _Case:
     """What everybody else told of meanwhile, in sum."""
     is_told_of: bool = False
     """Whether that sum was the difference at any time: then it only came late."""
+    searches: int = 0
+    """Searches that it has outlasted since it was confirmed."""
+    causes: tuple[Cause, ...] = ()
+    """Why it is there, as far as that was decided while it is."""
     tries: int = 0
     seen: Decimal | None = None
     """The difference of a wallet at the last quiet moment, where it moves so alike that several are possible."""
@@ -173,6 +177,8 @@ class Reconciler:
         self._wanted: set[Subject] = set()
         """What is to be corrected."""
         self._searching_since_ms: int | None = None
+        self._searched_for: set[int] = set()
+        """The cases for which the search was begun, by identity: one that is opened meanwhile may be another."""
         self._fresh_since_ms: int | None = None
         """What happened after this was not missed."""
         self._found: list[_Found] = []
@@ -260,7 +266,8 @@ class Reconciler:
 
     def comparison(self, interval_seconds: float) -> Comparison:
         """Return how the account compares with the exchange now."""
-        drifts = [self._drift(case) for case in self._cases.values() if case.is_confirmed]
+        shown = [case for case in self._cases.values() if case.is_confirmed and not case.latest.is_tolerated]
+        drifts = [self._drift(case, case.causes) for case in shown]
         return Comparison(
             self._compared_ms, self._agreed_ms, interval_seconds, tuple(drifts), tuple(self._monitor.quarantined)
         )
@@ -289,19 +296,28 @@ class Reconciler:
         waiting = [case.began for case in self._cases.values() if not case.is_confirmed]
         return min(waiting) + CONFIRM_SECONDS if waiting else None
 
-    def lasting(self) -> list[Disagreement]:
-        """Return what is to be looked into: it was confirmed, or has lasted."""
+    def to_search(self) -> tuple[str, int] | None:
+        """Return what is to be looked into, and how many searches it has outlasted; None where there is nothing."""
+        lasting = self._lasting()
+        if not lasting:
+            return None
+        case = min(lasting, key=lambda case: case.searches)
+        return told(case.latest), case.searches
+
+    def _lasting(self) -> list[_Case]:
+        """Return what was confirmed, or has lasted, and was not accepted as it is."""
         now = self._monotonic()
+        accepted = {each.subject for each in self._judge.disagreements() if each.is_accepted}
         return [
-            each for each in self._judge.disagreements()
-            if not each.is_accepted and (case := self._cases.get(each.subject)) is not None
-            and (case.is_confirmed or now - case.began >= LASTING_SECONDS)
+            case for subject, case in self._cases.items()
+            if subject not in accepted and (case.is_confirmed or now - case.began >= LASTING_SECONDS)
         ]  # fmt: skip
 
     # -- searches ------------------------------------------------------------------------------------------------------
 
     def begin_search(self, *, was_heard: bool) -> None:
         """Note that what is booked from now on was missed; `was_heard`: unless the stream may still tell of it."""
+        self._searched_for = {id(case) for case in self._lasting()}
         self._searching_since_ms = self._clock()
         self._fresh_since_ms = self._searching_since_ms - FRESH_MS if was_heard else None
 
@@ -321,6 +337,8 @@ class Reconciler:
             event = found.event
             if found.cause == "MISSED_FILL" and isinstance(event, Fill):
                 found.call(orders.get((event.symbol, event.order_id or ""), found.cause))
+        for case in self._cases.values():
+            case.searches += id(case) in self._searched_for
         self.look()
         self._conclude(trigger)
 
@@ -352,16 +370,14 @@ class Reconciler:
     # -- what nothing explains -----------------------------------------------------------------------------------------
 
     def give_up(self) -> None:
-        """Decide about what all was searched for and nothing explains: it is accepted, or to be corrected."""
+        """Decide about what every search was made for and none explains: it is accepted, or to be corrected."""
         unexplained = []
-        for each in self._judge.disagreements():
-            case = self._cases.get(each.subject)
-            if each.is_accepted or case is None:
+        for case in self._lasting():
+            is_tolerated = case.latest.is_tolerated
+            if self.terms.policy == "adjust" and not is_tolerated and self._may_correct(case.subject):
+                self._wanted.add(case.subject)
                 continue
-            if self.terms.policy == "adjust" and not each.is_tolerated and self._may_correct(each.subject):
-                self._wanted.add(each.subject)
-                continue
-            self._accept(case, is_tolerated=each.is_tolerated)
+            self._accept(case, is_tolerated=is_tolerated)
             unexplained.append(self._drift(case, (*by_weight(case.effects), "UNEXPLAINED")))
         if unexplained:
             self._report("statement", unexplained)
@@ -369,6 +385,7 @@ class Reconciler:
     def _accept(self, case: _Case, *, is_tolerated: bool) -> None:
         log.warning("difference_not_explained", account=self.account, told=told(case.latest))
         self._wanted.discard(case.subject)
+        case.causes = ("UNEXPLAINED",)
         self._judge.accept(case.subject)
         if not is_tolerated:
             self._tell(case, ("UNEXPLAINED",))

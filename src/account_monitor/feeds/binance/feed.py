@@ -62,7 +62,6 @@ from account_monitor.monitor.reconciler import (
     DURATION_BUCKETS_SECONDS,
     PositionStated,
     Reconciler,
-    told,
 )
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
@@ -692,10 +691,11 @@ class BinanceFeed:
             self._search.attempt = 0
             self._search_late(now)
             return
-        lasting = self._reconciler.lasting()
-        if lasting and self._search.reason is None:
+        wanted = self._reconciler.to_search()
+        if wanted is not None and self._search.reason is None:
+            reason, self._search.attempt = wanted
             if self._search.attempt < SEARCHED:
-                self._search.want(told(lasting[0]), now, patience=self._drift_patience)
+                self._search.want(reason, now, patience=self._drift_patience)
             else:
                 self._reconciler.give_up()
                 if not self._reconciler.to_correct:
