@@ -105,7 +105,7 @@ events: st.SearchStrategy[Event] = st.one_of(
               st.integers(0, 2**62)),
     st.builds(Reconciliation, _texts, _times, _texts, st.lists(_drifts, max_size=2).map(tuple),
               st.lists(st.builds(Finding, _texts, _causes), max_size=2).map(tuple), st.integers(0, 2**62),
-              st.none() | _texts),
+              st.none() | _texts, st.lists(_texts, max_size=2).map(tuple)),
     st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
 )  # fmt: skip

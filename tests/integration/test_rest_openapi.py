@@ -89,8 +89,8 @@ class Checker:
 
 ORDERS: dict[str, bytes | None] = {
     "/api/reconcile": None,
-    "/api/corrections": b'{"reason":"a test","wallets":{"USDT":"1"}}',
-    "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen"}',
+    "/api/corrections": b'{"reason":"a test","by":"ann","wallets":{"USDT":"1"}}',
+    "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen","by":"ann"}',
 }
 """By address of a POST, a body that it takes."""
 

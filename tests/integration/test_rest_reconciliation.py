@@ -90,6 +90,9 @@ async def test_a_correction_is_journaled_with_its_reason_and_who_ordered_it(desk
     assert (account["positions"]["BTCUSDT"]["quantity"], account["positions"]["BTCUSDT"]["entry_price"]) == ("3", "90")
     explained = await get(desk.doors.http_url + "/api/explain")
     assert (explained["causes"]["adjustments"], explained["residual"]) == ("29.5", "0")
+    (report,) = (await get(desk.doors.http_url + "/api/reconciliation"))["reports"]
+    assert report["trigger"] == "ordered by ann: a gift of the exchange"
+    assert f"adjustment:{report['correction']}" == answer["event"]
 
     await desk.trade(desk.fill(quantity="1", at="100"))
     assert (await get(desk.doors.http_url + "/api/positions"))["BTCUSDT"]["quantity"] == "4"
@@ -98,17 +101,24 @@ async def test_a_correction_is_journaled_with_its_reason_and_who_ordered_it(desk
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"wallets": {"USDT": "1"}}, "reason"),
-        ({"reason": " ", "wallets": {"USDT": "1"}}, "reason"),
-        ({"reason": "x"}, "wallets, positions"),
-        ({"reason": "x", "wallets": {"USDT": "NaN"}}, "wallets.USDT: was 'NaN'"),
-        ({"reason": "x", "wallets": {"USDT": 1.5}}, "wallets"),
-        ({"reason": "x", "wallets": {"US DT": "1"}}, "wallets: was 'US DT'"),
-        ({"reason": "x", "positions": {"BTCUSDT:BOTH": {"quantity": "1", "entry_price": "1"}}}, "'BTCUSDT:BOTH'"),
-        ({"reason": "x", "positions": {"BTCUSDT": {"quantity": "1"}}}, "entry_price"),
-        ({"reason": "x", "positions": {"BTCUSDT": {"quantity": "1", "entry_price": "-1"}}}, "entry_price"),
-        ({"reason": "x", "walets": {"USDT": "1"}}, "walets"),
-        ({"reason": "x" * 501, "wallets": {"USDT": "1"}}, "reason"),
+        ({"by": "ann", "wallets": {"USDT": "1"}}, "reason"),
+        ({"reason": "x", "wallets": {"USDT": "1"}}, "by"),
+        ({"reason": "x", "by": " ", "wallets": {"USDT": "1"}}, "by"),
+        ({"reason": "x", "by": "ann", "wallets": {"USDT": "0"}}, "moves it"),
+        ({"reason": "x", "by": "ann", "wallets": {"FOO": "1"}}, "expected an asset of the account: USDT"),
+        ({"reason": " ", "by": "ann", "wallets": {"USDT": "1"}}, "reason"),
+        ({"reason": "x", "by": "ann"}, "wallets, positions"),
+        ({"reason": "x", "by": "ann", "wallets": {"USDT": "NaN"}}, "wallets.USDT: was 'NaN'"),
+        ({"reason": "x", "by": "ann", "wallets": {"USDT": 1.5}}, "wallets"),
+        ({"reason": "x", "by": "ann", "wallets": {"US DT": "1"}}, "wallets: was 'US DT'"),
+        (
+            {"reason": "x", "by": "ann", "positions": {"BTCUSDT:BOTH": {"quantity": "1", "entry_price": "1"}}},
+            "'BTCUSDT:BOTH'",
+        ),
+        ({"reason": "x", "by": "ann", "positions": {"BTCUSDT": {"quantity": "1"}}}, "entry_price"),
+        ({"reason": "x", "by": "ann", "positions": {"BTCUSDT": {"quantity": "1", "entry_price": "-1"}}}, "entry_price"),
+        ({"reason": "x", "by": "ann", "walets": {"USDT": "1"}}, "walets"),
+        ({"reason": "x" * 501, "by": "ann", "wallets": {"USDT": "1"}}, "reason"),
     ],
 )
 async def test_a_correction_that_is_not_as_expected_changes_nothing(
@@ -124,12 +134,12 @@ async def test_a_correction_that_is_not_as_expected_changes_nothing(
 
 
 async def test_a_page_of_another_origin_cannot_order_anything(desk: TradingDesk) -> None:
-    body = {"reason": "x", "wallets": {"USDT": "1"}}
+    body = {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}}
     status, problem = await post(desk, "/api/corrections", body, Origin="https://evil.example")
     assert (status, problem["type"]) == (403, "/docs#foreign-origin")
 
     async with aiohttp.ClientSession() as session:
-        form = aiohttp.FormData({"reason": "x"})
+        form = aiohttp.FormData({"reason": "x", "by": "ann"})
         async with session.post(desk.doors.http_url + "/api/corrections", data=form) as response:
             assert response.status == 415
     status, _ = await post(desk, "/api/corrections", body, Origin=desk.doors.http_url)
@@ -137,7 +147,7 @@ async def test_a_page_of_another_origin_cannot_order_anything(desk: TradingDesk)
 
 
 async def test_what_is_quarantined_is_released_once(desk: TradingDesk) -> None:
-    body = {"kind": "wallet", "name": "USDT", "reason": "seen by the exchange's support"}
+    body = {"kind": "wallet", "name": "USDT", "reason": "seen by the exchange's support", "by": "ann"}
     status, problem = await post(desk, "/api/quarantine/release", body)
     assert (status, problem["type"]) == (409, "/docs#not-quarantined")
 
@@ -150,7 +160,7 @@ async def test_what_is_quarantined_is_released_once(desk: TradingDesk) -> None:
     assert status == 201
     entry = next(entry for entry in desk.monitor().journal.entries() if entry.seq == answer["seq"])
     assert isinstance(entry.event, Quarantine)
-    assert (entry.event.is_over, entry.event.by) == (True, "local")
+    assert (entry.event.is_over, entry.event.by) == (True, "ann")
     assert (await post(desk, "/api/quarantine/release", body))[0] == 409
 
 
@@ -165,6 +175,6 @@ async def test_what_the_journal_does_not_take_is_not_called_done(
 ) -> None:
     monkeypatch.setattr("account_monitor.api.reconciliation.RECORD_SECONDS", 0.1)
     desk.monitor().inbox.shut()
-    status, problem = await post(desk, "/api/corrections", {"reason": "x", "wallets": {"USDT": "1"}})
+    status, problem = await post(desk, "/api/corrections", {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}})
 
     assert (status, problem["type"]) == (503, "/docs#not-recorded")

@@ -5,6 +5,7 @@ and taken back once something does. What merely comes at another moment is no dr
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ from account_monitor.monitor.ports import Delivery
 from account_monitor.monitor.reconciler import MAX_CORRECTIONS, Terms
 from account_monitor.stores.journal_reader import open_reader
 from tests.simulation.desk_in_memory import API_KEY, DeskInMemory
-from tests.simulation.test_feed_completeness import order, told_by_nats, trade, unheard
+from tests.simulation.test_feed_completeness import asked, order, told_by_nats, trade, unheard
 from tests.simulation.virtual_time import run_virtual
 
 D = Decimal
@@ -123,6 +124,7 @@ def test_a_liquidation_of_which_the_stream_did_not_tell(tmp_path: Path) -> None:
         desk = await injected(tmp_path, lambda desk: unheard(
             desk, lambda: desk.venue.liquidate(desk.account, "BTCUSDT", "BOTH")))  # fmt: skip
         assert causes(desk)[BTC] == ("LIQUIDATION",)
+        assert ("main", "LIQUIDATION", "CRITICAL") in desk.alarms.raised
         assert "INSURANCE" in causes(desk)[USDT]
 
     run(scenario())
@@ -189,6 +191,30 @@ def test_a_wallet_that_the_exchange_misstates_is_not_corrected(tmp_path: Path, t
         assert (subject.kind, named) == ("wallet", ("VENUE_INCONSISTENCY",))
         assert entries_of(desk, Adjustment) == []
         assert ("BALANCE_DRIFT" in desk.raised) is (times > 1)
+
+    run(scenario())
+
+
+def test_an_exchange_that_contradicts_itself_all_the_time_is_told_of_once_and_costs_no_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            trade(desk, "BTCUSDT", "BUY", "0.1")
+            await asyncio.sleep(6)
+            desk.faults.set("misstated")  # every statement from now on; the stream is right
+            before = len(desk.transport.requests)
+            chance = Random(1)
+            for _ in range(120):
+                trade(desk, "BTCUSDT", chance.choice(("BUY", "SELL")), f"0.{chance.randint(10, 99):03d}")
+                await asyncio.sleep(chance.uniform(0.1, 0.9))
+            assert asked(desk, before)["account"] <= 40
+            assert asked(desk, before)["income"] <= 6
+            assert len(reports(desk)) <= 3
+            assert entries_of(desk, Adjustment) == []
+            compared = desk.monitor.view.comparison
+            assert compared is not None
+            assert compared.has_not_agreed_for_long
 
     run(scenario())
 
@@ -333,6 +359,7 @@ def assert_taken_back(desk: DeskInMemory) -> None:
     assert desk.monitor.adjustments == []
     assert [event.amount for event in entries_of(desk, Transfer)] == [100]
     assert found(desk) == ["TRANSFER"]
+    assert reports(desk)[-1].taken_back == tuple(each.adjustment_id for each in entries_of(desk, Reversal))
     assert desk.difference() == {}
     entries = list(desk.monitor.journal.entries())
     reversed_at = next(entry.recorded_at_ms for entry in entries if isinstance(entry.event, Reversal))
@@ -434,19 +461,160 @@ def test_a_lost_fill_does_not_hide_among_others_that_are_like_it(tmp_path: Path)
     run(scenario())
 
 
-def test_an_account_that_trades_all_the_time_is_corrected_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lag_ms", [0, 150, 400, 1_500])
+@pytest.mark.parametrize("pause_seconds", [0.2, 1.0])
+def test_an_account_that_trades_all_the_time_is_corrected_rightly_or_not_at_all(
+    tmp_path: Path, lag_ms: int, pause_seconds: float
+) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1, wallets={"USDT": "10000000"})
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
+            chance = Random(lag_ms)
+            if lag_ms:
+                desk.faults.set("delay", ms=lag_ms)
+            await asyncio.sleep(3)
             mystery(desk, "1234.5")
-            for number in range(5 * 60):
+            for number in range(int(90 / pause_seconds)):
                 trade(desk, "BTCUSDT", "SELL" if number % 2 else "BUY", "0.01")
-                await asyncio.sleep(0.2)
-            (adjustment,) = entries_of(desk, Adjustment)
-            assert adjustment.wallets == (("USDT", D("1234.5")),)
-            await asyncio.sleep(1)
+                await asyncio.sleep(pause_seconds * chance.uniform(0.5, 1.5))
+            corrected = [adjustment.wallets for adjustment in entries_of(desk, Adjustment)]
+            assert corrected in ([], [(("USDT", D("1234.5")),)])
+            assert ("main", "BALANCE_DRIFT", "CRITICAL") in desk.alarms.raised or not corrected
+            desk.faults.clear("all")
+            await asyncio.sleep(60)  # three statements at rest are enough
+            assert [each.wallets for each in entries_of(desk, Adjustment)] == [(("USDT", D("1234.5")),)]
+            assert entries_of(desk, Reversal) == []
             assert desk.difference() == {}
+
+    run(scenario())
+
+
+def test_a_difference_that_settles_while_it_is_about_to_be_corrected_is_left_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            mystery(desk)
+            await desk.until(lambda: bool(desk.reconciler.to_correct), seconds=60)
+            await asyncio.sleep(0.05)
+            mystery(desk, "-5")
+            desk.venue.deposit(desk.account, "USDT", "1")
+            await asyncio.sleep(60)
+            assert desk.feed.unready is None
+            assert desk.difference() == {}
+            assert not desk.open_alarms
+
+    run(scenario())
+
+
+def test_what_differs_while_another_difference_waits_is_searched_for_all_the_same(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            desk.faults.set("http_502", path="/fapi/v3/positionRisk")  # nothing can be corrected
+            mystery(desk)
+            await asyncio.sleep(25)
+            unheard(desk, lambda: trade(desk, "ETHUSDT", "BUY", "1"))
+            await asyncio.sleep(30)
+            desk.faults.clear("all")
+            await asyncio.sleep(60)
+            assert found(desk) == ["MISSED_FILL"]
+            (adjustment,) = entries_of(desk, Adjustment)
+            assert (adjustment.wallets, adjustment.positions) == ((("USDT", D(5)),), ())
+            assert desk.difference() == {}
+
+    run(scenario())
+
+
+def test_a_correction_whose_cause_nats_told_first_is_taken_back_when_the_exchange_lists_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            trade(desk, "BTCUSDT", "BUY", "0.1")
+            await asyncio.sleep(6)
+            desk.faults.set("late_rows", ms=200_000)
+            lost: list[Any] = []
+            unheard(desk, lambda: lost.append(trade(desk, "BTCUSDT", "BUY", "0.2")))
+            await asyncio.sleep(40)
+            assert len(desk.monitor.adjustments) == 1
+            desk.tell([told_by_nats(lost[0])])
+            await asyncio.sleep(900)
+            assert desk.monitor.adjustments == []
+            assert desk.difference() == {}
+
+    run(scenario())
+
+
+def test_what_a_person_settles_is_called_nothing_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        desk.terms = Terms("observe")
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            mystery(desk)
+            await asyncio.sleep(40)
+            before = len(reports(desk))
+            ordered = Adjustment("1", desk.loop.clock_ms(), "OPERATOR", (("USDT", D(5)),), (), "ann", "found out")
+            await desk.monitor.record(ordered, source="operator")
+            await asyncio.sleep(20)
+            assert len(reports(desk)) == before
+            assert not desk.open_alarms
+
+    run(scenario())
+
+
+def test_nothing_is_kept_or_asked_for_reports_that_nobody_wants(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        desk.terms = Terms("off")
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            for _ in range(3):
+                unheard(desk, lambda: trade(desk, "BTCUSDT", "BUY", "0.2"))
+                await asyncio.sleep(20)
+            assert desk.difference() == {}
+            assert desk.reconciler._findings.count == 0
+            assert asked(desk)["order"] == 0
+
+    run(scenario())
+
+
+def test_comparisons_that_are_ordered_again_and_again_cost_no_more_than_one_a_second(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            before = len(desk.transport.requests)
+            end = desk.loop.time() + 30
+            while desk.loop.time() < end:
+                compared = await desk.feed.compare()
+                assert compared.agreed_ms is not None
+            assert asked(desk, before)["account"] <= 31
+
+            desk.faults.set("http_502", count=2, path="/fapi/v3/account")
+            several = [asyncio.create_task(desk.feed.compare()) for _ in range(3)]
+            await asyncio.sleep(0.3)
+            several += [asyncio.create_task(desk.feed.compare())]
+            await asyncio.wait_for(asyncio.gather(*several), timeout=30)
+
+    run(scenario())
+
+
+def test_a_wallet_that_only_the_stream_tells_of_is_not_asked_for_every_second(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1)
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            said = {"B": [{"a": "XYZ", "wb": "7", "cw": "7", "bc": "0"}], "P": [], "m": "ORDER"}
+            update = {"e": "ACCOUNT_UPDATE", "E": desk.venue.now(), "T": desk.venue.now(), "a": said}
+            desk.feed.on_message(json.dumps(update).encode(), desk.loop.clock_ms())
+            await asyncio.sleep(20)
+            before = len(desk.transport.requests)
+            await asyncio.sleep(60)
+            assert asked(desk, before)["account"] <= 16
 
     run(scenario())
 

@@ -125,3 +125,31 @@ def test_a_flood_keeps_its_bounds_and_what_waits_is_told_when_there_is_room() ->
     alerts.resolve("UNEXPECTED_FILL", symbol="S0", now_ms=3)
 
     assert [alert.type for alert in alerts.look(4)] == ["STREAM_STALE"]
+
+
+def test_what_was_held_back_and_fires_by_another_way_fires_once() -> None:
+    alerts = board()
+    fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
+    alerts.fire("BALANCE_DRIFT", "again", now_ms=2_000, symbol="USDT")
+
+    fired(alerts, now_ms=SUPPRESSION_MS)
+    assert alerts.look(3 * SUPPRESSION_MS) == []
+    assert len(alerts.firing()) == 1
+
+
+def test_what_is_over_by_itself_before_it_could_be_told_is_not_told() -> None:
+    alerts = board()
+    fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
+    alerts.fire("BALANCE_DRIFT", "again", now_ms=2_000, symbol="USDT", for_ms=10_000)
+
+    assert alerts.look(SUPPRESSION_MS) == []
+
+
+def test_what_is_worse_than_before_is_told_however_soon() -> None:
+    alerts = board()
+    fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
+
+    assert fired(alerts, now_ms=2_000, severity="CRITICAL").severity == "CRITICAL"

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from account_monitor.ledger.causes import Effect, by_weight, cause_of, corrected, effects_of
+from account_monitor.ledger.causes import Effect, cause_of, corrected, effects_of
 from account_monitor.ledger.events import Charge, Event, Fill, FundingPayment, OtherIncome, Transfer
 from account_monitor.ledger.reconciliation import Cause, Drift, Subject, digest
 
@@ -48,15 +48,6 @@ def test_another_record_of_a_fill_is_a_corrected_record_or_a_rounding() -> None:
     assert cause_of(SOLD._replace(revision=1)) == "CORRECTED_RECORD"
     assert corrected(D("-0.00000001")) == "ROUNDING"
     assert corrected(D("0.00000002")) == "CORRECTED_RECORD"
-
-
-def test_causes_are_in_the_order_of_what_they_moved_and_what_cancels_out_is_none() -> None:
-    effects = [
-        Effect(USDT, D(1), "FUNDING"), Effect(USDT, D(-1), "FUNDING"), Effect(USDT, D(2), "TRANSFER"),
-        Effect(USDT, D(-5), "MISSED_FILL"),
-    ]  # fmt: skip
-
-    assert by_weight(effects) == ("MISSED_FILL", "TRANSFER")
 
 
 def test_a_difference_from_what_is_not_known_is_all_that_is_stated() -> None:

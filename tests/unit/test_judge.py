@@ -99,7 +99,7 @@ async def test_what_only_the_exchange_knows_is_compared(tmp_path: Path) -> None:
         desk.judge.hear(Statement(desk.clock.ms, {"BNB": D(0), "USDC": D(3)}, {"ETHUSDT:LONG": D(2)}, is_complete=True))
 
         assert [(d.subject.name, d.stated, d.held) for d in desk.judge.disagreements()] == [
-            ("USDC", D(3), None), ("ETHUSDT:LONG", D(2), None),
+            ("USDC", D(3), None), ("ETHUSDT:LONG", D(2), D(0)),
         ]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ async def test_what_is_too_small_for_an_alarm_is_a_disagreement_all_the_same(tmp
 async def test_what_was_searched_for_in_vain_stays_and_is_known_again(tmp_path: Path) -> None:
     async with desk_at(tmp_path) as desk:
         desk.state(wallet="90", complete=True)
-        desk.judge.accept(USDT)
+        desk.judge.accept(USDT, D(-10))
         await desk.trade("1")
         desk.state(wallet="89", quantity="1", complete=True)
         assert [(each.difference, each.is_accepted) for each in desk.judge.disagreements()] == [(D(-10), True)]
@@ -191,7 +191,7 @@ async def test_only_a_statement_of_all_that_is_held_at_one_time_is_exact(tmp_pat
 async def test_an_accepted_difference_is_part_of_what_is_exact(tmp_path: Path) -> None:
     async with desk_at(tmp_path) as desk:
         desk.state(wallet="90", complete=True)
-        desk.judge.accept(USDT)
+        desk.judge.accept(USDT, D(-10))
 
         assert desk.judge.is_exact(statement(desk, USDT="90"), desk.clock.seconds())
         assert not desk.judge.is_exact(statement(desk, USDT="100"), desk.clock.seconds())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from decimal import Decimal
 from itertools import islice
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+import structlog
 from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
@@ -19,7 +20,7 @@ from account_monitor.api.problems import Refused
 from account_monitor.config import split_position_key
 from account_monitor.ledger.events import Adjustment, Anchor, Event
 from account_monitor.ledger.money import decimal_from_text
-from account_monitor.ledger.reconciliation import Quarantine, Subject, digest
+from account_monitor.ledger.reconciliation import Quarantine, Reconciliation, Subject, digest
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import (
     ComparisonReport,
@@ -27,6 +28,7 @@ from account_monitor.monitor.reports import (
     FindingReport,
     QuarantineReport,
     ReconciliationReport,
+    StandingReport,
     comparison_report,
     interval_text,
     quarantine_report,
@@ -42,14 +44,15 @@ RECORD_SECONDS = 5.0
 
 MAX_TEXT = 500
 
-_is_asset = re.compile(r"[\w-]{1,40}").fullmatch
 _is_key = re.compile(r"[\w-]{1,40}(:LONG|:SHORT)?").fullmatch
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 
 class ReconciliationsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest reports, the youngest first, and how the account compares with its exchange now."""
+    """The latest reports, the youngest first; how often is compared, and what is not corrected any more."""
 
     reports: list[ReconciliationReport]
     interval_in_effect: str | None
@@ -71,7 +74,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Literal["wallet", "position"]
     name: str
     reason: str
-    by: str = "local"
+    by: str
 
 
 class CorrectedPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +88,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What a person corrects, why, and who says so: `wallets` move by the amounts, `positions` become what is said."""
 
     reason: str
-    by: str = "local"
+    by: str
     wallets: dict[str, str] = {}  # nobody changes it
     positions: dict[str, CorrectedPosition] = {}  # nobody changes it
 
@@ -132,38 +135,42 @@ async def correct(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correct
 
     An account with an exchange is compared with it afterwards: what does not agree is looked into, and corrected back.
     """
-    wallets = tuple((_name("wallets", asset, _is_asset), _number(f"wallets.{asset}", text)) for asset, text in
-                    sorted(data.wallets.items()))  # fmt: skip
+    wallets = tuple((asset, _amount(monitor, asset, text)) for asset, text in sorted(data.wallets.items()))
     anchors = tuple(_anchor(monitor, key, position) for key, position in sorted(data.positions.items()))
     if not wallets and not anchors:
         raise Refused(problems.BAD_BODY, "wallets, positions: were both empty, expected what is to be corrected")
     now_ms = desk.clock()
     name = digest(monitor.name, now_ms, data)
     by, reason = _text("by", data.by), _text("reason", data.reason)
-    return await _recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
+    answer = await _recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
+    told = Reconciliation(f"order-{name}", now_ms, f"ordered by {by}: {reason}", adjustment_id=name)
+    await _recorded(monitor, told)
+    return answer
 
 
 @post("/api/quarantine/release", operation_id="release", summary="Release", responses=OF_RELEASING, status_code=201)
 async def release(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release]) -> RecordedReport:
     """Let a wallet or a position be corrected again, after a person has looked at it."""
+    now_ms = max(desk.clock(), *(each.at_ms for each in monitor.adjustments), 0)  # the exchange's clock may be ahead
     known = monitor.quarantine_of(Subject(data.kind, data.name))
     if known is None or known.is_over:
         raise Refused(problems.NOT_QUARANTINED, f"{data.kind} {data.name!r} of {monitor.name} is not quarantined")
     by, reason = _text("by", data.by), _text("reason", data.reason)
-    released = Quarantine(data.kind, data.name, desk.clock(), is_over=True, reason=reason, by=by)
+    released = Quarantine(data.kind, data.name, now_ms, is_over=True, reason=reason, by=by)
     return await _recorded(monitor, released)
 
 
 HANDLERS = (reconciliation, reconcile, correct, release)
 REPORTS: tuple[type[msgspec.Struct], ...] = (
     ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport, ReconciliationsReport,
-    RecordedReport, Correction, CorrectedPosition, Release,
+    RecordedReport, StandingReport, Correction, CorrectedPosition, Release,
 )  # fmt: skip
 
 
 async def _recorded(monitor: Monitor, event: Event) -> RecordedReport:
     late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
     entry = await _within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
+    log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq)
     return RecordedReport(
         account=monitor.name, seq=entry.seq, event=event.event_id, timestamp=time_text(entry.recorded_at_ms)
     )
@@ -179,7 +186,11 @@ async def _within(seconds: float, work: Awaitable[T], late: Refused) -> T:
 
 def _anchor(monitor: Monitor, key: str, position: CorrectedPosition) -> Anchor:
     """Return what a position is from its youngest fill on: what comes later counts."""
-    symbol, side = split_position_key(_name("positions", key, _is_key))
+    if not _is_key(key):
+        raise Refused(problems.BAD_BODY, f"positions: was {key[:50]!r}, expected 1 to 40 letters, digits, _ and -")
+    symbol, side = split_position_key(key)
+    if not monitor.is_listed(symbol) and key not in monitor.view.positions:
+        raise Refused(problems.BAD_BODY, f"positions: was {key!r}, which the exchange does not list")
     quantity = _number(f"positions.{key}.quantity", position.quantity)
     price = _number(f"positions.{key}.entry_price", position.entry_price)
     if price < 0 or (quantity and not price):
@@ -188,17 +199,22 @@ def _anchor(monitor: Monitor, key: str, position: CorrectedPosition) -> Anchor:
     return Anchor(symbol, side, quantity, cost, None, monitor.latest_fill_ms(key) or monitor.view.as_of_ms)
 
 
+def _amount(monitor: Monitor, asset: str, text: str) -> Decimal:
+    """Return by how much a wallet is to be moved: one that there is, for an asset without a price hides all equity."""
+    if asset not in monitor.view.balances and asset not in monitor.usd_assets:
+        known = ", ".join(sorted(monitor.view.balances)) or "none yet"
+        raise Refused(problems.BAD_BODY, f"wallets: was {asset[:50]!r}, expected an asset of the account: {known}")
+    amount = _number(f"wallets.{asset}", text)
+    if not amount:
+        raise Refused(problems.BAD_BODY, f"wallets.{asset}: was {text!r}, expected an amount that moves it")
+    return amount
+
+
 def _number(name: str, text: str) -> Decimal:
     try:
         return decimal_from_text(text)
     except ValueError as error:
         raise Refused(problems.BAD_BODY, f"{name}: was {text!r}, {error}") from None
-
-
-def _name(place: str, name: str, is_name: Callable[[str], object]) -> str:
-    if not is_name(name):
-        raise Refused(problems.BAD_BODY, f"{place}: was {name[:50]!r}, expected 1 to 40 letters, digits, _ and -")
-    return name
 
 
 def _text(name: str, text: str) -> str:

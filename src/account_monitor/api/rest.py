@@ -30,6 +30,7 @@ from account_monitor.api.answering import (
     explained,
 )
 from account_monitor.api.asgi import Headers, Reply
+from account_monitor.api.guard import MAX_BODY_BYTES
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
 from account_monitor.api.moments import moment_ms
 from account_monitor.api.problems import Problem, Refused, bad_parameter
@@ -443,6 +444,7 @@ def rest_application(desk: Desk) -> Litestar:
         },
         openapi_config=None,
         logging_config=None,
+        request_max_body_size=MAX_BODY_BYTES,  # also where nobody says how long it is
     )
 
 

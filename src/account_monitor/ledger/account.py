@@ -47,6 +47,9 @@ _new = tuple.__new__
 MAX_ADJUSTMENTS = 32
 """Corrections that are remembered as standing; one that is older cannot be taken back."""
 
+_SAID = frozenset({Alert, Reconciliation, Quarantine})
+"""What is said about an account, at times of other clocks."""
+
 Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
 
 
@@ -193,8 +196,8 @@ class Account:
                 entry = Entry(seq, event, "restated", ())
             entries.append(entry)
             self.state.seq = seq
-            if isinstance(event, Alert | Reconciliation | Quarantine):
-                continue  # these are said about the account, at times of other clocks
+            if type(event) in _SAID:
+                continue
             self.state.has_begun = True
             at_ms = max(mark.at_ms for mark in event.prices) if type(event) is Marks and event.prices else event.at_ms
             if at_ms > self.state.latest_ms:
@@ -269,7 +272,8 @@ class Account:
             timeline = self._timeline(anchor.key, anchor.symbol)
             before = timeline.leg.copy()
             if adjustment_id is not None:
-                timeline.note_adjusted(adjustment_id, anchor)
+                final = timeline.note_adjusted(adjustment_id, anchor)
+                self.state.adjustments = [each for each in self.state.adjustments if each.id not in final]
             self._drop_anchor(seq, timeline, anchor, is_opening=book == "opening")
             postings += _stated_postings(timeline, before, book)
         return postings

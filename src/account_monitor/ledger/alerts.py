@@ -138,7 +138,7 @@ class AlertBoard:
         alert = Alert(
             name, type_, symbol, severity, "FIRING", message, now_ms, now_ms, value, threshold, cause, until_ms
         )
-        if self.is_full or (known is not None and 0 <= now_ms - known.fired_ms < self.suppression_ms):
+        if self.is_full or self._is_too_soon(known, severity, now_ms):
             if len(self._suppressed) < MAX_FIRING:
                 self._suppressed[key] = alert
             return None
@@ -159,13 +159,18 @@ class AlertBoard:
         ended = [alert for alert in self.firing() if alert.until_ms is not None and alert.until_ms <= now_ms]
         changes = [self.resolve(alert.type, symbol=alert.symbol, now_ms=now_ms) for alert in ended]
         for key, alert in list(self._suppressed.items()):
-            known = self._latest.get(key)
-            since_ms = None if known is None else now_ms - known.fired_ms
-            if not self.is_full and not (since_ms is not None and 0 <= since_ms < self.suppression_ms):
-                del self._suppressed[key]
+            if alert.until_ms is not None and alert.until_ms <= now_ms:
+                del self._suppressed[key]  # it is over, and was never told
+            elif not self.is_full and not self._is_too_soon(self._latest.get(key), alert.severity, now_ms):
                 name = digest(self._account, *key, now_ms)
                 changes.append(self._take(alert._replace(id=name, at_ms=now_ms, fired_ms=now_ms)))
         return [change for change in changes if change is not None]
+
+    def _is_too_soon(self, known: Alert | None, severity: Severity, now_ms: int) -> bool:
+        """Whether the key has fired so shortly before, and as severely, that people need not hear of it again."""
+        if known is None or SEVERITIES.index(severity) > SEVERITIES.index(known.severity):
+            return False
+        return 0 <= now_ms - known.fired_ms < self.suppression_ms
 
     def settle(self, now_ms: int, *, but: tuple[AlertType, ...] = ()) -> list[Alert]:
         """Return what fired before a restart and is over, as nobody has raised it since; call it once all is well.
@@ -190,6 +195,7 @@ class AlertBoard:
         return sorted(alerts, key=lambda alert: alert.fired_ms)
 
     def _take(self, alert: Alert) -> Alert:
+        self._suppressed.pop(alert.key, None)
         before = self._latest.pop(alert.key, None)
         self._firing += (alert.state == "FIRING") - (before is not None and before.state == "FIRING")
         self._latest[alert.key] = alert

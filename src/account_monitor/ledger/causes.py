@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -64,11 +63,3 @@ def effects_of(event: Event, settlement_asset: str, *, cause: Cause) -> list[Eff
 def corrected(amount: Decimal) -> Cause:
     """Return what it is called when a record was set right and a wallet moved by this amount."""
     return "ROUNDING" if abs(amount) <= LAST_DIGIT else "CORRECTED_RECORD"
-
-
-def by_weight(effects: Iterable[Effect]) -> tuple[Cause, ...]:
-    """Return the causes of effects on one subject, the one that moved most of it first, but what adds up to 0."""
-    moved: dict[Cause, Decimal] = {}
-    for effect in effects:
-        moved[effect.cause] = moved.get(effect.cause, ZERO) + effect.amount
-    return tuple(sorted((cause for cause, amount in moved.items() if amount), key=lambda cause: -abs(moved[cause])))

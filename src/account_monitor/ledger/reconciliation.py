@@ -95,6 +95,8 @@ class Reconciliation(NamedTuple):
     finding_count: int = 0
     """How many there were; `findings` are the first of them."""
     adjustment_id: str | None = None
+    taken_back: tuple[str, ...] = ()
+    """Corrections that were taken back, because what was found explains them."""
 
     @property
     def event_id(self) -> str:

@@ -210,10 +210,15 @@ class Timeline:
         self.next_checkpoint = self.leg.fill_count + CHECKPOINT_EVERY
         self.replay(after, start, until, usd_assets)
 
-    def note_adjusted(self, adjustment_id: str, anchor: Anchor) -> None:
-        """Remember what the timeline is, before an anchor is dropped that may be lifted again."""
+    def note_adjusted(self, adjustment_id: str, anchor: Anchor) -> list[str]:
+        """Remember what the timeline is, before an anchor is dropped that may be lifted again.
+
+        Return the adjustments whose anchors cannot be lifted any more, because there are too many.
+        """
         self.adjusted.append(Adjusted(adjustment_id, anchor, self.floor, tuple(self.checkpoints)))
+        final = [adjusted.id for adjusted in self.adjusted[:-MAX_ADJUSTED]]
         del self.adjusted[:-MAX_ADJUSTED]
+        return final
 
     def lift(self, adjustment_id: str) -> list[Adjusted] | None:
         """Go back to before an anchor; return those that were dropped after it. None: there is no such anchor.

@@ -202,11 +202,11 @@ class Judge:
         old = [each for each in self._open.values() if now - each.since_seconds >= for_seconds]
         return sorted(old, key=lambda each: each.since_seconds)
 
-    def accept(self, subject: Subject) -> None:
+    def accept(self, subject: Subject, difference: Decimal) -> None:
         """Take a difference for what it is: all was searched, and nothing explains it."""
         each = self._open.get(subject)
         if each is not None:
-            self._accepted[subject] = each.difference
+            self._accepted[subject] = difference
             self._open[subject] = each._replace(is_accepted=True)
 
     def doubt(self, subject: Subject) -> None:
@@ -263,7 +263,7 @@ class Judge:
         self._heard_ms[subject] = at_ms
         now = self._monotonic()
         known = self._subjects.get(subject)
-        held = None if known is None else known.value
+        held = (ZERO if subject.kind == "position" else None) if known is None else known.value
         if not stated if known is None else known.held(stated, now - window_seconds):
             self._open.pop(subject, None)
             if stated == (held or ZERO):

@@ -277,6 +277,11 @@ class Monitor:
         timeline = self._account.state.timelines.get(key)
         return 0 if timeline is None else max(timeline.leg.latest_fill_ms, 0)
 
+    @property
+    def usd_assets(self) -> frozenset[str]:
+        """Assets that count as one dollar."""
+        return self._usd_assets
+
     def value_of(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
         """Return the signed value of contracts at a price, in the settlement asset."""
         return self._account.instrument(symbol).value(quantity, price)

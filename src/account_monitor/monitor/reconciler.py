@@ -8,30 +8,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
 import structlog
 
-from account_monitor.ledger.causes import Effect, by_weight, cause_of, corrected, effects_of
+from account_monitor.ledger.account import Entry
+from account_monitor.ledger.causes import Effect, cause_of, corrected, effects_of
 from account_monitor.ledger.events import Adjustment, Anchor, Event, Fill, FlowEvent, Reversal
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import (
     Cause,
     Drift,
-    Finding,
     Quarantine,
     Reconciliation,
     Statement,
     Subject,
     digest,
 )
-from account_monitor.monitor.alarms import AlarmBoard, AlarmKind
+from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
+from account_monitor.monitor.cases import STEADY, Case, Findings
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Disagreement, Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import VENUE_INCOME, VENUE_TRADES, Clock, Delivery, is_venue
+from account_monitor.monitor.ports import VENUE_STREAM, VENUE_TRADES, Clock, Delivery, JournalEntry
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
@@ -39,9 +39,6 @@ Policy: TypeAlias = Literal["off", "observe", "adjust"]
 
 CONFIRM_SECONDS = 1.0
 """After a statement that disagrees, another one is asked for: an ACCOUNT_UPDATE comes before its fill."""
-
-ROUNDS = 3
-"""Statements after which what disagrees is drift, whether the difference stays the same or moves."""
 
 LASTING_SECONDS = 3.0
 """After so long a difference is looked into although no second statement could be had."""
@@ -60,13 +57,16 @@ EXPLAINABLE_MS = 2_400_000
 FRESH_MS = 250
 """What happened so shortly before it was read was not missed: the stream had no time to tell of it."""
 
-MARGIN_MS = 1_000
-"""By so much a statement may be younger than the clock says: what happened until then is in it."""
+INCONSISTENT_SECONDS = 600.0
+"""How long an exchange that contradicts itself again in the same way is not reported once more."""
 
-MAX_FINDINGS = 100
-"""Of one report, that are named."""
+MAX_LOOKS = 3
+"""Statements that are asked for early because of one case: what they do not confirm waits for its turn."""
 
-MAX_TRIES = 30
+MAX_CONTAINED = 1_000
+"""Fills of which others told, and that corrections contain, that are remembered until the exchange lists them."""
+
+MAX_TRIES = 60
 """Statements that may come at a bad moment for a correction, as the account trades; then people have to hear of it."""
 
 DRIFT_BUCKETS = tuple(float(f"1e{power}") for power in range(-8, 7))
@@ -93,64 +93,6 @@ class PositionStated(NamedTuple):
     cost: Decimal
 
 
-@dataclass(slots=True)
-class _Found:
-    """What a search booked: an event that was missed, what kind of thing it is, and what it moved."""
-
-    event: Fill | FlowEvent
-    cause: Cause
-    effects: list[Effect]
-
-    def call(self, cause: Cause) -> None:
-        """Note that more is known of the order behind it."""
-        self.effects = [each._replace(cause=cause) if each.cause == self.cause else each for each in self.effects]
-        self.cause = cause
-
-
-@dataclass(slots=True)
-class _Case:
-    """A subject that is disagreed on, since when, and what has been learned of it."""
-
-    first: Disagreement
-    latest: Disagreement
-    rounds: int = 0
-    """Complete statements that showed it."""
-    differences: list[Decimal] = field(default_factory=list)
-    """What it may be, that all of them have in common: from the newest value of the ledger first."""
-    is_confirmed: bool = False
-    found: list[_Found] = field(default_factory=list)
-    """What searches booked that moved it."""
-    told: Decimal = ZERO
-    """What everybody else told of meanwhile, in sum."""
-    is_told_of: bool = False
-    """Whether that sum was the difference at any time: then it only came late."""
-    searches: int = 0
-    """Searches that it has outlasted since it was confirmed."""
-    causes: tuple[Cause, ...] = ()
-    """Why it is there, as far as that was decided while it is."""
-    tries: int = 0
-    seen: Decimal | None = None
-    """The difference of a wallet at the last quiet moment, where it moves so alike that several are possible."""
-    is_public: bool = False
-    """Whether people have heard of it."""
-
-    @property
-    def subject(self) -> Subject:
-        return self.first.subject
-
-    @property
-    def began(self) -> float:
-        return self.first.since_seconds
-
-    @property
-    def difference(self) -> Decimal:
-        return self.differences[0] if self.differences else self.latest.difference
-
-    @property
-    def effects(self) -> list[Effect]:
-        return [effect for found in self.found for effect in found.effects if effect.subject == self.subject]
-
-
 class Reconciler:
     """Follows the disagreements of one account. `note` is an observer of its monitor, after the judge's."""
 
@@ -169,8 +111,8 @@ class Reconciler:
         self.terms = terms
         self._clock = clock
         self._monotonic = monotonic
-        self._cases: dict[Subject, _Case] = {}
-        self._closed: list[_Case] = []
+        self._cases: dict[Subject, Case] = {}
+        self._closed: list[Case] = []
         """Cases that are over, and were not reported yet."""
         self._public: set[Subject] = set()
         """What people have heard of that no statement has shown to be right since."""
@@ -181,7 +123,13 @@ class Reconciler:
         """The cases for which the search was begun, by identity: one that is opened meanwhile may be another."""
         self._fresh_since_ms: int | None = None
         """What happened after this was not missed."""
-        self._found: list[_Found] = []
+        self._findings = Findings()
+        self._contained: dict[str, str] = {}
+        """By the identity of a fill of which others told, the correction that contains it."""
+        self._taken_back: list[str] = []
+        """Corrections that were, and that no report has told of yet."""
+        self._inconsistent: dict[Subject, tuple[Decimal, float]] = {}
+        """Of what the exchange last took back a statement, by how much it was wrong, and when."""
         self._expected: set[str] = set()
         """Payments that the search is about to book."""
         self._compared_ms: int | None = None
@@ -193,40 +141,83 @@ class Reconciler:
         """Take a commit: what of it was missed, and what it does to the cases."""
         if change.recorded is None:
             return
-        for entry in change.recorded.entries:
-            if type(entry.event) is Quarantine and entry.event.is_over:
-                self._release(Subject(entry.event.kind, entry.event.name))
-        if not (self._cases or self._searching_since_ms is not None or self._monitor.adjustments):
-            return
+        is_idle = not (self._cases or self._searching_since_ms is not None or self._monitor.adjustments)
         for entry, done in zip(change.recorded.entries, change.applied, strict=True):
             event = entry.event
-            if not isinstance(event, Fill | FlowEvent):
-                continue
-            if is_venue(entry.source) and (entry.source != VENUE_INCOME or event.event_id in self._expected):
-                self._put_all(self.reversals([event]))
-            if done.outcome == "contained":
-                continue
-            is_found = self._was_missed(event, entry.source)
-            cause = cause_of(event)
-            if isinstance(event, Fill) and event.revision:
-                moved = [(asset, amount) for book, _, asset, amount in done.postings if book == "wallet" and amount]
-                effects = [Effect(Subject("wallet", asset), amount, corrected(amount)) for asset, amount in moved]
-                cause = effects[0].cause if effects else cause
-            else:
-                effects = effects_of(event, _settlement_asset(view, event), cause=cause)
-            if is_found:
-                found = _Found(event, cause, effects)
-                self._found.append(found)
-                for case in self._cases_of(effects):
-                    case.found.append(found)
-            else:
-                for effect in effects:
-                    for case in self._cases_of([effect]):
-                        case.told += effect.amount
-                        case.is_told_of |= case.told == case.difference
+            if isinstance(event, Adjustment | Reversal | Quarantine):
+                self._settle(event, done)
+            elif not is_idle and isinstance(event, Fill | FlowEvent):
+                self._take(view, entry, done)
+        if self._contained:
+            self._confirm_contained(change.recorded.duplicates)
 
-    def _cases_of(self, effects: Iterable[Effect]) -> list[_Case]:
-        return [case for effect in effects if (case := self._cases.get(effect.subject)) is not None]
+    def _take(self, view: View, entry: JournalEntry, done: Entry) -> None:
+        """Take a movement of the account."""
+        event = entry.event
+        assert isinstance(event, Fill | FlowEvent)  # the caller looked
+        is_expected = event.event_id in self._expected
+        if entry.source in (VENUE_TRADES, VENUE_STREAM) or is_expected:
+            self._put_all(self.reversals([event]))
+        if done.outcome == "contained":
+            self._note_contained(event)
+            return
+        cause = cause_of(event)
+        if isinstance(event, Fill) and event.revision:
+            moved = [(asset, amount) for book, _, asset, amount in done.postings if book == "wallet" and amount]
+            effects = [Effect(Subject("wallet", asset), amount, corrected(amount)) for asset, amount in moved]
+            cause = effects[0].cause if effects else cause
+        else:
+            effects = effects_of(event, _settlement_asset(view, event), cause=cause)
+        is_found = self._was_missed(event, entry.source)
+        if is_found:
+            self._findings.add(event, cause, effects)
+        for effect in effects:
+            case = self._cases.get(effect.subject)
+            if case is None:
+                continue
+            if is_found:
+                case.found[effect.cause] = case.found.get(effect.cause, ZERO) + effect.amount
+            else:
+                case.tell(effect.amount, event.at_ms)
+
+    def _settle(self, event: Adjustment | Reversal | Quarantine, done: Entry) -> None:
+        """Note that somebody decided about what is disagreed on."""
+        if isinstance(event, Quarantine):
+            subjects = {Subject(event.kind, event.name)} if event.is_over else set()
+        else:
+            subjects = {
+                Subject("wallet" if book == "wallet" else "position", name)
+                for book, name, _, _ in done.postings if book in ("wallet", "position")
+            }  # fmt: skip
+        if isinstance(event, Reversal) and done.outcome == "booked":
+            self._taken_back.append(event.adjustment_id)
+            for book, name, _, amount in done.postings:
+                if book == "wallet" and (case := self._cases.get(Subject("wallet", name))) is not None:
+                    case.taken_back += amount
+        else:
+            for subject in subjects & self._cases.keys():
+                self._cases[subject].is_settled = True
+        if isinstance(event, Quarantine) and event.is_over:
+            subject = Subject(event.kind, event.name)
+            self._alarms.resolve(self.account, "QUARANTINED", symbol=subject.name)
+            self._judge.doubt(subject)
+
+    def _note_contained(self, event: Fill | FlowEvent) -> None:
+        if not isinstance(event, Fill) or len(self._contained) >= MAX_CONTAINED:
+            return
+        for adjustment in self._unexplained():
+            if any(anchor.key == event.key and anchor.contains(event) for anchor in adjustment.positions):
+                self._contained[event.identity] = adjustment.id
+
+    def _confirm_contained(self, duplicates: Iterable[Delivery]) -> None:
+        """Take back what contains a fill that others told of, and that the exchange lists now."""
+        for delivery in duplicates:
+            fill = delivery.event
+            if type(fill) is Fill and delivery.source in (VENUE_TRADES, VENUE_STREAM):
+                adjustment_id = self._contained.pop(fill.identity, None)
+                if adjustment_id is not None and any(each.id == adjustment_id for each in self._unexplained()):
+                    reason = f"the exchange lists {fill.event_id} after all"
+                    self._put(Reversal(adjustment_id, self._clock(), reason))
 
     def _was_missed(self, event: Fill | FlowEvent, source: str) -> bool:
         """Whether only a search told of it, and the stream has had its time."""
@@ -242,9 +233,12 @@ class Reconciler:
         largest = max((abs(each.difference) for each in disagreements), default=ZERO)
         self.drift.observe(float(largest))
         self.look()
+        for case in self._cases.values():
+            case.looks += 1
         for each in disagreements:
             if each.stated_at_ms == statement.at_ms:
-                self._show(self._cases[each.subject], each)
+                self._cases[each.subject].show(each, self._judge.differences(each.subject, each.stated))
+                self._want_again(self._cases[each.subject])
         self._compared_ms = statement.at_ms
         unsettled = {each.subject for each in disagreements if not each.is_tolerated}
         if not unsettled:
@@ -255,22 +249,21 @@ class Reconciler:
             self._alarms.resolve(self.account, _alert_of(subject), symbol=subject.name)
         self._public &= unsettled
 
-    def _show(self, case: _Case, shown: Disagreement) -> None:
-        """Note that a statement shows a case."""
-        differences = self._judge.differences(case.subject, shown.stated)
-        common = [each for each in case.differences if each in set(differences)]
-        case.rounds += 1
-        case.is_confirmed |= (case.rounds > 1 and bool(common)) or case.rounds >= ROUNDS
-        case.differences = common or differences
-        case.latest = shown
+    def _want_again(self, case: Case) -> None:
+        """Correct what could not be corrected, as it moved all the time, once it has come to rest."""
+        is_steady = case.steady is not None and case.steady[1] >= STEADY
+        if is_steady and case.tries >= MAX_TRIES and self._may_correct(case.subject):
+            case.tries = 0
+            self._wanted.add(case.subject)
 
     def comparison(self, interval_seconds: float) -> Comparison:
         """Return how the account compares with the exchange now."""
         shown = [case for case in self._cases.values() if case.is_confirmed and not case.latest.is_tolerated]
-        drifts = [self._drift(case, case.causes) for case in shown]
+        drifts = [case.drift(case.causes) for case in shown]
         return Comparison(
-            self._compared_ms, self._agreed_ms, interval_seconds, tuple(drifts), tuple(self._monitor.quarantined)
-        )
+            self._compared_ms, self._agreed_ms, interval_seconds, tuple(drifts), tuple(self._monitor.quarantined),
+            tuple(self._unexplained()),
+        )  # fmt: skip
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 
@@ -279,21 +272,28 @@ class Reconciler:
         now = self._monotonic()
         disagreed = {each.subject: each for each in self._judge.disagreements()}
         for subject, case in list(self._cases.items()):
-            if subject not in disagreed or disagreed[subject].since_seconds != case.began:
+            now_is = disagreed.get(subject)
+            if now_is is not None and now_is.is_tolerated is not case.latest.is_tolerated:
+                case.first = case.first._replace(since_seconds=now_is.since_seconds)  # it only grew, or shrank
+                case.latest = now_is
+            elif now_is is None or now_is.since_seconds != case.began:
                 self._closed.append(self._cases.pop(subject))
                 self._wanted.discard(subject)
         for subject in disagreed.keys() - self._cases.keys():
-            self._cases[subject] = _Case(disagreed[subject], disagreed[subject])
+            case = self._cases[subject] = Case(disagreed[subject], disagreed[subject])
+            known = self._inconsistent.get(subject)
+            if known is not None and known[0] == case.difference and now - known[1] < INCONSISTENT_SECONDS:
+                case.looks = MAX_LOOKS  # it will not be any clearer a second later
         if self._searching_since_ms is None and self._closed:
             self._conclude("statement")
         for case in self._cases.values():
             if case.is_confirmed and not case.is_public and now - case.began >= TOLD_SECONDS:
-                self._tell(case, by_weight(case.effects))
+                self._tell(case, case.found_causes())
 
     @property
     def confirm_at(self) -> float | None:
         """When another statement is due, by the clock that measures durations: to confirm what one has shown."""
-        waiting = [case.began for case in self._cases.values() if not case.is_confirmed]
+        waiting = [case.began for case in self._cases.values() if not case.is_confirmed and case.looks < MAX_LOOKS]
         return min(waiting) + CONFIRM_SECONDS if waiting else None
 
     def to_search(self) -> tuple[str, int] | None:
@@ -304,7 +304,7 @@ class Reconciler:
         case = min(lasting, key=lambda case: case.searches)
         return told(case.latest), case.searches
 
-    def _lasting(self) -> list[_Case]:
+    def _lasting(self) -> list[Case]:
         """Return what was confirmed, or has lasted, and was not accepted as it is."""
         now = self._monotonic()
         accepted = {each.subject for each in self._judge.disagreements() if each.is_accepted}
@@ -327,16 +327,18 @@ class Reconciler:
 
     @property
     def found_fills(self) -> list[Fill]:
-        """The fills that the search has booked."""
-        return [each.event for each in self._found if each.cause == "MISSED_FILL" and isinstance(each.event, Fill)]
+        """The first fills that the search has booked; none where nobody wants to know more of them."""
+        return [] if self.terms.policy == "off" else list(self._findings.missed_fills())
 
     def end_search(self, trigger: str, orders: Mapping[tuple[str, str], Cause]) -> None:
         """Report what was found. `orders`: what is known of them, by symbol and id."""
         self._searching_since_ms = None
-        for found in self._found:
-            event = found.event
-            if found.cause == "MISSED_FILL" and isinstance(event, Fill):
-                found.call(orders.get((event.symbol, event.order_id or ""), found.cause))
+        self._findings.call(orders, [*self._cases.values(), *self._closed])
+        for symbol, cause in self._findings.forced():
+            text = f"the exchange closed a position in {symbol} by force: {cause}; the stream did not tell of it"
+            self._alarms.fire(
+                self.account, "LIQUIDATION", text, symbol=symbol, severity="CRITICAL", for_seconds=PASSING_SECONDS
+            )
         for case in self._cases.values():
             case.searches += id(case) in self._searched_for
         self.look()
@@ -351,21 +353,22 @@ class Reconciler:
         closed, self._closed = self._closed, []
         drifts = []
         for case in closed:
-            causes = self._causes_of(case)
-            if causes:
-                drifts.append(self._drift(case, causes))
+            causes = case.reasons()
+            if causes and not self._is_known_inconsistency(case, causes):
+                drifts.append(case.drift(causes))
                 if case.is_confirmed:
                     self._tell(case, causes)
-        if drifts or self._found:
+        if drifts or self._findings.count or self._taken_back:
             self._report(trigger, drifts)
 
-    def _causes_of(self, case: _Case) -> tuple[Cause, ...]:
-        """Return why a case was there, now that it is over; nothing where it was a matter of moments."""
-        if case.found:
-            return by_weight(case.effects)
-        if case.is_told_of or not case.rounds:
-            return ("LATE_EVENT",) if case.is_confirmed else ()
-        return ("VENUE_INCONSISTENCY",)
+    def _is_known_inconsistency(self, case: Case, causes: tuple[Cause, ...]) -> bool:
+        """Whether the exchange contradicts itself on a subject again as it did: one report of it is enough."""
+        if causes != ("VENUE_INCONSISTENCY",):
+            return False
+        now = self._monotonic()
+        known = self._inconsistent.get(case.subject)
+        self._inconsistent[case.subject] = (case.difference, now)
+        return known is not None and known[0] == case.difference and now - known[1] < INCONSISTENT_SECONDS
 
     # -- what nothing explains -----------------------------------------------------------------------------------------
 
@@ -378,15 +381,15 @@ class Reconciler:
                 self._wanted.add(case.subject)
                 continue
             self._accept(case, is_tolerated=is_tolerated)
-            unexplained.append(self._drift(case, (*by_weight(case.effects), "UNEXPLAINED")))
+            unexplained.append(case.drift((*case.found_causes(), "UNEXPLAINED")))
         if unexplained:
             self._report("statement", unexplained)
 
-    def _accept(self, case: _Case, *, is_tolerated: bool) -> None:
+    def _accept(self, case: Case, *, is_tolerated: bool) -> None:
         log.warning("difference_not_explained", account=self.account, told=told(case.latest))
         self._wanted.discard(case.subject)
         case.causes = ("UNEXPLAINED",)
-        self._judge.accept(case.subject)
+        self._judge.accept(case.subject, case.difference)
         if not is_tolerated:
             self._tell(case, ("UNEXPLAINED",))
 
@@ -395,7 +398,7 @@ class Reconciler:
         known = self._monitor.quarantine_of(subject)
         if known is not None and not known.is_over:
             return False
-        since_ms = self._clock() - CORRECTIONS_MS if known is None else known.at_ms
+        since_ms = max(self._clock() - CORRECTIONS_MS, 0 if known is None else known.at_ms)
         corrections = [each for each in self._unexplained() if each.at_ms > since_ms and subject in subjects_of(each)]
         if len(corrections) < MAX_CORRECTIONS:
             return True
@@ -408,11 +411,6 @@ class Reconciler:
     def _alarm_quarantine(self, quarantine: Quarantine) -> None:
         text = f"{quarantine.reason}; it is corrected no more until somebody releases it"
         self._alarms.fire(self.account, "QUARANTINED", text, symbol=quarantine.name, severity="CRITICAL")
-
-    def _release(self, subject: Subject) -> None:
-        """Let a subject be corrected again: a person has looked at it."""
-        self._alarms.resolve(self.account, "QUARANTINED", symbol=subject.name)
-        self._judge.doubt(subject)
 
     @property
     def to_correct(self) -> list[Subject]:
@@ -427,21 +425,18 @@ class Reconciler:
         """
         self.look()
         cases = [self._cases[subject] for subject in self.to_correct]
-        wallets: list[tuple[str, Decimal]] = []
-        anchors: list[Anchor] = []
-        for case in cases:
-            correction = self._correction(case, statement, positions, asked_at)
-            if correction is None:
-                case.tries += 1
-                if case.tries >= MAX_TRIES:
-                    self._accept(case, is_tolerated=False)
-                return False
-            if isinstance(correction, Anchor):
-                anchors.append(correction)
-            else:
-                wallets.append((case.subject.name, correction))
-        drifts = [self._drift(case, (*by_weight(case.effects), "UNEXPLAINED")) for case in cases]
-        at_ms = max(*(drift.stated_at_ms for drift in drifts), *(anchor.at_ms or 0 for anchor in anchors), 0)
+        corrections = [self._correction(case, statement, positions, asked_at) for case in cases]
+        for case, correction in zip(cases, corrections, strict=True):
+            case.tries += correction is None
+            if case.tries >= MAX_TRIES:
+                self._accept(case, is_tolerated=False)
+        if not cases or None in corrections:
+            return False
+        wallets = [(case.subject.name, each) for case, each in zip(cases, corrections, strict=True)
+                   if isinstance(each, Decimal)]  # fmt: skip
+        anchors = [each for each in corrections if isinstance(each, Anchor)]
+        drifts = [case.drift((*case.found_causes(), "UNEXPLAINED")) for case in cases]
+        at_ms = max(case.stated_by_ms for case in cases)
         name = digest(self.account, at_ms, *((d.kind, d.name, to_text(d.difference)) for d in drifts))
         evidence = "; ".join(f"{told(case.latest)}, for {case.rounds} statements" for case in cases)
         reason = f"nothing that the exchange lists explains: {evidence}"
@@ -455,27 +450,27 @@ class Reconciler:
         return True
 
     def _correction(
-        self, case: _Case, statement: Statement, positions: Mapping[str, PositionStated], asked_at: float
+        self, case: Case, statement: Statement, positions: Mapping[str, PositionStated], asked_at: float
     ) -> Decimal | Anchor | None:
         """Return the amount that a wallet lacks, or what a position is; None where this is no moment to tell."""
-        subject, held = case.subject, self._judge.held(case.subject) or ZERO
-        if subject.kind == "wallet":
-            stated = statement.wallets.get(subject.name)
-            possible = [] if stated is None else self._judge.differences(subject, stated)
-            common = [each for each in case.differences if each in possible]
-            if len(common) == 1:
-                return common[0]
-            if stated is None or self._judge.moved_since(subject, asked_at) or stated - held not in common:
-                return None
-            before, case.seen = case.seen, stated - held
-            return case.seen if case.seen == before else None
+        subject = case.subject
+        is_wallet = subject.kind == "wallet"
+        stated = statement.wallets.get(subject.name) if is_wallet else statement.quantities.get(subject.name, ZERO)
+        if stated is None:
+            case.tries = MAX_TRIES  # the exchange does not speak of it when it is asked
+            return None
+        if self._judge.moved_since(subject, asked_at):
+            return None
+        difference = stated - (self._judge.held(subject) or ZERO)
+        if not difference or not case.steady_at(difference):
+            return None
+        if is_wallet:
+            return difference
         symbol, _, side = subject.name.partition(":")
         position = positions.get(subject.name, PositionStated(symbol, ZERO, ZERO))
-        if position.quantity != statement.quantities.get(subject.name, ZERO):
+        if position.quantity != stated:
             return None
-        if position.quantity - held != case.difference or self._judge.moved_since(subject, asked_at):
-            return None
-        at_ms = max(self._monitor.latest_fill_ms(subject.name), case.first.stated_at_ms + MARGIN_MS)
+        at_ms = max(self._monitor.latest_fill_ms(subject.name), case.stated_by_ms)
         return Anchor(symbol, side or "BOTH", position.quantity, position.cost, None, at_ms)  # type: ignore[arg-type]
 
     # -- what is explained after all -----------------------------------------------------------------------------------
@@ -505,32 +500,25 @@ class Reconciler:
 
     # -- what is told --------------------------------------------------------------------------------------------------
 
-    def _drift(self, case: _Case, causes: tuple[Cause, ...] = ()) -> Drift:
-        kind, name = case.subject
-        stated, difference = case.latest.stated, case.difference
-        held = None if case.latest.held is None else stated - difference
-        explained = sum((effect.amount for effect in case.effects), ZERO)
-        return Drift(kind, name, stated, held, case.latest.stated_at_ms, causes, explained, case.latest.is_tolerated)
-
     def _report(self, trigger: str, drifts: Sequence[Drift], *, adjustment_id: str | None = None) -> None:
+        taken_back, self._taken_back = tuple(self._taken_back), []
+        findings, count, causes = self._findings.named(), self._findings.count, +self._findings.causes
+        self._findings.clear()
         if self.terms.policy == "off":
             return
         now_ms = self._clock()
-        findings = [Finding(found.event.event_id, found.cause) for found in self._found]
-        self.corrections.update(finding.cause for finding in findings)
+        self.corrections.update(causes)
         self.corrections["UNEXPLAINED"] += adjustment_id is not None
-        self._found.clear()
-        name = digest(self.account, now_ms, trigger, *drifts, *findings)
-        report = Reconciliation(
-            name, now_ms, trigger, tuple(drifts), tuple(findings[:MAX_FINDINGS]), len(findings), adjustment_id
-        )
+        name = digest(self.account, now_ms, trigger, *drifts, count, *findings, *taken_back)
+        report = Reconciliation(name, now_ms, trigger, tuple(drifts), findings, count, adjustment_id, taken_back)
         self._put(report)
         log.info(
-            "reconciled", account=self.account, trigger=trigger, findings=len(findings), adjustment=adjustment_id,
+            "reconciled", account=self.account, trigger=trigger, findings=count, correction=adjustment_id,
+            taken_back=list(taken_back),
             drifts=[f"{d.kind} {d.name} {to_text(d.difference)}: {', '.join(d.causes)}" for d in drifts],
         )  # fmt: skip
 
-    def _tell(self, case: _Case, causes: tuple[Cause, ...]) -> None:
+    def _tell(self, case: Case, causes: tuple[Cause, ...]) -> None:
         """Let people hear of a case."""
         if case.latest.is_tolerated or self.terms.policy == "off":
             return
@@ -544,9 +532,10 @@ class Reconciler:
         )
         severity: Literal["WARNING", "CRITICAL"] = "CRITICAL" if is_grave or "UNEXPLAINED" in causes else "WARNING"
         why = f": {', '.join(causes)}" if causes else ""
+        text = f"{told(case.latest)}, {to_text(case.difference)} apart{why}"
         self._alarms.fire(
-            self.account, _alert_of(subject), f"{told(case.latest)}{why}", symbol=subject.name, severity=severity,
-            value=case.difference, threshold=self._judge.tolerance(subject), cause=causes[0] if causes else None,
+            self.account, _alert_of(subject), text, symbol=subject.name, severity=severity, value=case.difference,
+            threshold=self._judge.tolerance(subject), cause=causes[0] if causes else None,
         )  # fmt: skip
 
     def _put(self, event: Event) -> None:
@@ -559,9 +548,10 @@ class Reconciler:
 
 def told(disagreement: Disagreement) -> str:
     """Say what is disagreed on."""
-    (kind, name), stated, held, *_ = disagreement
+    kind, name = disagreement.subject
+    held = disagreement.held
     ours = "nothing is known here" if held is None else f"the ledger holds {to_text(held)}"
-    return f"{kind} {name}: the exchange states {to_text(stated)}, {ours}"
+    return f"{kind} {name}: the exchange states {to_text(disagreement.stated)}, {ours}"
 
 
 def subjects_of(adjustment: Adjustment) -> set[Subject]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.events import Fill
+from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.explanation import Cause, Effect, Explanation
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Drift, Quarantine, Reconciliation
@@ -142,6 +142,7 @@ class ReconciliationReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[FindingReport]
     finding_count: int
     correction: str | None
+    taken_back: list[str]
 
 
 class QuarantineReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +154,16 @@ class QuarantineReport(msgspec.Struct, frozen=True, kw_only=True):
     since: str
 
 
+class StandingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A correction that stands and that nothing explains so far: what wallets moved by, and what positions became."""
+
+    id: str
+    since: str
+    wallets: dict[str, str]
+    positions: dict[str, str]
+    reason: str
+
+
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the account compares with its exchange. None: not yet."""
 
@@ -161,6 +172,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     agreed_at: str | None
     interval_in_effect: str
     drifts: list[DriftReport]
+    unexplained: list[StandingReport]
     quarantined: list[QuarantineReport]
 
 
@@ -391,7 +403,7 @@ def comparison_report(comparison: Comparison) -> ComparisonReport:
     """Report how an account compares with its exchange."""
     if comparison.quarantined:
         status = "quarantined"
-    elif comparison.drifts:
+    elif comparison.drifts or comparison.has_not_agreed_for_long:
         status = "differs"
     else:
         status = "agrees" if comparison.agreed_ms is not None else "waiting"
@@ -401,7 +413,18 @@ def comparison_report(comparison: Comparison) -> ComparisonReport:
         agreed_at=_time(comparison.agreed_ms),
         interval_in_effect=interval_text(comparison.interval_seconds),
         drifts=[_drift_report(drift) for drift in comparison.drifts],
+        unexplained=[_standing_report(adjustment) for adjustment in comparison.unexplained],
         quarantined=[quarantine_report(quarantine) for quarantine in comparison.quarantined],
+    )
+
+
+def _standing_report(adjustment: Adjustment) -> StandingReport:
+    return StandingReport(
+        id=adjustment.id,
+        since=time_text(adjustment.at_ms),
+        wallets=_texts(dict(adjustment.wallets)),
+        positions={anchor.key: to_text(anchor.quantity) for anchor in adjustment.positions},
+        reason=adjustment.reason,
     )
 
 
@@ -431,6 +454,7 @@ def reconciliation_report(account: str, entry: JournalEntry) -> ReconciliationRe
         findings=[FindingReport(event=finding.event_id, cause=finding.cause) for finding in found.findings],
         finding_count=found.finding_count,
         correction=found.adjustment_id,
+        taken_back=list(found.taken_back),
     )
 
 

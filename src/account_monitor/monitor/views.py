@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
-from account_monitor.ledger.events import Fill
+from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -25,6 +25,15 @@ class Comparison(NamedTuple):
     drifts: tuple[Drift, ...] = ()
     """What differs, and was confirmed."""
     quarantined: tuple[Quarantine, ...] = ()
+    unexplained: tuple[Adjustment, ...] = ()
+    """Corrections that stand, and that nothing explains so far."""
+
+    @property
+    def has_not_agreed_for_long(self) -> bool:
+        """Whether several statements in a row did not agree, although they did before."""
+        if self.compared_ms is None or self.agreed_ms is None:
+            return False
+        return self.compared_ms - self.agreed_ms > 2.5 * self.interval_seconds * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import msgspec
 import nats
 import structlog
 from nats.aio.client import Client
-from nats.errors import Error
+from nats.errors import Error, NoRespondersError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
@@ -151,11 +152,11 @@ class AlertNotifier:
         await self._server.serve(self._publish_while_open)
 
     async def _publish_while_open(self, connection: Client) -> None:
-        is_stored = await _is_stored(connection, self._subject)
         while not connection.is_closed:
             self._wake.clear()
             for monitor in self._behind():
                 try:
+                    is_stored = await _is_stored(connection, self._subject)  # a stream may be made at any time
                     await self._publish(connection, monitor, is_stored=is_stored)
                 except (Error, OSError, TimeoutError, JournalError) as error:
                     self._news.add(monitor.name)
@@ -206,10 +207,10 @@ class AlertNotifier:
 
 
 async def _is_stored(connection: Client, subject: str) -> bool:
-    """Whether a stream keeps what is published there, and says so each time."""
+    """Whether a stream keeps what is published there, and says so each time. Raises: Error, TimeoutError."""
     try:
         await connection.jetstream(timeout=ANSWER_SECONDS).find_stream_name_by_subject(subject)
-    except (Error, TimeoutError) as error:
+    except (NotFoundError, NoRespondersError, ServiceUnavailableError) as error:
         log.debug("alerts_not_stored", subject=subject, reason=str(error) or type(error).__name__)
-        return False
+        return False  # no stream, or a server without streams
     return True

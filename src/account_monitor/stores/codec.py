@@ -174,6 +174,7 @@ class _Reconciliation(_Wire):
     findings: list[_Finding] | None = None
     finding_count: int = 0
     adjustment_id: str | None = None
+    taken_back: list[str] | None = None
 
 
 class _Quarantine(_Wire):
@@ -312,7 +313,7 @@ def _report(report: Reconciliation) -> _Reconciliation:
     findings = [_Finding(*finding) for finding in report.findings]
     return _Reconciliation(
         report.id, report.at_ms, report.trigger, drifts or None, findings or None, report.finding_count,
-        report.adjustment_id,
+        report.adjustment_id, list(report.taken_back) or None,
     )  # fmt: skip
 
 
@@ -469,6 +470,7 @@ def _read_report(body: str | bytes) -> Reconciliation:
         tuple(Finding(f.event_id, f.cause) for f in w.findings or ()),
         w.finding_count,
         w.adjustment_id,
+        tuple(w.taken_back or ()),
     )
 
 

@@ -67,7 +67,7 @@ from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
 LOOK_SECONDS = 0.1
-LATE_PAUSES_SECONDS = (30.0, 600.0)
+LATE_PAUSES_SECONDS = (15.0, 600.0)
 """Between searches for what nothing explained: its cause may come late."""
 
 LATE = "what nothing explained may be listed by now"
@@ -76,11 +76,17 @@ LATE = "what nothing explained may be listed by now"
 CORRECT_PAUSE_SECONDS = 1.0
 """Between attempts to correct an account that trades: each costs 10 of the weight."""
 
+LAG_KEPT = 0.95
+"""What is left of the lag of the stream with every message that comes sooner."""
+
 SKEW_MS = 1_000
 """How far the local clock may be off before people hear of it; below half of that it is right again."""
 
 SETTLE_SECONDS = 0.1
-"""How long what a statement contains may take to be heard on the stream, before an account is corrected by it."""
+LONGEST_SETTLE_SECONDS = 5.0
+"""How long what a statement contains may take to be heard on the stream, before an account is corrected by it: twice
+what it took of late, between these.
+"""
 
 ORDER_STATEMENT_SECONDS = 1.0
 """After an order is placed or cancelled, what is free changes without any event: ask, at most this often."""
@@ -194,8 +200,10 @@ class BinanceFeed:
         self._answered_at = float("-inf")
         self._estimates = 0
         self._correct_at = 0.0
-        self._compared: list[asyncio.Future[Comparison]] = []
-        """Who waits for the next statement to be compared."""
+        self._compared: asyncio.Future[Comparison] | None = None
+        """Will hold how the next statement compares that is asked for; None where nobody waits for it."""
+        self._lag_seconds = 0.0
+        """How long the stream takes to tell of something: the most of late, which is forgotten slowly."""
         self.statement_seconds_taken = Histogram(DURATION_BUCKETS_SECONDS)
         """How long it took to ask for statements and to compare them."""
 
@@ -339,6 +347,8 @@ class BinanceFeed:
             self._statement_at = min(self._statement_at, self._asked_at + spared)
 
     def _hear_account(self, update: AccountUpdate, payload: bytes) -> None:
+        lag_seconds = (self._venue.server_time.now_ms() - update.at_ms) / 1000
+        self._lag_seconds = max(lag_seconds, LAG_KEPT * self._lag_seconds)
         changed = [balance for balance in update.balances if balance.change]
         for flow, balance in zip(flows(update), changed, strict=True):
             content = f"{update.at_ms}:{update.symbol or ''}:{to_text(balance.wallet)}"
@@ -433,11 +443,12 @@ class BinanceFeed:
         return min(self._statement_at, max(confirm_at, self._asked_at + spared))
 
     async def compare(self) -> Comparison:
-        """Ask for a statement now, and return how the account compares with it."""
-        compared: asyncio.Future[Comparison] = asyncio.get_running_loop().create_future()
-        self._compared.append(compared)
-        self._statement_at = self._monotonic()
-        return await compared
+        """Ask for a statement as soon as may be, and return how the account compares with it."""
+        if self._compared is None:
+            self._compared = asyncio.get_running_loop().create_future()
+        spared = max(ORDER_STATEMENT_SECONDS, self._venue.turn_seconds)
+        self._statement_at = min(self._statement_at, self._asked_at + spared)
+        return await asyncio.shield(self._compared)
 
     def _watch_answers(self, unanswered_seconds: float, *, is_starting: bool) -> None:
         """Tell people what the exchange does not answer, and for how long."""
@@ -529,8 +540,10 @@ class BinanceFeed:
         async def take(fills: Sequence[Fill]) -> None:
             nonlocal count
             await self._monitor.inbox.wait_for_room()
-            self._take_back(await self._untold(fills))
-            for fill in fills:
+            untold = await self._untold(fills)
+            self._take_back(untold)
+            first = {id(fill) for fill in untold}  # in the commit of what they explain
+            for fill in sorted(fills, key=lambda fill: id(fill) not in first):
                 self._put_fill(VENUE_TRADES, "userTrades", fill.identity.encode(), fill)
             count += len(fills)
 
@@ -579,7 +592,7 @@ class BinanceFeed:
             self._requests.account(urgent=True, leaving=lambda: left.append(self._monotonic())),
             self._requests.position_risks(),
         )
-        await asyncio.sleep(SETTLE_SECONDS)
+        await asyncio.sleep(max(SETTLE_SECONDS, min(2 * self._lag_seconds, LONGEST_SETTLE_SECONDS)))
         self._correct_at = self._monotonic() + CORRECT_PAUSE_SECONDS * self._chance.uniform(0.5, 1.5)
         positions = {
             position_key(risk.symbol, risk.position_side): PositionStated(risk.symbol, risk.quantity, cost_of(risk))
@@ -587,6 +600,7 @@ class BinanceFeed:
         }
         statement = statement_of(stated, self._venue.server_time.now_ms())
         if self._reconciler.correct(statement, positions, left[-1]):
+            self._late_patience.reset()
             self._late_patience.begin(self._monotonic())
             await self._recorded()
             self._statement_at = self._monotonic()
@@ -607,7 +621,12 @@ class BinanceFeed:
     async def _ask_statement(self) -> None:
         left: list[tuple[float, int, dict[str, int]]] = []
 
+        waiting: asyncio.Future[Comparison] | None = None
+
         def leaving() -> None:
+            nonlocal waiting
+            if waiting is None:
+                waiting, self._compared = self._compared, None  # who asks from now on wants a younger one
             left.append((self._monotonic(), self._venue.server_time.now_ms(), self._completeness.told))
             self._asked_at = left[-1][0]
             self._statement_at = self._asked_at + self.interval_seconds  # unless an order comes meanwhile
@@ -615,6 +634,8 @@ class BinanceFeed:
         try:
             stated = await self._requests.account(leaving=leaving)
         except (VenueUnavailable, VenueRefused, VenueLimited):
+            if waiting is not None:
+                self._keep_waiting(waiting)
             self._statement_at = self._monotonic()  # the errand says when it is tried again
             raise
         left_at, at_ms, known = left[-1]
@@ -629,7 +650,10 @@ class BinanceFeed:
         self._hear_said()
         self._judge.hear(statement)
         self._reconciler.stated(statement)
-        self._tell_comparison()
+        comparison = self._reconciler.comparison(self.interval_seconds)
+        self._monitor.compared(comparison)
+        if waiting is not None:
+            waiting.set_result(comparison)
         self.statement_seconds_taken.observe(self._monotonic() - left_at)
         if self._judge.is_exact(statement, left_at):
             prove = self._completeness.prove_late if self._reconciler.has_questions else self._completeness.prove
@@ -655,13 +679,12 @@ class BinanceFeed:
         elif abs(skew_ms) < SKEW_MS / 2:
             self._alarms.resolve(self.account, "CLOCK_SKEW")
 
-    def _tell_comparison(self) -> None:
-        comparison = self._reconciler.comparison(self.interval_seconds)
-        self._monitor.compared(comparison)
-        waiting, self._compared = self._compared, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(comparison)
+    def _keep_waiting(self, waiting: asyncio.Future[Comparison]) -> None:
+        """Let those who wait for a statement that failed have the next one."""
+        if self._compared is None:
+            self._compared = waiting
+        else:
+            self._compared.add_done_callback(lambda compared: waiting.set_result(compared.result()))
 
     # -- what is judged ------------------------------------------------------------------------------------------------
 
