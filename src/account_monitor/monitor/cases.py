@@ -113,7 +113,7 @@ class Case:
             return found
         if self.is_settled:
             return ()
-        if self.late or not self.rounds:
+        if self.is_late or not self.rounds:
             return ("LATE_EVENT",) if self.is_confirmed and self.is_late else ()
         return ("VENUE_INCONSISTENCY",)
 
