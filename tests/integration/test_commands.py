@@ -247,7 +247,8 @@ def test_explain_names_causes_and_entries_while_the_service_runs(service: Servic
     told = service.command("explain", "--json", "--config", str(service.config_file))
 
     assert words.returncode == 0, words.stderr
-    assert "unexplained" in words.stdout
+    assert "residual" in words.stdout
+    assert "adjustments" in words.stdout
     document = json.loads(told.stdout)
     assert document["equity_change"] == service.get("/api/pnl")[1]["equity"] is None  # nothing prices the position
     assert document["causes"]["opening"] == "10000"

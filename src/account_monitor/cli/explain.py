@@ -60,9 +60,9 @@ def _lines(report: ExplanationReport, symbol: str | None) -> list[str]:
     for cause, amount in causes.items():
         if isinstance(amount, dict):
             rows += [(f"{cause.replace('_', ' ')} in {asset}", usd) for asset, usd in amount.items()]
-        elif Decimal(amount):
+        elif Decimal(amount) or cause == "adjustments":  # that nothing was corrected is worth a word
             rows.append((cause.replace("_", " "), amount))
-    rows.append(("unexplained", report.residual or "not known"))
+    rows.append(("residual", report.residual or "not known"))
     lines += _columns(rows)
     if report.positions:
         lines += ["", "of which trading, fees and funding by position", *_columns(list(report.positions.items()))]

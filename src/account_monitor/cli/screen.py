@@ -16,7 +16,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from account_monitor.monitor.reports import AccountReport, AlertReport, BalanceReport, PnLReport, PositionReport
+from account_monitor.monitor.reports import (
+    AccountReport,
+    AlertReport,
+    BalanceReport,
+    ComparisonReport,
+    PnLReport,
+    PositionReport,
+)
 
 MISSING = "—"
 UNBOUNDED: Final = 10_000
@@ -53,6 +60,8 @@ def account_screen(
 ) -> RenderableType:
     """Show one account in so many columns: what fires, results, balances, positions, and what has no price."""
     parts: list[RenderableType] = [_title(account), *(_alert(alert) for alert in alerts)]
+    if account.reconciliation is not None:
+        parts.append(_comparison(account.reconciliation))
     parts += [_pnl(account.pnl, width), _balances(account.balances)]
     parts.append(_positions(account.positions, width))
     parts.append(Text(_ROUNDED, style=_DIM))
@@ -60,6 +69,20 @@ def account_screen(
         parts.append(Text(f"no price for: {', '.join(account.unpriced)}", style="yellow"))
     parts += [Text(note, style=_DIM) for note in notes]
     return Group(*parts)
+
+
+def _comparison(told: ComparisonReport) -> Text:
+    """Return a line that says how the account compares with its exchange."""
+    if told.status == "agrees" and not told.unexplained:
+        return Text(f"agrees with the exchange as of {told.agreed_at}", style=_DIM)
+    words = {
+        "agrees": f"agrees with the exchange as of {told.agreed_at}",
+        "differs": f"differs from the exchange; agreed last at {told.agreed_at or 'no time'}",
+        "quarantined": f"not corrected any more: {', '.join(f'{each.kind} {each.name}' for each in told.quarantined)}",
+        "waiting": "not compared with the exchange yet",
+    }
+    standing = f"; {len(told.unexplained)} corrections that nothing explains" if told.unexplained else ""
+    return Text(f"{words[told.status]}{standing}", style="yellow")
 
 
 def whole(amount: str | None) -> str:
