@@ -43,12 +43,16 @@ class Case:
     """The difference at quiet moments, and how many showed it in a row."""
     found: dict[Cause, Decimal] = field(default_factory=dict)
     """What searches booked of it, by cause."""
+    has_moved: bool = False
+    """Whether others told of anything meanwhile that moved it."""
     late: Decimal = ZERO
-    """What others told of meanwhile that had happened before it began, in sum."""
+    """What of that had happened before it began, in sum."""
     is_late: bool = False
     """Whether that sum was the difference at any time."""
     taken_back: Decimal = ZERO
     """What reversals of corrections moved it by."""
+    has_news: bool = False
+    """Whether the present search booked anything of it: then what is left is another matter."""
     searches: int = 0
     """Searches that it has outlasted since it was confirmed."""
     causes: tuple[Cause, ...] = ()
@@ -57,6 +61,10 @@ class Case:
     """Moments at which it could not be corrected."""
     is_public: bool = False
     """Whether people have heard of it."""
+    is_of_gap: bool = False
+    """Whether it was known, when it began, that something may be missing: then it is no drift while that is fetched."""
+    is_known: bool = False
+    """Whether the exchange contradicted itself by the same a while ago: there is nothing to search for."""
     is_settled: bool = False
     """Whether somebody decided about it: then nobody need be told why it is over."""
 
@@ -92,13 +100,19 @@ class Case:
             self.steady_at(differences[0])
 
     def steady_at(self, difference: Decimal) -> bool:
-        """Take the difference of a moment at which nothing moved; return whether it is certain."""
+        """Take the difference of a moment at which nothing moved; return whether it is certain.
+
+        Another one than before is another matter, which was not searched for yet.
+        """
         known, count = self.steady or (difference, 0)
-        self.steady = (difference, count + 1 if difference == known else 1)
+        if difference != known:
+            self.searches = count = 0
+        self.steady = (difference, count + 1)
         return self.steady[1] >= STEADY
 
     def tell(self, amount: Decimal, at_ms: int) -> None:
         """Take what was told of meanwhile: what happened before may be all that it was."""
+        self.has_moved = True
         if at_ms <= self.stated_by_ms:
             self.late += amount
             self.is_late |= self.late == self.difference
@@ -109,13 +123,16 @@ class Case:
 
     def reasons(self) -> tuple[Cause, ...]:
         """Return why it was there, now that it is over; nothing where it was a matter of moments, or is decided."""
-        if found := self.found_causes():
-            return found
-        if self.is_settled:
-            return ()
+        found = self.found_causes()
+        if self.is_settled or self.is_of_gap:
+            return () if self.is_of_gap else found
+        if found:
+            told = sum(self.found.values(), self.late) + self.taken_back
+            is_whole = self.has_moved or told == self.difference
+            return found if is_whole else (*found, "VENUE_INCONSISTENCY")
         if self.is_late or not self.rounds:
             return ("LATE_EVENT",) if self.is_confirmed and self.is_late else ()
-        return ("VENUE_INCONSISTENCY",)
+        return ("VENUE_INCONSISTENCY",) if self.is_confirmed or not self.has_moved else ()
 
     def drift(self, causes: tuple[Cause, ...]) -> Drift:
         """Return it as it is reported."""

@@ -291,9 +291,13 @@ class Monitor:
         """The last journaled transition of each alert by what it is about, the youngest last."""
         return list(self._account.state.alerts.values())
 
+    def settlement_asset(self, symbol: str) -> str:
+        """Return the asset in which the ledger takes a contract to settle."""
+        return self._account.instrument(symbol).settlement_asset
+
     def settles_as(self, symbol: str, settlement_asset: str) -> bool:
         """Whether the ledger takes the contract to settle in this asset."""
-        return self._account.instrument(symbol).settlement_asset == settlement_asset
+        return self.settlement_asset(symbol) == settlement_asset
 
     async def step(self) -> None:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""

@@ -7,7 +7,7 @@ each subject that is disagreed on there is a case, from the first statement that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -27,11 +27,11 @@ from account_monitor.ledger.reconciliation import (
     digest,
 )
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard, AlarmKind
-from account_monitor.monitor.cases import STEADY, Case, Findings
+from account_monitor.monitor.cases import ROUNDS, STEADY, Case, Findings
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Disagreement, Judge
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import VENUE_STREAM, VENUE_TRADES, Clock, Delivery, JournalEntry
+from account_monitor.monitor.ports import VENUE_STREAM, VENUE_TRADES, Clock, Delivery, JournalEntry, is_venue
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
@@ -39,6 +39,9 @@ Policy: TypeAlias = Literal["off", "observe", "adjust"]
 
 CONFIRM_SECONDS = 1.0
 """After a statement that disagrees, another one is asked for: an ACCOUNT_UPDATE comes before its fill."""
+
+MARGIN_SECONDS = 0.5
+"""How much longer than the lag of the stream a difference has to last."""
 
 LASTING_SECONDS = 3.0
 """After so long a difference is looked into although no second statement could be had."""
@@ -63,8 +66,13 @@ INCONSISTENT_SECONDS = 600.0
 MAX_LOOKS = 3
 """Statements that are asked for early because of one case: what they do not confirm waits for its turn."""
 
-MAX_CONTAINED = 1_000
-"""Fills of which others told, and that corrections contain, that are remembered until the exchange lists them."""
+MAX_UNCONFIRMED = 1_000
+"""Fills of which others told, and that may explain a correction, that are remembered until the exchange lists them."""
+
+FRESH_SECONDS = 5.0
+"""How long the stream may take for what a search has read before it."""
+
+MAX_FRESH = 1_000
 
 MAX_TRIES = 60
 """Statements that may come at a bad moment for a correction, as the account trades; then people have to hear of it."""
@@ -91,6 +99,15 @@ class PositionStated(NamedTuple):
     symbol: str
     quantity: Decimal
     cost: Decimal
+
+
+class _Fresh(NamedTuple):
+    """Something that was read so early that the stream may tell of it yet, and until when."""
+
+    event: Fill | FlowEvent
+    cause: Cause
+    effects: list[Effect]
+    until: float
 
 
 class Reconciler:
@@ -124,10 +141,20 @@ class Reconciler:
         self._fresh_since_ms: int | None = None
         """What happened after this was not missed."""
         self._findings = Findings()
-        self._contained: dict[str, str] = {}
-        """By the identity of a fill of which others told, the correction that contains it."""
+        self._unconfirmed: set[str] = set()
+        """Fills of which others told, and that may explain a correction, if the exchange lists them, too."""
+        self._fresh: dict[str, _Fresh] = {}
+        """What a search read before the stream had the time to tell of it, and may tell of it yet."""
+        self.is_told: Callable[[FlowEvent], bool] = lambda event: False
+        """Whether the stream has told of a payment; what hears the stream sets it."""
         self._taken_back: list[str] = []
         """Corrections that were, and that no report has told of yet."""
+        self.in_gap = True
+        """Whether it is known that something may be missing: the stream was not heard, and that is not fetched yet."""
+        self.lag_seconds = 0.0
+        """How long the stream takes to tell of something."""
+        self._streaks: dict[Subject, tuple[int, set[Decimal]]] = {}
+        """In how many statements in a row each subject was disagreed on, and the differences that all of them allow."""
         self._inconsistent: dict[Subject, tuple[Decimal, float]] = {}
         """Of what the exchange last took back a statement, by how much it was wrong, and when."""
         self._expected: set[str] = set()
@@ -147,19 +174,21 @@ class Reconciler:
             if isinstance(event, Adjustment | Reversal | Quarantine):
                 self._settle(event, done)
             elif not is_idle and isinstance(event, Fill | FlowEvent):
-                self._take(view, entry, done)
-        if self._contained:
-            self._confirm_contained(change.recorded.duplicates)
+                self._take(entry, done)
+        for delivery in change.recorded.duplicates:
+            if type(delivery.event) is Fill:
+                self._confirm(delivery.event, delivery.source)
 
-    def _take(self, view: View, entry: JournalEntry, done: Entry) -> None:
+    def _take(self, entry: JournalEntry, done: Entry) -> None:
         """Take a movement of the account."""
         event = entry.event
         assert isinstance(event, Fill | FlowEvent)  # the caller looked
         is_expected = event.event_id in self._expected
         if entry.source in (VENUE_TRADES, VENUE_STREAM) or is_expected:
             self._put_all(self.reversals([event]))
+        if isinstance(event, Fill) and not is_venue(entry.source):
+            self._note_unconfirmed(event)
         if done.outcome == "contained":
-            self._note_contained(event)
             return
         cause = cause_of(event)
         if isinstance(event, Fill) and event.revision:
@@ -167,16 +196,22 @@ class Reconciler:
             effects = [Effect(Subject("wallet", asset), amount, corrected(amount)) for asset, amount in moved]
             cause = effects[0].cause if effects else cause
         else:
-            effects = effects_of(event, _settlement_asset(view, event), cause=cause)
-        is_found = self._was_missed(event, entry.source)
+            effects = effects_of(event, self._settlement_asset(event), cause=cause)
+        is_read = entry.source == VENUE_TRADES if isinstance(event, Fill) else is_expected
+        is_fresh = self._fresh_since_ms is not None and event.at_ms > self._fresh_since_ms
+        is_found = is_read and not is_fresh
         if is_found:
             self._findings.add(event, cause, effects)
+        elif is_read and len(self._fresh) < MAX_FRESH:
+            name = event.identity if isinstance(event, Fill) else event.event_id
+            self._fresh[name] = _Fresh(event, cause, effects, self._monotonic() + FRESH_SECONDS)
         for effect in effects:
             case = self._cases.get(effect.subject)
             if case is None:
                 continue
             if is_found:
                 case.found[effect.cause] = case.found.get(effect.cause, ZERO) + effect.amount
+                case.has_news = True
             else:
                 case.tell(effect.amount, event.at_ms)
 
@@ -202,28 +237,30 @@ class Reconciler:
             self._alarms.resolve(self.account, "QUARANTINED", symbol=subject.name)
             self._judge.doubt(subject)
 
-    def _note_contained(self, event: Fill | FlowEvent) -> None:
-        if not isinstance(event, Fill) or len(self._contained) >= MAX_CONTAINED:
-            return
-        for adjustment in self._unexplained():
-            if any(anchor.key == event.key and anchor.contains(event) for anchor in adjustment.positions):
-                self._contained[event.identity] = adjustment.id
+    def _note_unconfirmed(self, fill: Fill) -> None:
+        """Remember what others told of and a correction may contain: the exchange has to list it first."""
+        if len(self._unconfirmed) < MAX_UNCONFIRMED and self._explained_by(fill):
+            self._unconfirmed.add(fill.identity)
 
-    def _confirm_contained(self, duplicates: Iterable[Delivery]) -> None:
-        """Take back what contains a fill that others told of, and that the exchange lists now."""
-        for delivery in duplicates:
-            fill = delivery.event
-            if type(fill) is Fill and delivery.source in (VENUE_TRADES, VENUE_STREAM):
-                adjustment_id = self._contained.pop(fill.identity, None)
-                if adjustment_id is not None and any(each.id == adjustment_id for each in self._unexplained()):
-                    reason = f"the exchange lists {fill.event_id} after all"
-                    self._put(Reversal(adjustment_id, self._clock(), reason))
+    def _confirm(self, fill: Fill, source: str) -> None:
+        """Note that a fill that is known was told of again."""
+        if source == VENUE_STREAM:
+            self._fresh.pop(fill.identity, None)
+        if fill.identity in self._unconfirmed and is_venue(source):
+            self._unconfirmed.discard(fill.identity)
+            self._put_all(self.reversals([fill]))
 
-    def _was_missed(self, event: Fill | FlowEvent, source: str) -> bool:
-        """Whether only a search told of it, and the stream has had its time."""
-        if self._fresh_since_ms is not None and event.at_ms > self._fresh_since_ms:
-            return False
-        return source == VENUE_TRADES if isinstance(event, Fill) else event.event_id in self._expected
+    def _look_at_fresh(self, now: float) -> None:
+        """Take for missed what the stream has not told of for so long."""
+        for name, fresh in list(self._fresh.items()):
+            if fresh.until > now:
+                break
+            del self._fresh[name]
+            if isinstance(fresh.event, Fill) or not self.is_told(fresh.event):
+                self._findings.add(fresh.event, fresh.cause, fresh.effects)
+
+    def _settlement_asset(self, event: Fill | FlowEvent) -> str:
+        return self._monitor.settlement_asset(event.symbol) if isinstance(event, Fill) else event.asset
 
     # -- what is stated ------------------------------------------------------------------------------------------------
 
@@ -235,10 +272,15 @@ class Reconciler:
         self.look()
         for case in self._cases.values():
             case.looks += 1
-        for each in disagreements:
-            if each.stated_at_ms == statement.at_ms:
-                self._cases[each.subject].show(each, self._judge.differences(each.subject, each.stated))
-                self._want_again(self._cases[each.subject])
+        shown = [each for each in disagreements if each.stated_at_ms == statement.at_ms]
+        before, self._streaks = self._streaks, {}
+        for each in shown:
+            case, differences = self._cases[each.subject], self._judge.differences(each.subject, each.stated)
+            case.show(each, differences)
+            count, common = before.get(each.subject, (0, set(differences)))
+            self._streaks[each.subject] = (count + 1, common & set(differences))
+            case.is_confirmed |= count + 1 >= ROUNDS and bool(self._streaks[each.subject][1])
+            self._want_again(case)
         self._compared_ms = statement.at_ms
         unsettled = {each.subject for each in disagreements if not each.is_tolerated}
         if not unsettled:
@@ -280,21 +322,25 @@ class Reconciler:
                 self._closed.append(self._cases.pop(subject))
                 self._wanted.discard(subject)
         for subject in disagreed.keys() - self._cases.keys():
-            case = self._cases[subject] = Case(disagreed[subject], disagreed[subject])
+            case = self._cases[subject] = Case(disagreed[subject], disagreed[subject], is_of_gap=self.in_gap)
             known = self._inconsistent.get(subject)
             if known is not None and known[0] == case.difference and now - known[1] < INCONSISTENT_SECONDS:
-                case.looks = MAX_LOOKS  # it will not be any clearer a second later
-        if self._searching_since_ms is None and self._closed:
+                case.looks, case.is_known = MAX_LOOKS, True  # it will not be any clearer a second later
+        self._look_at_fresh(now)
+        if self._searching_since_ms is None and (self._closed or self._findings.count):
             self._conclude("statement")
         for case in self._cases.values():
-            if case.is_confirmed and not case.is_public and now - case.began >= TOLD_SECONDS:
+            case.is_of_gap &= self.in_gap
+            if case.searches == 0:
+                self._wanted.discard(case.subject)  # it is another difference than the one that was given up
+            if case.is_confirmed and not case.is_of_gap and not case.is_public and now - case.began >= TOLD_SECONDS:
                 self._tell(case, case.found_causes())
 
     @property
     def confirm_at(self) -> float | None:
         """When another statement is due, by the clock that measures durations: to confirm what one has shown."""
         waiting = [case.began for case in self._cases.values() if not case.is_confirmed and case.looks < MAX_LOOKS]
-        return min(waiting) + CONFIRM_SECONDS if waiting else None
+        return min(waiting) + max(CONFIRM_SECONDS, self.lag_seconds + MARGIN_SECONDS) if waiting else None
 
     def to_search(self) -> tuple[str, int] | None:
         """Return what is to be looked into, and how many searches it has outlasted; None where there is nothing."""
@@ -306,12 +352,10 @@ class Reconciler:
 
     def _lasting(self) -> list[Case]:
         """Return what was confirmed, or has lasted, and was not accepted as it is."""
-        now = self._monotonic()
+        since = self._monotonic() - LASTING_SECONDS
         accepted = {each.subject for each in self._judge.disagreements() if each.is_accepted}
-        return [
-            case for subject, case in self._cases.items()
-            if subject not in accepted and (case.is_confirmed or now - case.began >= LASTING_SECONDS)
-        ]  # fmt: skip
+        open_cases = [case for case in self._cases.values() if case.subject not in accepted and not case.is_known]
+        return [case for case in open_cases if case.is_confirmed or case.began <= since]
 
     # -- searches ------------------------------------------------------------------------------------------------------
 
@@ -319,7 +363,8 @@ class Reconciler:
         """Note that what is booked from now on was missed; `was_heard`: unless the stream may still tell of it."""
         self._searched_for = {id(case) for case in self._lasting()}
         self._searching_since_ms = self._clock()
-        self._fresh_since_ms = self._searching_since_ms - FRESH_MS if was_heard else None
+        fresh_ms = max(FRESH_MS, int(self.lag_seconds * 1000) + FRESH_MS)
+        self._fresh_since_ms = self._searching_since_ms - fresh_ms if was_heard else None
 
     def expect(self, events: Iterable[FlowEvent]) -> None:
         """Note which of the payments that are about to be booked nobody had told of."""
@@ -340,7 +385,8 @@ class Reconciler:
                 self.account, "LIQUIDATION", text, symbol=symbol, severity="CRITICAL", for_seconds=PASSING_SECONDS
             )
         for case in self._cases.values():
-            case.searches += id(case) in self._searched_for
+            case.searches = 0 if case.has_news else case.searches + (id(case) in self._searched_for)
+            case.has_news = False
         self.look()
         self._conclude(trigger)
 
@@ -483,17 +529,20 @@ class Reconciler:
 
     def reversals(self, events: Iterable[Event]) -> list[Reversal]:
         """Return what takes back the corrections that these events explain, which nobody had told of before."""
-        standing = self._unexplained()
-        if not standing:
+        if not self._unexplained():
             return []
-        told_of = [(event, _touched(event, self._monitor)) for event in events if isinstance(event, Fill | FlowEvent)]
-        return [
-            Reversal(each.id, self._clock(), f"the exchange lists {explaining.event_id} after all")
-            for each in standing
-            if (explaining := next(
-                (event for event, subjects in told_of
-                 if event.at_ms <= each.at_ms and subjects & subjects_of(each)), None)) is not None
-        ]  # fmt: skip
+        reasons: dict[str, str] = {}
+        for event in events:
+            if isinstance(event, Fill | FlowEvent):
+                for adjustment in self._explained_by(event):
+                    reasons.setdefault(adjustment.id, f"the exchange lists {event.event_id} after all")
+        return [Reversal(name, self._clock(), reason) for name, reason in reasons.items()]
+
+    def _explained_by(self, event: Fill | FlowEvent) -> list[Adjustment]:
+        """Return the corrections that an event may explain: it happened before, and touches what they corrected."""
+        asset = self._settlement_asset(event)
+        touched = {effect.subject for effect in effects_of(event, asset, cause="MISSED_FILL")}
+        return [each for each in self._unexplained() if event.at_ms <= each.at_ms and touched & subjects_of(each)]
 
     def _unexplained(self) -> list[Adjustment]:
         return [each for each in self._monitor.adjustments if each.by is None and each.cause == "UNEXPLAINED"]
@@ -558,18 +607,6 @@ def subjects_of(adjustment: Adjustment) -> set[Subject]:
     """Return what a correction is about."""
     wallets = {Subject("wallet", asset) for asset, _ in adjustment.wallets}
     return wallets | {Subject("position", anchor.key) for anchor in adjustment.positions}
-
-
-def _touched(event: Fill | FlowEvent, monitor: Monitor) -> set[Subject]:
-    asset = _settlement_asset(monitor.view, event)
-    return {effect.subject for effect in effects_of(event, asset, cause="MISSED_FILL")}
-
-
-def _settlement_asset(view: View, event: Fill | FlowEvent) -> str:
-    if not isinstance(event, Fill):
-        return event.asset
-    position = view.positions.get(event.key)
-    return "" if position is None else position.settlement_asset
 
 
 def _alert_of(subject: Subject) -> AlarmKind:

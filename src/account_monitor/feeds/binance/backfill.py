@@ -118,7 +118,7 @@ class Backfill:
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
             for number in range(1, MAX_PAGES + 1):
-                page = await _asked(partial(self._requests.income, start_ms, until_ms, number, urgent=depth.is_urgent))
+                page = await asked(partial(self._requests.income, start_ms, until_ms, number, urgent=depth.is_urgent))
                 flows += page.flows
                 traded.update(page.traded)
                 if not page.rows or (page.rows < PAGE and not depth.is_thorough):
@@ -142,7 +142,7 @@ class Backfill:
         """Hand over the fills from an id on: that one, too, as a trade of an account with itself has two of one id."""
         before: set[tuple[str, str]] = set()
         for _ in range(MAX_PAGES):
-            page = await _asked(partial(self._requests.trades_from, symbol, number, urgent=depth.is_urgent))
+            page = await asked(partial(self._requests.trades_from, symbol, number, urgent=depth.is_urgent))
             fresh = [fill for fill in page if _key(fill) not in before]
             await take(fresh)
             if not fresh or (len(page) < PAGE and not depth.is_thorough):
@@ -158,7 +158,7 @@ class Backfill:
         for _ in range(MAX_NAMED_PAGES):
             if not numbers:
                 return
-            page = await _asked(partial(self._requests.trades_from, symbol, numbers[0], urgent=depth.is_urgent))
+            page = await asked(partial(self._requests.trades_from, symbol, numbers[0], urgent=depth.is_urgent))
             await take(page)
             last = max(_numbers(page), default=numbers[-1])
             numbers = [number for number in numbers if number > last]
@@ -167,7 +167,7 @@ class Backfill:
         """Hand over the fills since a time, week by week; from the first page on, by their ids."""
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
-            page = await _asked(
+            page = await asked(
                 partial(self._requests.trades_between, symbol, start_ms, until_ms, urgent=depth.is_urgent)
             )
             if page:
@@ -178,7 +178,7 @@ class Backfill:
             start_ms += WEEK_MS
 
 
-async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+async def asked(ask: Callable[[], Awaitable[T]]) -> T:
     """Return the answer, asked for again where there was none. Raises: VenueRefused, VenueUnavailable, VenueLimited."""
     for pause in RETRY_PAUSES_SECONDS:
         try:

@@ -67,6 +67,9 @@ from account_monitor.monitor.schedule import Monotonic
 from account_monitor.monitor.views import Change, Comparison, View
 
 LOOK_SECONDS = 0.1
+FIRST_PAUSE_SECONDS = 5.0
+"""Between searches for differences that were not searched for before, where one follows the other."""
+
 LATE_PAUSES_SECONDS = (15.0, 600.0)
 """Between searches for what nothing explained: its cause may come late."""
 
@@ -156,6 +159,7 @@ class BinanceFeed:
         self._monotonic = monotonic
         self._chance = chance
         self._flows = FlowBook(self._leg_of)
+        reconciler.is_told = lambda event: not self._flows.was_missed(event)
         self._completeness = Completeness(monitor.inbox)
         self._backfill = Backfill(requests, venue.server_time, self._completeness)
         self._stream = UserStream(
@@ -192,6 +196,7 @@ class BinanceFeed:
         self._search = Search()
         self._has_gap = False
         """Whether the stream was not heard for a while, and no search has begun since."""
+        self._first_patience = Patience(longest_seconds=FIRST_PAUSE_SECONDS)
         self._drift_patience = Patience()
         self._late_patience = Patience(first_seconds=LATE_PAUSES_SECONDS[0], longest_seconds=LATE_PAUSES_SECONDS[1])
         self._unreadable_patience = Patience()
@@ -566,6 +571,8 @@ class BinanceFeed:
         self._deafness.searched(hints)
         self._statement_at = self._monotonic()
         new = self._booked - booked
+        if new or news:
+            self._drift_patience.reset()  # what is left is another matter
         log.info("backfilled", account=self.account, reason=reason, read=count, new=new, flows=len(events))
         orders = await ask_about_orders(self._requests, self._reconciler.found_fills)
         self._reconciler.end_search(reason, orders)
@@ -705,6 +712,8 @@ class BinanceFeed:
     def _judge_now(self) -> None:
         """Look into what has been disagreed on for a while, and decide about what no search settles."""
         self._hear_said()
+        self._reconciler.in_gap = self._has_gap or not self._stream.is_whole
+        self._reconciler.lag_seconds = min(self._lag_seconds, LONGEST_SETTLE_SECONDS)
         self._reconciler.look()
         now = self._monotonic()
         disagreements = self._judge.disagreements()
@@ -718,7 +727,8 @@ class BinanceFeed:
         if wanted is not None and self._search.reason is None:
             reason, self._search.attempt = wanted
             if self._search.attempt < SEARCHED:
-                self._search.want(reason, now, patience=self._drift_patience)
+                patience = self._drift_patience if self._search.attempt else self._first_patience
+                self._search.want(reason, now, patience=patience)
             else:
                 self._reconciler.give_up()
                 if not self._reconciler.to_correct:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
+from account_monitor.feeds.binance.backfill import asked
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.ledger.events import Fill
@@ -41,14 +43,14 @@ def placed_by(client_order_id: str) -> Cause:
 async def ask_about_orders(requests: AccountRequests, fills: Iterable[Fill]) -> dict[tuple[str, str], Cause]:
     """Return what is known of the orders behind fills, by symbol and id; those that are not shown are left out."""
     named = dict.fromkeys((fill.symbol, fill.order_id) for fill in fills if fill.order_id is not None)
-    asked = list(named)[:MAX_ASKED]
-    causes = await asyncio.gather(*(_asked(requests, *order) for order in asked))
-    return {order: cause for order, cause in zip(asked, causes, strict=True) if cause is not None}
+    orders = list(named)[:MAX_ASKED]
+    causes = await asyncio.gather(*(_cause_of(requests, *order) for order in orders))
+    return {order: cause for order, cause in zip(orders, causes, strict=True) if cause is not None}
 
 
-async def _asked(requests: AccountRequests, symbol: str, order_id: str) -> Cause | None:
+async def _cause_of(requests: AccountRequests, symbol: str, order_id: str) -> Cause | None:
     try:
-        return placed_by((await requests.order(symbol, order_id)).client_order_id)
+        return placed_by((await asked(partial(requests.order, symbol, order_id))).client_order_id)
     except (VenueRefused, VenueUnavailable, VenueLimited) as error:
         log.info("order_not_shown", symbol=symbol, order_id=order_id, reason=str(error))
-        return None
+        return None  # its fill is booked all the same; a ban is seen by whatever asks next
