@@ -124,8 +124,10 @@ class Case:
     def reasons(self) -> tuple[Cause, ...]:
         """Return why it was there, now that it is over; nothing where it was a matter of moments, or is decided."""
         found = self.found_causes()
-        if self.is_settled or self.is_of_gap:
-            return () if self.is_of_gap else found
+        if self.is_settled:
+            return found
+        if self.is_of_gap and (found or self.has_moved):
+            return ()
         if found:
             told = sum(self.found.values(), self.late) + self.taken_back
             is_whole = self.has_moved or told == self.difference

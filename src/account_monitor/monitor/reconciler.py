@@ -363,7 +363,7 @@ class Reconciler:
         """Note that what is booked from now on was missed; `was_heard`: unless the stream may still tell of it."""
         self._searched_for = {id(case) for case in self._lasting()}
         self._searching_since_ms = self._clock()
-        fresh_ms = max(FRESH_MS, int(self.lag_seconds * 1000) + FRESH_MS)
+        fresh_ms = FRESH_MS + int(self.lag_seconds * 1000)
         self._fresh_since_ms = self._searching_since_ms - fresh_ms if was_heard else None
 
     def expect(self, events: Iterable[FlowEvent]) -> None:
