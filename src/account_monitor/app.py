@@ -30,7 +30,7 @@ from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.logs import configure_logging
-from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from account_monitor.exchanges import Exchanges
     from account_monitor.feeds.nats import NatsFeed
     from account_monitor.feeds.progress import StreamGap
+    from account_monitor.historian.historian import Historian
+    from account_monitor.historian.reading import HistoryReader
 
 STOP_SECONDS = 4.0
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
@@ -50,6 +52,7 @@ ALARMS_SHOWN = 10
 """Of an account, in its health: the critical ones first, then the oldest."""
 
 CANCEL_ATTEMPTS = 3
+
 
 log = structlog.get_logger()
 
@@ -82,6 +85,8 @@ class App:
         self._starting: Monitor | None = None
         self._feed: NatsFeed | None = None
         self._exchanges: Exchanges | None = None
+        self._historian: Historian | None = None
+        self._reader: HistoryReader | None = None
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
@@ -102,6 +107,7 @@ class App:
             await self._open_accounts()
             self.opened.set()
             self.desk.wait_for("start", "the doors are not complete yet")
+            self._open_history()
             await self._open_feed()
             await self.doors.complete()
             gc.collect()
@@ -164,6 +170,8 @@ class App:
         if self._exchanges is not None:
             self._exchanges.reload(self.settings.reconciliation, settings.alerts.thresholds)
         self.desk.configure([account.name for account in settings.accounts])
+        if self._historian is not None:
+            self._historian.assign(self.desk.accounts)
         configure_logging(settings.logging)
         await self._tell_feed()
         log.info("reloaded", **changes._asdict(), needs_restart=needs_restart)
@@ -193,7 +201,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
-                self.alarms.settle(account.name)
+                self.alarms.settle(account.name, but=OF_STORES)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
         """Feed the account from its exchange, where it has one."""
@@ -287,6 +295,22 @@ class App:
             if monitor is not None:
                 monitor.check_opening(opening_of(account.opening))
 
+    # -- history -----------------------------------------------------------------------------------------------------
+
+    def _open_history(self) -> None:
+        """Let the history be written by another process, and be asked in another thread."""
+        from account_monitor.historian.historian import Historian
+        from account_monitor.historian.reading import HistoryReader
+        from account_monitor.stores.history.opening import history_store
+
+        settings = self.settings
+        self._historian = Historian(settings, self.desk, self.alarms)
+        self._historian.assign(self.desk.accounts)
+        self.spawn("history", self._historian.run())
+        database = settings.database
+        store = history_store(database.url, settings.service.data_dir, clock=now_ms, password=database.password)
+        self.desk.history = self._reader = HistoryReader(store)
+
     # -- feeds -------------------------------------------------------------------------------------------------------
 
     async def _open_feed(self) -> None:
@@ -351,6 +375,8 @@ class App:
                 self._watch_feed(self._feed)
             if self._exchanges is not None:
                 self._exchanges.watch()
+            if self._historian is not None:
+                self._historian.watch()
             await asyncio.sleep(WATCH_SECONDS)
 
     def _watch_alarms(self, name: str) -> None:
@@ -400,7 +426,14 @@ class App:
             )
             for monitor in self.desk.monitors() if monitor.name != UNROUTED and monitor.residual is not None
         ]  # fmt: skip
-        return [*nats, *exchanges, *alarms, *residuals]
+        lags = [] if self._historian is None else [
+            Sample(
+                "projection_lag_events", "Entries of the journal that are not there yet.", "gauge", lag,
+                {"account": account, "projection": "history"},
+            )
+            for account, lag in self._historian.lags()
+        ]  # fmt: skip
+        return [*nats, *exchanges, *alarms, *residuals, *lags]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status
@@ -442,6 +475,10 @@ class App:
         if self._exchanges is not None:
             await self._exchanges.stop()
         await asyncio.gather(*(self._close_monitor(name) for name in list(self._monitors)))
+        if self._historian is not None:
+            await self._historian.stop()
+        if self._reader is not None:
+            await self._reader.close()
         await self.doors.stop()
         log.info("service_stopped", seconds=round(time.monotonic() - started, 3))
 

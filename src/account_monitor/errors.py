@@ -9,6 +9,8 @@ AccountMonitorError
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
 ├── StartAborted              nobody's: the process was asked to stop before it had started
+├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
+│   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
@@ -57,6 +59,14 @@ class RecordingStopped(JournalError):
 
 class StartAborted(AccountMonitorError):
     """The process was asked to stop before it had started."""
+
+
+class HistoryUnavailable(AccountMonitorError):
+    """The history store cannot be reached or used now."""
+
+
+class HistoryDiffers(HistoryUnavailable):
+    """The history store holds what another journal of the same account recorded."""
 
 
 class FeedUnavailable(AccountMonitorError):

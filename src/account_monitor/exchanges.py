@@ -19,7 +19,7 @@ from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.transport import AiohttpTransport, Transport
 from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
 from account_monitor.ledger.events import MarkPrice
-from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
 from account_monitor.monitor.crosscheck import CrossCheck
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -176,7 +176,7 @@ class Exchanges:
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
             if reason is None and feed.is_whole:
-                self._alarms.settle(name, but=("KEY_PERMISSIONS",))  # of which only a look at the key tells
+                self._alarms.settle(name, but=("KEY_PERMISSIONS", *OF_STORES))  # of these others tell
 
     def samples(self) -> Iterable[Told]:
         """Return the metrics of streams, requests and comparisons."""

@@ -14,7 +14,7 @@ from account_monitor.ledger.reconciliation import digest
 AlertType: TypeAlias = Literal[
     "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
     "QUARANTINED", "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL",
-    "LIQUIDATION",
+    "LIQUIDATION", "STORAGE_UNAVAILABLE", "PROJECTION_LAG",
 ]  # fmt: skip
 Severity: TypeAlias = Literal["INFO", "WARNING", "CRITICAL"]
 AlertState: TypeAlias = Literal["FIRING", "RESOLVED"]

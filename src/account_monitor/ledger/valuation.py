@@ -296,6 +296,21 @@ class Valuation:
             equity=_sum(self._wallets_usd(), self._unrealized()),
         )
 
+    def pnl_of(self, key: str) -> PnL:
+        """Return the results of one position; it has no equity."""
+        share, position = self._shares[key], self.positions[key]
+        unvalued = {} if share.unvalued is None else {share.asset: share.unvalued[0]}
+        # Other income is of no position.
+        return PnL(
+            realized_pnl=_sum(share.realized_usd, self.usd_of(unvalued)),
+            unrealized_pnl=None if key in self.unpriced_positions else self.usd_of({share.asset: share.unrealized}),
+            total_fees=position.total_fees,
+            funding=position.funding,
+            other=ZERO,
+            statistics=TradeStatistics(share.trades, share.winning, share.losing, share.gross_win, share.gross_loss),
+            equity=None,
+        )
+
     def exposure(self) -> Exposure:
         """Return notional and leverage of the whole account."""
         notional = None if self.unpriced_positions else self.usd_of(self._totals.notional)

@@ -17,6 +17,9 @@ from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
 
+OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG")
+"""What only those speak of who write to databases."""
+
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
 

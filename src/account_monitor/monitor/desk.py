@@ -6,7 +6,7 @@ import asyncio
 
 from account_monitor.monitor.health import HealthBoard
 from account_monitor.monitor.monitor import Monitor, Observer
-from account_monitor.monitor.ports import Clock
+from account_monitor.monitor.ports import Clock, History
 from account_monitor.monitor.views import Change, View
 
 
@@ -40,6 +40,8 @@ class Desk:
         self.version = version
         self.started_ms = clock()
         self.health = HealthBoard(clock)
+        self.history: History | None = None
+        """What remembers P&L over time; what knows the database sets it."""
         self.looking_back = Turn()
         """Held while the past is folded: one at a time, for it takes the processor from everything else."""
         self._monitors: dict[str, Monitor] = {}

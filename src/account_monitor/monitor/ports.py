@@ -136,6 +136,69 @@ class FillPage(NamedTuple):
     next: str | None
 
 
+class Figures(NamedTuple):
+    """What an account, or a position of it, had brought up to a moment, in USD; None: not known.
+
+    total = realized + unrealized; net = total − fees + funding + other. `equity` is of the account alone.
+    """
+
+    equity: Decimal | None
+    realized_pnl: Decimal | None
+    unrealized_pnl: Decimal | None
+    total_pnl: Decimal | None
+    total_fees: Decimal | None
+    funding: Decimal | None
+    other: Decimal | None
+    net_pnl: Decimal | None
+
+
+class Extremes(NamedTuple):
+    """The lowest, or the highest, of each figure that goes up and down; None: it was never known."""
+
+    equity: Decimal | None
+    realized_pnl: Decimal | None
+    unrealized_pnl: Decimal | None
+    total_pnl: Decimal | None
+    net_pnl: Decimal | None
+
+
+class PnLQuery(NamedTuple):
+    """Which buckets: of the account, or of a position key; from_ms <= begin < to_ms, both multiples of the interval."""
+
+    account: str
+    symbol: str | None
+    from_ms: int
+    to_ms: int
+    interval_ms: int
+
+
+class PnLBucket(NamedTuple):
+    """What the snapshots of one interval show: the first and the last of them, and how far the figures went."""
+
+    at_ms: int
+    """When the interval begins."""
+    snapshot_count: int
+    first: Figures
+    last: Figures
+    lowest: Extremes
+    highest: Extremes
+
+
+class PnLHistory(NamedTuple):
+    """Buckets in the order of time; where there was no snapshot there is none."""
+
+    before: Figures | None
+    """The last snapshot before the first bucket, None where there is none."""
+    buckets: list[PnLBucket]
+
+
+class History(Protocol):
+    """What is remembered of P&L, beside the journal."""
+
+    async def pnl(self, query: PnLQuery) -> PnLHistory:
+        """Return the buckets of a query. Raises: HistoryUnavailable."""
+
+
 class Recording(Protocol):
     """What was recorded of one account, to be read from any thread, beside the writer."""
 

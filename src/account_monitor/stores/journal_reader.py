@@ -40,6 +40,13 @@ class DeadLetterCounts(NamedTuple):
     retried: int
 
 
+class JournalEnd(NamedTuple):
+    """The newest entry of a journal, and how far it had seen its sources when that was recorded, or later."""
+
+    head: Head
+    positions: list[StreamPosition]
+
+
 class JournalReader:
     """Read-only access to one journal. Nothing here keeps a transaction open between two chunks."""
 
@@ -63,6 +70,26 @@ class JournalReader:
     def last_seq(self) -> int:
         """The sequence of the newest entry, 0 when there is none."""
         return self.head().seq
+
+    def end(self) -> JournalEnd:
+        """Return where the journal ends and how far it had seen its sources then, as of one moment."""
+        with self._connection() as connection, _snapshot(connection):
+            _, head = read_head(connection)
+            positions = [StreamPosition._make(row) for row in connection.execute(SQL["positions"])]
+        return JournalEnd(head, positions)
+
+    def epochs(self) -> list[tuple[int, int, int]]:
+        """Return (epoch, first seq, started at) of every epoch."""
+        return self._rows("epochs")
+
+    def rows(self, *, after: int, until: int) -> list[Row]:
+        """Return the next thousand entries with after < seq <= until as the table holds them."""
+        return [Row._make(row) for row in self._rows("rows_to_verify", after, until, _CHUNK)]
+
+    def newest_state(self, until: int) -> tuple[int, str, bytes] | None:
+        """Return (seq, fingerprint, state) of the newest checkpoint up to a sequence, None where there is none."""
+        rows = self._rows("newest_checkpoint", until)
+        return rows[0] if rows else None
 
     def entries(
         self, *, after: int = 0, until: int | None = None, happened_by_ms: int | None = None
@@ -186,7 +213,7 @@ class JournalReader:
         `progress` is called with the entries done so far. Raises: JournalCorrupt, naming the first that does not fit.
         """
         head = self.head()
-        chain = Chain(self._rows("epochs"))
+        chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in self.epochs()])
         while rows := self._rows_to_verify(chain.seq, head.seq):
             for row in rows:
                 chain.check(Row(*row))
@@ -260,6 +287,16 @@ class JournalReader:
 def open_reader(path: Path) -> JournalReader:
     """Open a journal to read it, whether or not a service is writing it. Raises: JournalError and its kinds."""
     return JournalReader(path)
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Let all that is read inside be of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 def _close(connection: apsw.Connection) -> None:

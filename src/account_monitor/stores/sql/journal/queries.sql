@@ -35,7 +35,7 @@ INSERT INTO epochs (epoch, first_seq, started_at_ms)
 SELECT (SELECT max(epoch) FROM epochs) + 1, last_seq + 1, ? FROM meta;
 
 -- name: epochs
-SELECT epoch, first_seq FROM epochs ORDER BY epoch;
+SELECT epoch, first_seq, started_at_ms FROM epochs ORDER BY epoch;
 
 -- name: entries
 SELECT seq, kind, body, source, recorded_at_ms FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
@@ -154,3 +154,6 @@ DELETE FROM checkpoints WHERE id NOT IN (SELECT id FROM checkpoints ORDER BY id 
 SELECT seq, state FROM checkpoints
 WHERE fingerprint = ? AND seq <= min((SELECT last_seq FROM meta), ?)
 ORDER BY seq DESC, id DESC LIMIT 1;
+
+-- name: newest_checkpoint
+SELECT seq, fingerprint, state FROM checkpoints WHERE seq <= ? ORDER BY seq DESC, id DESC LIMIT 1;

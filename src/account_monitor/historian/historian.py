@@ -1,0 +1,230 @@
+"""Historian: keeps a scribe at work, and knows how far the history is, for health, alerts and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import structlog
+
+from account_monitor.config import Settings
+from account_monitor.historian.messages import (
+    LARGEST_LINE,
+    Accounts,
+    Assignment,
+    Opened,
+    Written,
+    decode_report,
+    line_of,
+)
+from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
+
+HISTORY = "history"
+"""Its name in health, metrics and alerts."""
+
+AGAIN_SECONDS = 1.0
+"""How long to wait before a scribe that ended is replaced."""
+
+STOP_SECONDS = 2.0
+UNAVAILABLE_SECONDS = 5.0
+"""How long a database may be away before people hear of it."""
+
+LAG_SECONDS = 30.0
+"""How long an entry may wait although the database takes what it is given."""
+
+log = structlog.get_logger()
+
+
+class _Mark(NamedTuple):
+    """An entry that waits to be written, and since when."""
+
+    seq: int
+    since: float
+
+
+class _Followed:
+    """How far the history of one account is."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.is_known = False
+        """Whether the scribe has spoken of it since it was started."""
+        self.problem: str | None = None
+        self.problem_since = 0.0
+        self.differs = False
+        self.mark: _Mark | None = None
+
+
+class Historian:
+    """Runs scribes, one after another."""
+
+    def __init__(self, settings: Settings, desk: Desk, alarms: AlarmBoard) -> None:
+        self._settings = settings
+        self._desk = desk
+        self._alarms = alarms
+        self._accounts: list[str] = []
+        self._followed: dict[str, _Followed] = {}
+        self._description = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
+
+    # -- scribes -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep a scribe at work until `stop`."""
+        while not self._is_stopping:
+            try:
+                process = self._process = await self._start()
+            except OSError as error:
+                self._note_end(f"no process can be started: {error}")
+            else:
+                said = asyncio.create_task(_last_words(process))
+                await self._listen(process)
+                code = await process.wait()
+                words = await said
+                if not self._is_stopping:
+                    self._note_end(f"its process ended with code {code}" + (f": {words[-1]}" if words else ""))
+                    log.error("scribe_ended", code=code, last_words=words)
+            self._process = None
+            if not self._is_stopping:
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def stop(self) -> None:
+        """Let the scribe write what is recorded, and end it if that takes too long."""
+        self._is_stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None  # it was asked for
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            log.warning("history_incomplete", reason="the scribe did not end in time; the rest is written next time")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def assign(self, accounts: list[str]) -> None:
+        """Follow these accounts from now on; their journals exist."""
+        self._accounts = accounts
+        for account in self._followed.keys() - set(accounts):
+            del self._followed[account]
+        for account in accounts:
+            self._followed.setdefault(account, _Followed())
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(line_of(Accounts(accounts)))
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "account_monitor.historian.scribe",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            limit=LARGEST_LINE,
+        )  # fmt: skip
+        assert process.stdin is not None  # it was asked for
+        process.stdin.write(line_of(self._assignment()))
+        return process
+
+    def _assignment(self) -> Assignment:
+        settings = self._settings
+        database, history = settings.database, settings.history
+        return Assignment(
+            data_dir=str(settings.service.data_dir),
+            database_url=database.url,
+            password=None if database.password is None else database.password.reveal(),
+            usd_assets=sorted(settings.service.usd_assets),
+            snapshot_interval_ms=int(history.snapshot_interval_seconds * 1000),
+            retention_ms=int(history.retention_seconds * 1000),
+            compress_after_ms=int(history.compress_after_seconds * 1000),
+            accounts=self._accounts,
+        )
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # it was asked for
+        while line := await process.stdout.readline():
+            report = decode_report(line)
+            if isinstance(report, Opened):
+                self._description = report.description
+                log.info("history_opened", database=report.description)
+            elif (followed := self._followed.get(report.account)) is not None:
+                self._note(followed, report)
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    def _note(self, followed: _Followed, report: Written) -> None:
+        followed.is_known = True
+        followed.seq = report.seq
+        followed.differs = report.differs
+        if report.problem is not None and followed.problem is None:
+            followed.problem_since = self._now()
+            log.warning("history_not_written", account=report.account, seq=report.seq, reason=report.problem)
+        elif report.problem is None and followed.problem is not None:
+            log.info("history_written_again", account=report.account, seq=report.seq)
+        followed.problem = report.problem
+
+    def _note_end(self, reason: str) -> None:
+        for followed in self._followed.values():
+            if followed.problem is None:
+                followed.problem, followed.problem_since = reason, self._now()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def lag(self, account: str) -> int:
+        """Return how many entries of a journal are not in the history yet."""
+        monitor, followed = self._desk.monitor(account), self._followed.get(account)
+        return 0 if monitor is None or followed is None else max(0, monitor.journal.last_seq - followed.seq)
+
+    def lags(self) -> Iterable[tuple[str, int]]:
+        """Yield each account with its lag."""
+        for account, followed in self._followed.items():
+            if followed.is_known:
+                yield account, self.lag(account)
+
+    def watch(self) -> None:
+        """Keep health and alerts true; called a few times a second."""
+        problems = {account: f.problem for account, f in self._followed.items() if f.problem is not None}
+        if problems:
+            account, problem = next(iter(problems.items()))
+            self._desk.health.report(HISTORY, Status.DEGRADED, f"{len(problems)} accounts, {account}: {problem}")
+        elif not self._description:
+            self._desk.health.report(HISTORY, Status.HEALTHY, "is being opened")
+        else:
+            waiting = sum(lag for _, lag in self.lags())
+            self._desk.health.report(HISTORY, Status.HEALTHY, f"{self._description}; {waiting} entries to write")
+        for account, followed in self._followed.items():
+            if followed.is_known:
+                self._watch_account(account, followed)
+
+    def _watch_account(self, account: str, followed: _Followed) -> None:
+        now = self._now()
+        if followed.problem is None:
+            self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=HISTORY)
+        elif followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
+            self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"history: {followed.problem}", symbol=HISTORY)
+        self._watch_lag(account, followed, now)
+
+    def _watch_lag(self, account: str, followed: _Followed, now: float) -> None:
+        if followed.mark is None or followed.seq >= followed.mark.seq:
+            followed.mark = None
+            self._alarms.resolve(account, "PROJECTION_LAG", symbol=HISTORY)
+        if followed.mark is None and (lag := self.lag(account)):
+            followed.mark = _Mark(followed.seq + lag, now)
+        elif followed.mark is not None and now - followed.mark.since >= LAG_SECONDS and followed.problem is None:
+            text = f"the history is {self.lag(account)} entries behind, and slower than the journal"
+            self._alarms.fire(account, "PROJECTION_LAG", text, symbol=HISTORY)
+
+
+async def _last_words(process: asyncio.subprocess.Process) -> list[str]:
+    """Return the last lines that a process wrote to its standard error."""
+    assert process.stderr is not None  # it was asked for
+    words: list[str] = []
+    while line := await process.stderr.readline():
+        words = [*words[-19:], line.decode(errors="replace").rstrip()]
+    return words

@@ -1,0 +1,56 @@
+"""Messages between the service and its scribe: lines of JSON, down its standard input and up its standard output."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
+    """What a scribe is to do, said once: where the journals and the history are. Times are milliseconds."""
+
+    data_dir: str
+    database_url: str
+    password: str | None
+    usd_assets: list[str]
+    snapshot_interval_ms: int
+    retention_ms: int
+    compress_after_ms: int
+    accounts: list[str]
+
+
+class Accounts(msgspec.Struct, frozen=True, tag="accounts"):
+    """Which accounts there are from now on."""
+
+    accounts: list[str]
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The history can be used; what it is."""
+
+    description: str
+
+
+class Written(msgspec.Struct, frozen=True, tag="written"):
+    """How far the history of an account is, and why no further; `differs`: it is another journal's."""
+
+    account: str
+    seq: int
+    problem: str | None = None
+    differs: bool = False
+
+
+Order: TypeAlias = Assignment | Accounts
+Report: TypeAlias = Opened | Written
+
+LARGEST_LINE = 1024 * 1024
+
+decode_order = msgspec.json.Decoder(Assignment | Accounts).decode
+decode_report = msgspec.json.Decoder(Opened | Written).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def line_of(message: Order | Report) -> bytes:
+    """Return a message as a line."""
+    return _encode(message) + b"\n"

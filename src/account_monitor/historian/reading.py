@@ -1,0 +1,42 @@
+"""Reading: the history is asked in a thread with an event loop of its own, for thousands of rows take a while."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from account_monitor.monitor.ports import PnLHistory, PnLQuery
+from account_monitor.stores.history.store import HistoryStore
+
+T = TypeVar("T")
+
+
+class HistoryReader:
+    """Implements `monitor.ports.History`. The thread begins with the first question."""
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def pnl(self, query: PnLQuery) -> PnLHistory:
+        """Return the buckets of a query. Raises: HistoryUnavailable."""
+        return await self._ask(self._pnl(query))
+
+    async def _pnl(self, query: PnLQuery) -> PnLHistory:
+        await self._store.connect()
+        return await self._store.pnl(query)
+
+    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="history", daemon=True).start()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, self._loop))
+
+    async def close(self) -> None:
+        """Disconnect, and end the thread."""
+        if self._loop is not None:
+            await self._ask(self._store.close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None

@@ -1,0 +1,159 @@
+"""Scribe: the process that writes the history. It ends when the service does, however that ends.
+
+Its orders come down the standard input; the end of that is the end of the work, once what is recorded is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from account_monitor.clock import now_ms
+from account_monitor.config.secrets import Secret
+from account_monitor.errors import HistoryUnavailable
+from account_monitor.historian.messages import (
+    LARGEST_LINE,
+    Accounts,
+    Assignment,
+    Opened,
+    Report,
+    Written,
+    decode_order,
+    line_of,
+)
+from account_monitor.ledger.money import use_exact_arithmetic
+from account_monitor.stores.history.keeping import Keeping
+from account_monitor.stores.history.opening import history_store
+from account_monitor.stores.history.projector import Progress, Projector
+from account_monitor.stores.journal_file import journal_path
+
+TELL_SECONDS = 0.1
+"""How often it is told how far the history is, at most."""
+
+PRUNE_SECONDS = 600.0
+LAST_SECONDS = 1.5
+"""How long the rest may take once there are no more orders."""
+
+NICENESS = 10
+"""The monitor comes first, where processors are few."""
+
+
+class Scribe:
+    """Writes the journals of some accounts into one history."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._store = history_store(
+            assignment.database_url,
+            Path(assignment.data_dir),
+            clock=now_ms,
+            password=None if assignment.password is None else Secret(assignment.password),
+            keeping=Keeping(assignment.retention_ms, assignment.compress_after_ms),
+        )
+        self._group: asyncio.TaskGroup
+        self._projectors: dict[str, Projector] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, Report] = {}
+        self._description = ""
+
+    async def run(self, orders: asyncio.StreamReader) -> None:
+        """Work until there are no more orders, and then to the end of what is recorded. A defect ends it at once."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            others = [group.create_task(self._prune()), group.create_task(self._tell())]
+            self._assign(self._assignment.accounts)
+            while line := await orders.readline():
+                order = decode_order(line)
+                if isinstance(order, Accounts):
+                    self._assign(order.accounts)
+            for projector in self._projectors.values():
+                projector.stop()
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=LAST_SECONDS)
+            for task in (*others, *self._tasks.values()):
+                task.cancel()
+        self._say_news()
+        await self._store.close()
+
+    def _assign(self, accounts: list[str]) -> None:
+        for account in self._projectors.keys() - set(accounts):
+            self._projectors.pop(account).stop()
+        for account in accounts:
+            if account not in self._projectors:
+                self._begin(account)
+
+    def _begin(self, account: str) -> None:
+        assignment = self._assignment
+        projector = self._projectors[account] = Projector(
+            account,
+            journal_path(Path(assignment.data_dir), account),
+            self._store,
+            usd_assets=frozenset(assignment.usd_assets),
+            interval_ms=assignment.snapshot_interval_ms,
+            clock=now_ms,
+            tell=self._note,
+        )
+        before = self._tasks.get(account)
+        self._tasks[account] = self._group.create_task(_one_after_another(before, projector))
+
+    def _note(self, progress: Progress) -> None:
+        self._news[progress.account] = Written(*progress)
+
+    async def _tell(self) -> None:
+        while True:
+            self._say_news()
+            await asyncio.sleep(TELL_SECONDS)
+
+    def _say_news(self) -> None:
+        if self._store.description != self._description:
+            self._description = self._store.description
+            _say(Opened(self._description))
+        for report in self._news.values():
+            _say(report)
+        self._news.clear()
+        sys.stdout.flush()
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            try:
+                await self._store.prune(now_ms() - self._assignment.retention_ms)
+            except HistoryUnavailable:
+                continue  # the projectors say it
+
+
+async def _one_after_another(before: asyncio.Task[None] | None, projector: Projector) -> None:
+    """Run a projector once the one before it, of an account that was away meanwhile, has ended."""
+    if before is not None:
+        await asyncio.wait([before])
+    await projector.run()
+
+
+def _say(report: Report) -> None:
+    sys.stdout.buffer.write(line_of(report))
+
+
+async def _work() -> None:
+    orders = asyncio.StreamReader(limit=LARGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    line = await orders.readline()
+    if not line:
+        return
+    assignment = decode_order(line)
+    assert isinstance(assignment, Assignment), "the first order says what there is to do"
+    await Scribe(assignment).run(orders)
+
+
+def main() -> None:
+    """Run a scribe until its standard input ends."""
+    use_exact_arithmetic()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the service's to pass on
+    os.nice(NICENESS)
+    asyncio.run(_work())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Batch: what entries of a journal are in the tables of the history, and the place up to which that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Fill
+from account_monitor.ledger.reconciliation import Reconciliation
+from account_monitor.monitor.ports import JournalEntry, StreamPosition
+from account_monitor.monitor.reports import reconciliation_report
+from account_monitor.stores.chain import START, Row, columns
+from account_monitor.stores.codec import decode_event
+from account_monitor.stores.history.snapshots import Snapshot
+
+
+class Cursor(NamedTuple):
+    """How far a journal was written into a store: up to an entry, which its hash names beyond doubt."""
+
+    epoch: int = 0
+    seq: int = 0
+    hash: bytes = START
+    snapshot_ms: int = 0
+    """The time of the youngest snapshot."""
+
+
+BEGINNING = Cursor()
+
+
+class FillRow(NamedTuple):
+    """A fill as it stands: its record of the highest revision."""
+
+    symbol: str
+    id: str
+    is_counterpart: bool
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal | None
+    fee_currency: str | None
+    position_side: str
+    order_id: str | None
+    maker: bool | None
+    realized_pnl: Decimal | None
+    at_ms: int
+    source: str
+    seq: int
+    recorded_ms: int
+    trade_number: int
+
+
+class AlertRow(NamedTuple):
+    """An alert as of its last transition."""
+
+    id: str
+    type: str
+    severity: str
+    state: str
+    symbol: str | None
+    message: str
+    value: Decimal | None
+    threshold: Decimal | None
+    cause: str | None
+    fired_ms: int
+    resolved_ms: int | None
+    seq: int
+
+
+class ReportRow(NamedTuple):
+    """A report of reconciliation. `drifts`, `findings` and `taken_back` are JSON."""
+
+    id: str
+    at_ms: int
+    trigger: str
+    drifts: str
+    findings: str
+    finding_count: int
+    correction: str | None
+    taken_back: str
+    seq: int
+
+
+class KeptState(NamedTuple):
+    """A folded state of a journal, valid for the code and the settings that its fingerprint names."""
+
+    seq: int
+    fingerprint: str
+    state: bytes
+
+
+EntryRow: TypeAlias = tuple[int, Row]
+"""(epoch, entry)."""
+
+
+class Batch(NamedTuple):
+    """One transaction of the history store: rows, and the cursor before and after them."""
+
+    account: str
+    before: Cursor
+    after: Cursor
+    entries: Sequence[EntryRow] = ()
+    fills: Sequence[FillRow] = ()
+    alerts: Sequence[AlertRow] = ()
+    reports: Sequence[ReportRow] = ()
+    snapshots: Sequence[Snapshot] = ()
+    epochs: Sequence[tuple[int, int, int]] = ()
+    """(epoch, first seq, started at) of all epochs, where that is news."""
+    positions: Sequence[StreamPosition] | None = None
+    """How far the journal has seen its sources once all these entries are there; None: a later batch says it."""
+    state: KeptState | None = None
+
+
+def fill_rows(entries: Sequence[JournalEntry]) -> list[FillRow]:
+    """Return the fills among entries, of several records of one execution the last.
+
+    A void is left out: the record of the execution at its other position follows it.
+    """
+    rows: dict[tuple[str, str, bool], FillRow] = {}
+    for seq, event, source, recorded_ms in entries:
+        if type(event) is not Fill or (event.revision and not event.quantity):
+            continue
+        (symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, _, _, _,
+         is_counterpart) = event  # fmt: skip
+        number = columns(event)[1]
+        assert number is not None  # every fill has one
+        rows[symbol, trade_id, is_counterpart] = FillRow(
+            symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_asset, leg, order_id, maker, pnl, at_ms,
+            source, seq, recorded_ms, number,
+        )  # fmt: skip
+    return list(rows.values())
+
+
+def alert_rows(entries: Sequence[JournalEntry]) -> list[AlertRow]:
+    """Return the alerts among entries, each as of its last transition."""
+    rows: dict[str, AlertRow] = {}
+    for seq, event, _, _ in entries:
+        if type(event) is Alert:
+            rows[event.id] = AlertRow(
+                event.id, event.type, event.severity, event.state, event.symbol, event.message, event.value,
+                event.threshold, event.cause, event.fired_ms, event.resolved_ms, seq,
+            )  # fmt: skip
+    return list(rows.values())
+
+
+def report_rows(entries: Sequence[JournalEntry], account: str) -> list[ReportRow]:
+    """Return the reports of reconciliation among entries, as JSON of the REST interface where they hold lists."""
+    rows: list[ReportRow] = []
+    for entry in entries:
+        event = entry.event
+        if type(event) is not Reconciliation:
+            continue
+        report = reconciliation_report(account, entry)
+        row = ReportRow(
+            event.id, event.at_ms, event.trigger, _json(report.drifts), _json(report.findings), event.finding_count,
+            event.adjustment_id, _json(report.taken_back), entry.seq,
+        )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def entry_row(seq: int, event_id: str, kind: str, recorded_ms: int, source: str, body: str, entry_hash: bytes) -> Row:
+    """Return an entry as a journal holds it; when it happened, and what the indexes need, follow from its body.
+
+    Raises: JournalCorrupt.
+    """
+    event = decode_event(seq, kind, body)
+    return Row(seq, event_id, kind, event.at_ms, recorded_ms, source, *columns(event), body, entry_hash)

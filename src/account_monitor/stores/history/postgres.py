@@ -1,0 +1,323 @@
+"""PostgreSQL: the history where other programs can ask for it, with TimescaleDB where the database has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+
+from account_monitor.config.secrets import Secret
+from account_monitor.errors import HistoryDiffers, HistoryUnavailable
+from account_monitor.monitor.ports import Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
+from account_monitor.stores.chain import START
+from account_monitor.stores.history import timescale
+from account_monitor.stores.history.batch import BEGINNING, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, level_for, rolled_up
+from account_monitor.stores.history.keeping import Keeping
+from account_monitor.stores.history.schema import bring_up_to_date, has_tables, uses_timescale
+from account_monitor.stores.history.store import CHUNK, Replica
+from account_monitor.stores.sql import load_queries
+
+SQL = load_queries("history/postgres")
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""How long a statement may take; one that takes longer is given up with its connection."""
+
+MIGRATING_SECONDS = 600.0
+
+_LAST_MS = 253_402_300_799_999  # the year 9999
+
+_PRUNED_AT_ONCE = 5_000
+_FIGURES = len(Figures._fields)
+_EXTREMES = len(Extremes._fields)
+
+log = structlog.get_logger(__name__)
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What a server, the network or the client of it may answer with."""
+
+
+class PostgresHistory:
+    """Implements `HistoryStore` on a server. The role that connects needs to own its tables, and nothing else."""
+
+    def __init__(
+        self, url: str, password: Secret | None = None, *, keeping: Keeping | None = None, connections: int = 4
+    ) -> None:
+        """`keeping` is for whoever writes: what TimescaleDB is told to do with what is old."""
+        self.description = ""
+        self._keeping = keeping
+        self.is_timescale = False
+        self._url = url
+        self._password = password
+        self._connections = connections
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._opening = asyncio.Lock()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date; several processes may do so at once."""
+        await self.connect()
+        async with self._opening, self._connection(patience_seconds=MIGRATING_SECONDS) as connection:
+            await bring_up_to_date(connection)
+            await self._recognize(connection)
+            if self.is_timescale and self._keeping is not None:
+                await timescale.keep(connection, self._keeping)
+
+    async def connect(self) -> None:
+        """Connect without changing anything; nothing to do where that was done."""
+        if self._pool is not None:
+            return
+        with _explained():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                password=None if self._password is None else self._password.reveal(),
+                min_size=0,
+                max_size=self._connections,
+                timeout=CONNECT_SECONDS,
+                command_timeout=ANSWER_SECONDS,
+                max_inactive_connection_lifetime=60.0,
+                server_settings={"application_name": "account-monitor", "timezone": "UTC"},
+            )
+
+    async def close(self) -> None:
+        """Disconnect, without waiting for a server that does not answer."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self, *, patience_seconds: float = ANSWER_SECONDS) -> AsyncIterator[Connection]:
+        """Lend a connection; one that does not answer in time is given up."""
+        if self._pool is None:
+            raise HistoryUnavailable("not connected")
+        with _explained():
+            connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
+            try:
+                async with asyncio.timeout(patience_seconds):
+                    yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                connection.terminate()  # what it is doing is not known, and to ask would take as long again
+                raise
+            finally:
+                await self._pool.release(connection, timeout=CONNECT_SECONDS)
+
+    async def _recognize(self, connection: Connection) -> None:
+        self.is_timescale = await uses_timescale(connection)
+        version = connection.get_server_version()
+        self.description = f"PostgreSQL {version.major}.{version.minor}"
+        if self.is_timescale:
+            extension = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+            self.description += f" with TimescaleDB {extension}"
+
+    # -- what is written ---------------------------------------------------------------------------------------------
+
+    async def cursor(self, account: str) -> Cursor:
+        """Return how far the journal of an account was written."""
+        async with self._connection() as connection:
+            await connection.execute(SQL["start"], account, START)
+            return Cursor._make(await connection.fetchrow(SQL["cursor"], account) or BEGINNING)
+
+    async def write(self, batch: Batch) -> None:
+        """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
+        async with self._connection() as connection, connection.transaction():
+            await self._advance(connection, batch)
+            for name, rows in _rows(batch):
+                if rows:
+                    await connection.execute(SQL[name], batch.account, *zip(*rows, strict=True))
+            if batch.state is not None:
+                await connection.execute(SQL["keep_state"], batch.account, *batch.state)
+            if batch.snapshots and not self.is_timescale:
+                for level, rows in _by_level(rolled_up(batch.snapshots)):
+                    await connection.execute(_of_level("roll_up", level), batch.account, *zip(*rows, strict=True))
+
+    async def _advance(self, connection: Connection, batch: Batch) -> None:
+        before, after = batch.before, batch.after
+        moved = await connection.execute(
+            SQL["advance"], *after, batch.account, before.epoch, before.seq, before.hash
+        )  # fmt: skip
+        if moved != "UPDATE 1":
+            raise HistoryDiffers(f"somebody else writes the history of account {batch.account} into this database")
+
+    async def forget(self, account: str) -> None:
+        """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
+        async with self._connection() as connection, connection.transaction():
+            for what in ("fills", "alerts", "reports", "state", "positions"):
+                await connection.execute(SQL[f"forget_{what}"], account)
+            await connection.execute(SQL["forget_place"], account, START)
+
+    async def prune(self, before_ms: int) -> None:
+        """Remove snapshots, and their sums by minute, that are older, some at a time.
+
+        TimescaleDB does so itself; there, what came too late for its own sums is summed up.
+        """
+        if self.is_timescale:
+            await self._sum_up()
+            return
+        pruned = _PRUNED_AT_ONCE
+        while pruned == _PRUNED_AT_ONCE:
+            async with self._connection() as connection:
+                answer = await connection.execute(SQL["prune_snapshots"], before_ms, _PRUNED_AT_ONCE)
+            pruned = int(answer.removeprefix("DELETE "))
+        async with self._connection() as connection:
+            await connection.execute(SQL["prune_minutes"], before_ms)
+
+    async def _sum_up(self) -> None:
+        if self._keeping is None:
+            return
+        async with self._connection(patience_seconds=MIGRATING_SECONDS) as connection:
+            try:
+                await timescale.sum_up(connection, self._keeping, datetime.now(UTC))
+            except asyncpg.PostgresError as error:
+                log.debug("sums_not_refreshed", reason=_reason(error))  # the database itself, or another, does so now
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    async def pnl(self, query: PnLQuery) -> PnLHistory:
+        """Return the buckets of a query."""
+        level = level_for(query.interval_ms)
+        place = (query.account, query.symbol or "")
+        span = (query.from_ms, query.to_ms)
+        async with self._connection() as connection:
+            if level.value == query.interval_ms:
+                rows = await connection.fetch(_of_level("buckets", level), *place, *span)
+            else:
+                rows = await connection.fetch(_of_level("buckets_joined", level), *place, *span, query.interval_ms)
+            before = await self._before(connection, place, query.from_ms, level)
+        return PnLHistory(before, [_bucket(tuple(row)) for row in rows])
+
+    async def _before(
+        self, connection: Connection, place: tuple[str, str], from_ms: int, level: Level
+    ) -> Figures | None:
+        """Return the last figures before a time, from the level or, where its rows are pruned, a coarser one."""
+        for each in (Level.RAW, *ROLLUPS):
+            if each.value < level.value:
+                continue
+            row = await connection.fetchrow(_of_level("last_bucket", each), *place, from_ms - each.value)
+            if row is not None:
+                return Figures._make(row)
+        return None
+
+    async def replica(self, account: str) -> Replica | None:
+        """Return the copy of a journal, None where there is no entry of it."""
+        async with self._connection() as connection:
+            if not await has_tables(connection):
+                return None
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                head = await connection.fetchrow(SQL["replica_head"], account)
+                if head is None or head[1] == BEGINNING.seq:
+                    return None
+                epoch, seq, last_hash = head
+                epochs = [tuple(row) for row in await connection.fetch(SQL["replica_epochs"], account)]
+                rows = await connection.fetch(SQL["replica_positions"], account)
+                state = await connection.fetchrow(SQL["replica_state"], account)
+        positions = [StreamPosition._make(row) for row in rows]
+        return Replica(epoch, seq, last_hash, epochs, positions, None if state is None else KeptState._make(state))
+
+    async def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
+        """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
+        while True:
+            async with self._connection() as connection:
+                rows = await connection.fetch(SQL["replica_entries"], account, after, until, CHUNK)
+            if not rows:
+                return
+            found = [(row[0], entry_row(*tuple(row)[1:])) for row in rows]
+            yield found
+            after = found[-1][1].seq
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a server answers into HistoryUnavailable, in words that name no secret."""
+    try:
+        yield
+    except FAILURES as error:
+        raise HistoryUnavailable(_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "the database does not answer in time"
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{str(error).rstrip('.')} ({error.sqlstate})"
+    return str(error) or type(error).__name__
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _rows(batch: Batch) -> Iterator[tuple[str, Sequence[tuple[object, ...]]]]:
+    """Yield the statements that a batch takes, each with its rows."""
+    yield (
+        "add_entries",
+        [
+            (
+                epoch,
+                row.seq,
+                row.event_id,
+                row.kind,
+                _in_calendar(row.at_ms),
+                row.recorded_at_ms,
+                row.source,
+                row.body,
+                row.hash,
+            )
+            for epoch, row in batch.entries
+        ],
+    )
+    yield "set_epochs", batch.epochs
+    yield "set_positions", batch.positions or ()
+    yield "set_fills", [fill._replace(at_ms=_in_calendar(fill.at_ms)) for fill in batch.fills]
+    yield "set_alerts", [alert._replace(message=alert.message.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+                         for alert in batch.alerts]  # fmt: skip
+    yield "add_reports", batch.reports
+    yield (
+        "add_snapshots",
+        [
+            (symbol, at_ms, *figures, win_rate, total_trades, seq)
+            for symbol, at_ms, figures, win_rate, total_trades, seq in batch.snapshots
+        ],
+    )
+
+
+def _in_calendar(at_ms: int) -> int:
+    """Return a time that a database can hold: whoever was told one of another millennium is told the nearest."""
+    return min(max(at_ms, 0), _LAST_MS)
+
+
+def _by_level(roll_ups: list[RollUp]) -> Iterator[tuple[Level, list[tuple[object, ...]]]]:
+    for level in ROLLUPS:
+        yield level, [
+            (symbol, b.at_ms, b.snapshot_count, *b.first, *b.last, *b.lowest, *b.highest)
+            for at, symbol, b in roll_ups if at is level
+        ]  # fmt: skip
+
+
+def _of_level(statement: str, level: Level) -> str:
+    if level is Level.RAW:
+        return SQL[{"buckets_joined": "snapshots_joined", "last_bucket": "last_snapshot"}[statement]]
+    return SQL[statement].replace("pnl_level", level.table)
+
+
+def _bucket(row: tuple[Any, ...]) -> PnLBucket:
+    at_ms, count, *rest = row
+    numbers: list[Decimal | None] = rest
+    ends = (_FIGURES, 2 * _FIGURES, 2 * _FIGURES + _EXTREMES)
+    return PnLBucket(
+        at_ms,
+        count,
+        Figures._make(numbers[: ends[0]]),
+        Figures._make(numbers[ends[0] : ends[1]]),
+        Extremes._make(numbers[ends[1] : ends[2]]),
+        Extremes._make(numbers[ends[2] :]),
+    )

@@ -1,0 +1,267 @@
+"""Projector: writes what one journal records into the history, in order, each entry once, however often that fails.
+
+The place up to which it is written is written with it. So nothing has to be remembered here: whoever comes back asks
+the store, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalError
+from account_monitor.ledger.account import Account, AccountState
+from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
+from account_monitor.stores.chain import Row
+from account_monitor.stores.checkpoints import load_state
+from account_monitor.stores.codec import decode_event
+from account_monitor.stores.history.batch import Batch, Cursor, KeptState, alert_rows, fill_rows, report_rows
+from account_monitor.stores.history.snapshots import Snapshots
+from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
+
+LOOK_SECONDS = 0.1
+"""How long new entries may lie in the journal before they are looked for, while it moves; an idle one is looked at
+half as often each time, up to `IDLE_SECONDS`."""
+
+IDLE_SECONDS = 0.8
+RETRY_SECONDS = (0.2, 5.0)
+"""How long to wait after a failure: at first, and at most."""
+
+
+POSITIONS_SECONDS = 10.0
+"""How often it is written how far sources were seen that had nothing for this account."""
+
+STATE_EVERY = 10_000
+"""Entries after which it is looked whether the journal has a newer folded state."""
+
+
+class Progress(NamedTuple):
+    """How far the history of an account is; `problem` is None while all is well."""
+
+    account: str
+    seq: int
+    problem: str | None = None
+    differs: bool = False
+    """The store holds another journal's past: waiting does not help."""
+
+
+class Projector:
+    """Follows the journal of one account into a store."""
+
+    def __init__(
+        self,
+        account: str,
+        journal: Path,
+        store: HistoryStore,
+        *,
+        usd_assets: frozenset[str],
+        interval_ms: int,
+        clock: Clock,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        """`interval_ms`: the shortest time between two snapshots, and the longest while something is open."""
+        self._account = account
+        self._journal = journal
+        self._store = store
+        self._usd_assets = usd_assets
+        self._interval_ms = interval_ms
+        self._clock = clock
+        self._tell = tell
+        self._stopping = asyncio.Event()
+        self._cursor = Cursor()
+        self._snapshots: Snapshots
+        self._positions: list[StreamPosition] | None = None
+        """How far the sources were seen, as it was last written."""
+        self._positions_due = 0.0
+        self._state_seq = 0
+        """Of the newest folded state that was written."""
+        self._looked_seq = 0
+        """Where the journal ended when its folded states were last looked at."""
+
+    def stop(self) -> None:
+        """Let `run` end once everything that is recorded now is written."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Follow until `stop`, through every failure of the store."""
+        patience, longest = RETRY_SECONDS
+        while not self._stopping.is_set():
+            try:
+                with open_reader(self._journal) as reader:
+                    await self._resume(reader)
+                    patience = RETRY_SECONDS[0]
+                    await self._follow(reader)
+            except (HistoryUnavailable, JournalError) as error:
+                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers)))
+                await self._wait(patience)
+                patience = min(2 * patience, longest)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    # -- where to begin ----------------------------------------------------------------------------------------------
+
+    async def _resume(self, reader: JournalReader) -> None:
+        """Find the place up to which the store is written, and fold the account up to there."""
+        await self._store.open()
+        cursor = await self._store.cursor(self._account)
+        if not _is_of(reader, cursor):
+            await self._begin_again(reader, cursor)
+            cursor = await self._store.cursor(self._account)
+        self._cursor, self._positions, self._state_seq, self._looked_seq = cursor, None, 0, 0
+        state = load_state(reader, self._usd_assets, until=cursor.seq)
+        account = await asyncio.to_thread(self._folded, reader, state, cursor.seq)
+        recorded_ms = reader.rows(after=cursor.seq - 1, until=cursor.seq)[0].recorded_at_ms if cursor.seq else 0
+        self._snapshots = Snapshots(
+            account, interval_ms=self._interval_ms, latest_ms=cursor.snapshot_ms, recorded_ms=recorded_ms
+        )
+        self._tell(Progress(self._account, cursor.seq))
+
+    async def _begin_again(self, reader: JournalReader, cursor: Cursor) -> None:
+        """Write all of a journal anew that was put back to an older state. Raises: HistoryDiffers for another journal.
+
+        A restored journal says so by a new epoch; up to its beginning it must be what the store has.
+        """
+        replica = await self._store.replica(self._account)
+        begun = [first_seq for epoch, first_seq, _ in reader.epochs() if epoch > cursor.epoch]
+        if replica is None or not begun or not await self._has(reader, begun[0] - 1):
+            raise HistoryDiffers(
+                f"the history holds another journal of account {self._account}, up to entry {cursor.seq}: start with an"
+                " empty data directory to restore it, or use another database, or give the account another name"
+            )
+        await self._store.forget(self._account)
+
+    async def _has(self, reader: JournalReader, seq: int) -> bool:
+        """Whether the store holds this entry of the journal."""
+        if seq == 0:
+            return True
+        mine = reader.rows(after=seq - 1, until=seq)
+        async for rows in self._store.entries(self._account, after=seq - 1, until=seq):
+            return bool(mine) and rows[0][1].hash == mine[0].hash
+        return False
+
+    def _folded(self, reader: JournalReader, state: AccountState | None, until: int) -> Account:
+        account = Account(reader, usd_assets=self._usd_assets, state=state)
+        after = account.state.seq
+        while rows := reader.rows(after=after, until=until):
+            account.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for row in rows])
+            after = rows[-1].seq
+        return account
+
+    # -- on the way --------------------------------------------------------------------------------------------------
+
+    async def _follow(self, reader: JournalReader) -> None:
+        patience = LOOK_SECONDS
+        while True:
+            is_last = self._stopping.is_set()
+            moved = await self._catch_up(reader)
+            if is_last:
+                return
+            patience = LOOK_SECONDS if moved else min(2 * patience, IDLE_SECONDS)
+            await self._wait(patience)
+
+    async def _catch_up(self, reader: JournalReader) -> bool:
+        """Write what the journal holds now; return whether that was anything new."""
+        end = reader.end()
+        began = self._cursor.seq
+        while True:
+            rows = reader.rows(after=self._cursor.seq, until=end.head.seq)
+            is_last = self._cursor.seq + len(rows) == end.head.seq
+            batch = self._batch(reader, rows, end if is_last else None)
+            if batch is not None:
+                await self._write(batch)
+            if is_last:
+                return self._cursor.seq > began
+
+    def _batch(self, reader: JournalReader, rows: list[Row], end: JournalEnd | None) -> Batch | None:
+        """Return what the next entries are in the tables, None for nothing; with them the journal ends, if it does."""
+        entries = [
+            JournalEntry(row.seq, decode_event(row.seq, row.kind, row.body), row.source, row.recorded_at_ms)
+            for row in rows
+        ]
+        epochs = reader.epochs() if rows else []
+        snapshots = self._snapshots.follow(entries)
+        positions = state = None
+        if end is not None:
+            snapshots += self._snapshots.look(self._clock())
+            positions = self._news(end.positions, is_due=bool(rows))
+            state = self._newest_state(reader, end.head.seq)
+        if not rows and not snapshots and positions is None and state is None:
+            return None
+        before = self._cursor
+        epoch, seq, last_hash = (_epoch_of(epochs, rows[-1].seq), rows[-1].seq, rows[-1].hash) if rows else before[:3]
+        return Batch(
+            self._account,
+            before,
+            Cursor(epoch, seq, last_hash, self._snapshots.latest_ms),
+            entries=[(_epoch_of(epochs, row.seq), row) for row in rows],
+            fills=fill_rows(entries),
+            alerts=alert_rows(entries),
+            reports=report_rows(entries, self._account),
+            snapshots=snapshots,
+            epochs=epochs,
+            positions=positions,
+            state=state,
+        )
+
+    def _news(self, positions: list[StreamPosition], *, is_due: bool) -> list[StreamPosition] | None:
+        """Return how far the sources were seen, where that is news: of others' messages it is only now and then."""
+        now = asyncio.get_running_loop().time()
+        if positions == self._positions or not (is_due or now >= self._positions_due or self._stopping.is_set()):
+            return None
+        self._positions, self._positions_due = positions, now + POSITIONS_SECONDS
+        return positions
+
+    def _newest_state(self, reader: JournalReader, seq: int) -> KeptState | None:
+        """Return the newest folded state of the journal, where it is new and not younger than what is written."""
+        if seq - self._looked_seq < STATE_EVERY and not (self._stopping.is_set() and seq > self._looked_seq):
+            return None
+        self._looked_seq = seq
+        state = reader.newest_state(seq)
+        if state is None or state[0] <= self._state_seq:
+            return None
+        self._state_seq = state[0]
+        return KeptState._make(state)
+
+    async def _write(self, batch: Batch) -> None:
+        """Write a batch, and again until it is in the store: whether a broken attempt was is asked first."""
+        patience, longest = RETRY_SECONDS
+        is_unsure = False
+        while True:
+            try:
+                if not is_unsure or not await self._is_written(batch):
+                    await self._store.write(batch)
+                break
+            except HistoryDiffers:
+                raise
+            except HistoryUnavailable as error:
+                is_unsure = True
+                self._tell(Progress(self._account, self._cursor.seq, str(error)))
+                if self._stopping.is_set():
+                    raise
+                await self._wait(patience)
+                patience = min(2 * patience, longest)
+        self._cursor = batch.after
+        self._tell(Progress(self._account, self._cursor.seq))
+
+    async def _is_written(self, batch: Batch) -> bool:
+        """Whether an attempt that seemed to fail was committed after all."""
+        await self._store.open()
+        return await self._store.cursor(self._account) == batch.after
+
+
+def _is_of(reader: JournalReader, cursor: Cursor) -> bool:
+    """Whether a journal holds the entry at which a cursor is."""
+    rows = reader.rows(after=cursor.seq - 1, until=cursor.seq)
+    return cursor.seq == 0 or bool(rows and rows[0].hash == cursor.hash)
+
+
+def _epoch_of(epochs: list[tuple[int, int, int]], seq: int) -> int:
+    return max(epoch for epoch, first_seq, _ in epochs if first_seq <= seq)

@@ -1,0 +1,98 @@
+"""Schema: how the tables of a PostgreSQL history come to be what this program needs, however many start at once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from asyncpg.pool import PoolConnectionProxy
+
+from account_monitor.errors import HistoryUnavailable
+from account_monitor.stores.sql import load_migrations
+
+Part: TypeAlias = Literal["postgres", "plain", "timescale"]
+"""`postgres`: the tables. Then how P&L is summed up: by this program (`plain`), or by TimescaleDB."""
+
+MIGRATIONS: dict[Part, tuple[str, ...]] = {
+    "postgres": load_migrations("history/postgres"),
+    "plain": load_migrations("history/plain"),
+    "timescale": load_migrations("history/timescale"),
+}
+
+OLDEST_SERVER = 14
+
+_LOCK = 0x414D4D49
+"""Of the advisory lock under which one process at a time migrates."""
+
+Connection: TypeAlias = "PoolConnectionProxy[Any]"
+
+
+async def bring_up_to_date(connection: Connection) -> list[str]:
+    """Run the migrations that are missing, all in one transaction; return their names.
+
+    Whether TimescaleDB sums up is decided when the tables are made: by whether the database has the extension then.
+    Raises: HistoryUnavailable for a schema of a younger program, or a server that is too old.
+    """
+    if connection.get_server_version().major < OLDEST_SERVER:
+        version = ".".join(map(str, connection.get_server_version()[:2]))
+        raise HistoryUnavailable(f"the server is PostgreSQL {version}, expected {OLDEST_SERVER} or younger")
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_versions"
+            " (part text PRIMARY KEY, version int NOT NULL, updated_at timestamptz NOT NULL)"
+        )
+        versions = await _versions(connection)
+        done = await _migrate(connection, "postgres", versions)
+        done += await _migrate(connection, await _summing(connection, versions), versions)
+    return done
+
+
+async def uses_timescale(connection: Connection) -> bool:
+    """Whether TimescaleDB sums up the P&L of this database."""
+    return await connection.fetchval("SELECT count(*) > 0 FROM schema_versions WHERE part = 'timescale'") is True
+
+
+async def has_tables(connection: Connection) -> bool:
+    """Whether there are tables that this program can use as they are.
+
+    Raises: HistoryUnavailable where a younger program made them.
+    """
+    if await connection.fetchval("SELECT to_regclass('schema_versions')") is None:
+        return False
+    versions = await _versions(connection)
+    return all(_is_complete(part, versions) for part in ("postgres", await _summing(connection, versions)))
+
+
+async def _versions(connection: Connection) -> dict[str, int]:
+    return dict(await connection.fetch("SELECT part, version FROM schema_versions"))
+
+
+def _is_complete(part: Part, versions: dict[str, int]) -> bool:
+    known, version = len(MIGRATIONS[part]), versions.get(part, 0)
+    if version > known:
+        raise HistoryUnavailable(f"the tables ({part}) have version {version}; this program knows up to {known}")
+    return version == known
+
+
+async def _summing(connection: Connection, versions: dict[str, int]) -> Part:
+    for part in ("plain", "timescale"):
+        if part in versions:
+            return part
+    has_extension = await connection.fetchval("SELECT count(*) > 0 FROM pg_extension WHERE extname = 'timescaledb'")
+    return "timescale" if has_extension else "plain"
+
+
+async def _migrate(connection: Connection, part: Part, versions: dict[str, int]) -> list[str]:
+    if _is_complete(part, versions):
+        return []
+    done = []
+    for number in range(versions.get(part, 0) + 1, len(MIGRATIONS[part]) + 1):
+        await connection.execute(MIGRATIONS[part][number - 1])
+        done.append(f"{part} {number}")
+    await connection.execute(
+        "INSERT INTO schema_versions (part, version, updated_at) VALUES ($1, $2, now())"
+        " ON CONFLICT (part) DO UPDATE SET version = excluded.version, updated_at = excluded.updated_at",
+        part,
+        len(MIGRATIONS[part]),
+    )
+    return done

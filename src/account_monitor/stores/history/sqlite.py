@@ -1,0 +1,313 @@
+"""SQLite: the history in one file beside the journals, for whoever has no database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from account_monitor.errors import HistoryDiffers, HistoryUnavailable
+from account_monitor.ledger.money import to_text
+from account_monitor.monitor.ports import Clock, Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
+from account_monitor.stores.history.batch import BEGINNING, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.stores.history.buckets import (
+    ROLLUPS,
+    Level,
+    bucket_of,
+    combined,
+    greatest,
+    least,
+    level_for,
+    rolled_up,
+)
+from account_monitor.stores.history.snapshots import Snapshot
+from account_monitor.stores.history.store import CHUNK, Replica
+from account_monitor.stores.journal_file import cause, transaction
+from account_monitor.stores.sql import load_migrations, load_queries
+
+FILE_NAME = "history.sqlite"
+
+SQL = load_queries("history/sqlite")
+MIGRATIONS = load_migrations("history/sqlite")
+
+_APPLICATION_ID = 1095585097
+_BUSY_MS = 5_000
+_PRUNED_AT_ONCE = 5_000
+_FIGURES = len(Figures._fields)
+_EXTREMES = len(Extremes._fields)
+
+T = TypeVar("T")
+
+
+class SqliteHistory:
+    """Implements `HistoryStore`. One process writes; others may read meanwhile.
+
+    A commit is not flushed: after a power failure the last ones may be missing, and are written again, for the cursor
+    is missing with them.
+    """
+
+    def __init__(self, data_dir: Path, clock: Clock) -> None:
+        self.path = data_dir / FILE_NAME
+        self.description = f"SQLite {apsw.sqlite_lib_version()}"
+        self._clock = clock
+        self._connection: apsw.Connection | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Be ready to read: each reading opens the file for itself."""
+
+    async def open(self) -> None:
+        """Open or create the file and bring its schema up to date; nothing to do where it is open."""
+        if self._connection is not None:
+            return
+        with self._explained():
+            connection = apsw.Connection(str(self.path))
+            try:
+                _prepare(connection, self.path)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+
+    async def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close(True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise HistoryUnavailable(f"{self.path}: {cause(error)}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[apsw.Connection]:
+        """Commit what happens inside; after a failure the file is opened anew."""
+        if self._connection is None:
+            raise HistoryUnavailable(f"{self.path} is not open")
+        with self._explained(), transaction(self._connection):
+            yield self._connection
+
+    # -- what is written ---------------------------------------------------------------------------------------------
+
+    async def cursor(self, account: str) -> Cursor:
+        """Return how far the journal of an account was written."""
+        with self._writing() as connection:
+            connection.execute(SQL["start"], (account,))
+            return Cursor._make(connection.execute(SQL["cursor"], (account,)).fetchone())  # type: ignore[arg-type]
+
+    async def write(self, batch: Batch) -> None:
+        """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
+        with self._writing() as connection:
+            self._advance(connection, batch)
+            for name, rows in _rows(batch):
+                connection.executemany(SQL[name], rows)
+            for roll_up in rolled_up(batch.snapshots):
+                connection.execute(
+                    SQL["roll_up"].replace("pnl_level", roll_up.level.table),
+                    (batch.account, roll_up.symbol, *_bucket_row(roll_up.bucket)),
+                )
+
+    def _advance(self, connection: apsw.Connection, batch: Batch) -> None:
+        before, after = batch.before, batch.after
+        to = (after.epoch, after.seq, after.hash, after.snapshot_ms, self._clock())
+        connection.execute(SQL["advance"], (*to, batch.account, before.epoch, before.seq, before.hash))
+        if not connection.changes():
+            raise HistoryDiffers(f"{self.path}: somebody else writes the history of account {batch.account}")
+
+    async def forget(self, account: str) -> None:
+        """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
+        with self._writing() as connection:
+            connection.execute(SQL["forget"], (account,))
+
+    async def prune(self, before_ms: int) -> None:
+        """Remove snapshots, and their sums by minute, that are older, some at a time."""
+        is_done = False
+        while not is_done:
+            with self._writing() as connection:
+                connection.execute(SQL["prune_snapshots"], (before_ms, _PRUNED_AT_ONCE))
+                is_done = connection.changes() < _PRUNED_AT_ONCE
+            await asyncio.sleep(0)
+        with self._writing() as connection:
+            connection.execute(SQL["prune_minutes"], (before_ms,))
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    async def pnl(self, query: PnLQuery) -> PnLHistory:
+        """Return the buckets of a query."""
+        return await self._read(lambda connection: _pnl(connection, query), PnLHistory(None, []))
+
+    async def replica(self, account: str) -> Replica | None:
+        """Return the copy of a journal, None where there is no entry of it."""
+        return await self._read(lambda connection: _replica(connection, account), None)
+
+    async def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
+        """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
+        nothing: list[EntryRow] = []
+        while rows := await self._read(partial(_entries, account=account, after=after, until=until), nothing):
+            yield rows
+            after = rows[-1][1].seq
+
+    async def _read(self, read: Callable[[apsw.Connection], T], nothing: T) -> T:
+        """Read in a thread, through a connection of its own; return `nothing` where there is no history yet."""
+        if not self.path.exists():
+            return nothing
+
+        def work() -> T:
+            with self._explained():
+                connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+                try:
+                    connection.set_busy_timeout(_BUSY_MS)
+                    if _version(connection, self.path) < len(MIGRATIONS):
+                        return nothing
+                    return read(connection)
+                finally:
+                    connection.close()
+
+        return await asyncio.to_thread(work)
+
+
+def _prepare(connection: apsw.Connection, path: Path) -> None:
+    connection.set_busy_timeout(_BUSY_MS)
+    version = _version(connection, path)
+    for name, value in (
+        ("journal_mode", "wal"),
+        ("synchronous", "NORMAL"),  # nothing is lost that the journals would not tell again
+        ("temp_store", "MEMORY"),
+        ("mmap_size", 0),
+        ("cache_size", -16_384),
+        ("journal_size_limit", 64 * 1024 * 1024),
+    ):
+        connection.pragma(name, value)
+    connection.create_scalar_function("decimal_least", _of_texts(least), 2, deterministic=True)
+    connection.create_scalar_function("decimal_greatest", _of_texts(greatest), 2, deterministic=True)
+    for number in range(version + 1, len(MIGRATIONS) + 1):
+        with transaction(connection):
+            if _version(connection, path) < number:  # another process may have been quicker
+                connection.execute(MIGRATIONS[number - 1])
+                connection.pragma("user_version", number)
+
+
+def _version(connection: apsw.Connection, path: Path) -> int:
+    version = int(connection.pragma("user_version"))
+    is_ours = connection.pragma("application_id") == _APPLICATION_ID
+    if not is_ours and (version or connection.pragma("schema_version")):
+        raise HistoryUnavailable(f"{path} is a SQLite file, but no history")
+    if version > len(MIGRATIONS):
+        raise HistoryUnavailable(f"{path} has schema version {version}; this program knows up to {len(MIGRATIONS)}")
+    return version
+
+
+def _of_texts(chosen: Callable[[Decimal | None, Decimal | None], Decimal | None]) -> Callable[..., str | None]:
+    return lambda one, other: _text(chosen(_number(one), _number(other)))
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else to_text(number)
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _rows(batch: Batch) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
+    """Yield the statements that a batch takes, each with its rows."""
+    account = (batch.account,)
+    yield "add_entries", ((*account, epoch, *row[:6], row.body, row.hash) for epoch, row in batch.entries)
+    yield "set_epoch", (account + epoch for epoch in batch.epochs)
+    yield "set_position", (account + position for position in batch.positions or ())
+    if batch.state is not None:
+        yield "keep_state", [account + batch.state]
+    yield "set_fill", (account + _texts(fill) for fill in batch.fills)
+    yield "set_alert", (account + _texts(alert) for alert in batch.alerts)
+    yield "add_report", (account + report for report in batch.reports)
+    yield "add_snapshot", (account + _snapshot_row(snapshot) for snapshot in batch.snapshots)
+
+
+def _texts(row: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(to_text(value) if isinstance(value, Decimal) else value for value in row)
+
+
+def _snapshot_row(snapshot: Snapshot) -> tuple[object, ...]:
+    symbol, at_ms, figures, win_rate, total_trades, seq = snapshot
+    return (symbol, at_ms, *_texts(figures), _text(win_rate), total_trades, seq)
+
+
+def _bucket_row(bucket: PnLBucket) -> tuple[object, ...]:
+    return (
+        bucket.at_ms,
+        bucket.snapshot_count,
+        *_texts((*bucket.first, *bucket.last, *bucket.lowest, *bucket.highest)),
+    )
+
+
+def _pnl(connection: apsw.Connection, query: PnLQuery) -> PnLHistory:
+    level = level_for(query.interval_ms)
+    place = (query.account, query.symbol or "")
+    rows = connection.execute(_of_level("buckets", level), (*place, query.from_ms, query.to_ms))
+    buckets = map(_snapshot_bucket if level is Level.RAW else _bucket, rows)
+    found = list(combined(buckets, query.interval_ms))
+    return PnLHistory(_before(connection, place, query.from_ms, level), found)
+
+
+def _before(connection: apsw.Connection, place: tuple[str, str], from_ms: int, level: Level) -> Figures | None:
+    """Return the last figures before a time, from the level or, where its rows are pruned, a coarser one."""
+    coarser = [each for each in (Level.RAW, *ROLLUPS) if each.value >= level.value]
+    for each in coarser:
+        row: Any = connection.execute(_of_level("last_bucket", each), (*place, from_ms - each.value)).fetchone()
+        if row is not None:
+            return Figures._make(map(_number, row))
+    return None
+
+
+def _of_level(statement: str, level: Level) -> str:
+    if level is Level.RAW:
+        return SQL[{"buckets": "snapshots", "last_bucket": "last_snapshot"}[statement]]
+    return SQL[statement].replace("pnl_level", level.table)
+
+
+def _snapshot_bucket(row: Any) -> PnLBucket:
+    at_ms, *figures = row
+    return bucket_of(at_ms, Figures._make(map(_number, figures)))
+
+
+def _bucket(row: Any) -> PnLBucket:
+    at_ms, count, *texts = row
+    numbers = [_number(text) for text in texts]
+    ends = (_FIGURES, 2 * _FIGURES, 2 * _FIGURES + _EXTREMES)
+    return PnLBucket(
+        at_ms,
+        count,
+        Figures._make(numbers[: ends[0]]),
+        Figures._make(numbers[ends[0] : ends[1]]),
+        Extremes._make(numbers[ends[1] : ends[2]]),
+        Extremes._make(numbers[ends[2] :]),
+    )
+
+
+def _replica(connection: apsw.Connection, account: str) -> Replica | None:
+    head: Any = connection.execute(SQL["replica_head"], (account,)).fetchone()
+    if head is None or head[1] == BEGINNING.seq:
+        return None
+    epochs: list[Any] = connection.execute(SQL["replica_epochs"], (account,)).fetchall()
+    positions = [StreamPosition._make(row) for row in connection.execute(SQL["replica_positions"], (account,))]
+    state: Any = connection.execute(SQL["replica_state"], (account,)).fetchone()
+    epoch, seq, last_hash = head
+    return Replica(epoch, seq, last_hash, epochs, positions, None if state is None else KeptState._make(state))
+
+
+def _entries(connection: apsw.Connection, account: str, after: int, until: int) -> list[EntryRow]:
+    rows: Any = connection.execute(SQL["replica_entries"], (account, after, until, CHUNK))
+    return [(row[0], entry_row(*row[1:])) for row in rows]

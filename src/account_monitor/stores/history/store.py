@@ -1,0 +1,61 @@
+"""Store: what a database of the history does: journals are written into it, asked of it, and made from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, Protocol
+
+from account_monitor.monitor.ports import History, StreamPosition
+from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState
+
+CHUNK = 1_000
+"""Rows that are read at once: half a megabyte."""
+
+
+class Replica(NamedTuple):
+    """The copy of a journal: its end, its epochs as (epoch, first seq, started at), and what it knew beside entries."""
+
+    epoch: int
+    seq: int
+    hash: bytes
+    epochs: list[tuple[int, int, int]]
+    positions: list[StreamPosition]
+    state: KeptState | None
+
+
+class HistoryStore(History, Protocol):
+    """A database of the history. All that can go wrong with it is HistoryUnavailable, with a reason for people."""
+
+    @property
+    def description(self) -> str:
+        """What it is, such as `PostgreSQL 18.1 with TimescaleDB 2.23`; known once it is open."""
+
+    async def connect(self) -> None:
+        """Be ready to read, without changing anything."""
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date; several processes may do so at once."""
+
+    async def cursor(self, account: str) -> Cursor:
+        """Return how far the journal of an account was written."""
+
+    async def write(self, batch: Batch) -> None:
+        """Write a batch and move the cursor from where the batch begins, or nothing of it.
+
+        Raises: HistoryDiffers where the cursor is somewhere else by now.
+        """
+
+    async def forget(self, account: str) -> None:
+        """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
+
+    async def prune(self, before_ms: int) -> None:
+        """Remove snapshots, and their sums by minute, that are older; hours and days stay for ever."""
+
+    async def replica(self, account: str) -> Replica | None:
+        """Return the copy of a journal, None where there is no entry of it."""
+
+    def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
+        """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
+
+    async def close(self) -> None:
+        """Disconnect."""

@@ -1,0 +1,244 @@
+-- Times come and go as milliseconds since 1970-01-01 UTC.
+-- pnl_level stands for pnl_1m, pnl_1h or pnl_1d.
+
+-- name: cursor
+SELECT epoch, seq, hash, (extract(epoch FROM snapshot_at) * 1000)::bigint FROM projections WHERE account = $1;
+
+-- name: start
+INSERT INTO projections (account, epoch, seq, hash, snapshot_at, updated_at)
+VALUES ($1, 0, 0, $2, to_timestamp(0 / 1000.0), now()) ON CONFLICT (account) DO NOTHING;
+
+-- name: advance
+UPDATE projections SET epoch = $1, seq = $2, hash = $3, snapshot_at = to_timestamp($4::bigint / 1000.0), updated_at = now()
+WHERE account = $5 AND epoch = $6 AND seq = $7 AND hash = $8;
+
+-- name: add_entries
+INSERT INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
+SELECT $1, epoch, seq, event_id, kind, to_timestamp(at_ms / 1000.0), to_timestamp(recorded_ms / 1000.0), source, body::json, hash
+FROM unnest(
+    $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
+    $10::bytea[]
+) AS new (epoch, seq, event_id, kind, at_ms, recorded_ms, source, body, hash)
+ON CONFLICT (account, seq, epoch) DO NOTHING;
+
+-- name: set_epochs
+INSERT INTO epochs (account, epoch, first_seq, started_at)
+SELECT $1, epoch, first_seq, to_timestamp(started_ms / 1000.0)
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS new (epoch, first_seq, started_ms)
+ON CONFLICT (account, epoch) DO UPDATE SET first_seq = excluded.first_seq, started_at = excluded.started_at;
+
+-- name: set_positions
+INSERT INTO stream_positions (account, source, created, sequence)
+SELECT $1, source, created, sequence FROM unnest($2::text[], $3::text[], $4::bigint[]) AS new (source, created, sequence)
+ON CONFLICT (account, source) DO UPDATE SET created = excluded.created, sequence = excluded.sequence;
+
+-- name: keep_state
+INSERT INTO checkpoints (account, seq, fingerprint, state) VALUES ($1, $2, $3, $4)
+ON CONFLICT (account) DO UPDATE SET seq = excluded.seq, fingerprint = excluded.fingerprint, state = excluded.state;
+
+-- name: set_fills
+INSERT INTO fills (
+    account, symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+    realized_pnl, timestamp, source, seq, recorded_at, trade_number
+)
+SELECT
+    $1, symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+    realized_pnl, to_timestamp(at_ms / 1000.0), source, seq, to_timestamp(recorded_ms / 1000.0), trade_number
+FROM unnest(
+    $2::text[], $3::text[], $4::boolean[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[],
+    $10::text[], $11::text[], $12::boolean[], $13::numeric[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[],
+    $18::bigint[]
+) AS new (
+    symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+    realized_pnl, at_ms, source, seq, recorded_ms, trade_number
+)
+ON CONFLICT (account, symbol, id, is_counterpart) DO UPDATE SET
+    side = excluded.side, quantity = excluded.quantity, price = excluded.price, fee = excluded.fee,
+    fee_currency = excluded.fee_currency, position_side = excluded.position_side, order_id = excluded.order_id,
+    maker = excluded.maker, realized_pnl = excluded.realized_pnl, timestamp = excluded.timestamp,
+    source = excluded.source, seq = excluded.seq, recorded_at = excluded.recorded_at,
+    trade_number = excluded.trade_number;
+
+-- name: set_alerts
+INSERT INTO alerts (
+    account, id, type, severity, state, symbol, message, value, threshold, cause, timestamp, resolved_at, seq
+)
+SELECT
+    $1, id, type, severity, state, symbol, message, value, threshold, cause, to_timestamp(fired_ms / 1000.0), to_timestamp(resolved_ms / 1000.0), seq
+FROM unnest(
+    $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::numeric[], $9::numeric[], $10::text[],
+    $11::bigint[], $12::bigint[], $13::bigint[]
+) AS new (id, type, severity, state, symbol, message, value, threshold, cause, fired_ms, resolved_ms, seq)
+ON CONFLICT (account, id) DO UPDATE SET
+    severity = excluded.severity, state = excluded.state, message = excluded.message, value = excluded.value,
+    threshold = excluded.threshold, cause = excluded.cause, resolved_at = excluded.resolved_at, seq = excluded.seq;
+
+-- name: add_reports
+INSERT INTO reconciliations (
+    account, id, timestamp, trigger, drifts, findings, finding_count, correction, taken_back, seq
+)
+SELECT
+    $1, id, to_timestamp(at_ms / 1000.0), trigger, drifts::json, findings::json, finding_count, correction, taken_back::json, seq
+FROM unnest(
+    $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::bigint[]
+) AS new (id, at_ms, trigger, drifts, findings, finding_count, correction, taken_back, seq)
+ON CONFLICT (account, id) DO NOTHING;
+
+-- name: add_snapshots
+INSERT INTO pnl_snapshots (
+    account, symbol, timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
+    win_rate, total_trades, seq
+)
+SELECT
+    $1, symbol, to_timestamp(at_ms / 1000.0), equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
+    win_rate, total_trades, seq
+FROM unnest(
+    $2::text[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::numeric[],
+    $10::numeric[], $11::numeric[], $12::numeric[], $13::bigint[], $14::bigint[]
+) AS new (
+    symbol, at_ms, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl, win_rate,
+    total_trades, seq
+);
+
+-- name: roll_up
+INSERT INTO pnl_level (
+    account, symbol, bucket, count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+)
+SELECT
+    $1, symbol, to_timestamp(at_ms / 1000.0), count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+FROM unnest(
+    $2::text[], $3::bigint[], $4::bigint[],
+    $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[],
+    $12::numeric[], $13::numeric[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::numeric[],
+    $19::numeric[], $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[], $24::numeric[], $25::numeric[],
+    $26::numeric[], $27::numeric[], $28::numeric[], $29::numeric[], $30::numeric[]
+) AS new (
+    symbol, at_ms, count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+)
+ON CONFLICT (account, symbol, bucket) DO UPDATE SET
+    count = pnl_level.count + excluded.count, last_equity = excluded.last_equity,
+    last_realized_pnl = excluded.last_realized_pnl, last_unrealized_pnl = excluded.last_unrealized_pnl,
+    last_total_pnl = excluded.last_total_pnl, last_total_fees = excluded.last_total_fees,
+    last_funding = excluded.last_funding, last_other = excluded.last_other, last_net_pnl = excluded.last_net_pnl,
+    min_equity = least(pnl_level.min_equity, excluded.min_equity),
+    min_realized_pnl = least(pnl_level.min_realized_pnl, excluded.min_realized_pnl),
+    min_unrealized_pnl = least(pnl_level.min_unrealized_pnl, excluded.min_unrealized_pnl),
+    min_total_pnl = least(pnl_level.min_total_pnl, excluded.min_total_pnl),
+    min_net_pnl = least(pnl_level.min_net_pnl, excluded.min_net_pnl),
+    max_equity = greatest(pnl_level.max_equity, excluded.max_equity),
+    max_realized_pnl = greatest(pnl_level.max_realized_pnl, excluded.max_realized_pnl),
+    max_unrealized_pnl = greatest(pnl_level.max_unrealized_pnl, excluded.max_unrealized_pnl),
+    max_total_pnl = greatest(pnl_level.max_total_pnl, excluded.max_total_pnl),
+    max_net_pnl = greatest(pnl_level.max_net_pnl, excluded.max_net_pnl);
+
+-- name: forget_fills
+DELETE FROM fills WHERE account = $1;
+
+-- name: forget_alerts
+DELETE FROM alerts WHERE account = $1;
+
+-- name: forget_reports
+DELETE FROM reconciliations WHERE account = $1;
+
+-- name: forget_state
+DELETE FROM checkpoints WHERE account = $1;
+
+-- name: forget_positions
+DELETE FROM stream_positions WHERE account = $1;
+
+-- name: forget_place
+UPDATE projections SET epoch = 0, seq = 0, hash = $2 WHERE account = $1;
+
+-- name: prune_snapshots
+DELETE FROM pnl_snapshots WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM pnl_snapshots WHERE timestamp < to_timestamp($1::bigint / 1000.0) ORDER BY timestamp LIMIT $2
+));
+
+-- name: prune_minutes
+DELETE FROM pnl_1m WHERE bucket < to_timestamp($1::bigint / 1000.0);
+
+-- name: buckets
+SELECT
+    (extract(epoch FROM bucket) * 1000)::bigint AS at_ms, count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+FROM pnl_level WHERE account = $1 AND symbol = $2 AND bucket >= to_timestamp($3::bigint / 1000.0) AND bucket < to_timestamp($4::bigint / 1000.0) ORDER BY bucket;
+
+-- name: buckets_joined
+SELECT
+    (extract(epoch FROM bucket) * 1000)::bigint - (extract(epoch FROM bucket) * 1000)::bigint % $5 AS at_ms, sum(count)::bigint,
+    (array_agg(first_equity ORDER BY bucket))[1], (array_agg(first_realized_pnl ORDER BY bucket))[1],
+    (array_agg(first_unrealized_pnl ORDER BY bucket))[1], (array_agg(first_total_pnl ORDER BY bucket))[1],
+    (array_agg(first_total_fees ORDER BY bucket))[1], (array_agg(first_funding ORDER BY bucket))[1],
+    (array_agg(first_other ORDER BY bucket))[1], (array_agg(first_net_pnl ORDER BY bucket))[1],
+    (array_agg(last_equity ORDER BY bucket DESC))[1], (array_agg(last_realized_pnl ORDER BY bucket DESC))[1],
+    (array_agg(last_unrealized_pnl ORDER BY bucket DESC))[1], (array_agg(last_total_pnl ORDER BY bucket DESC))[1],
+    (array_agg(last_total_fees ORDER BY bucket DESC))[1], (array_agg(last_funding ORDER BY bucket DESC))[1],
+    (array_agg(last_other ORDER BY bucket DESC))[1], (array_agg(last_net_pnl ORDER BY bucket DESC))[1],
+    min(min_equity), min(min_realized_pnl), min(min_unrealized_pnl), min(min_total_pnl), min(min_net_pnl),
+    max(max_equity), max(max_realized_pnl), max(max_unrealized_pnl), max(max_total_pnl), max(max_net_pnl)
+FROM pnl_level WHERE account = $1 AND symbol = $2 AND bucket >= to_timestamp($3::bigint / 1000.0) AND bucket < to_timestamp($4::bigint / 1000.0)
+GROUP BY 1 ORDER BY 1;
+
+-- name: snapshots_joined
+SELECT
+    (extract(epoch FROM timestamp) * 1000)::bigint - (extract(epoch FROM timestamp) * 1000)::bigint % $5 AS at_ms, count(*),
+    (array_agg(equity ORDER BY timestamp, id))[1], (array_agg(realized_pnl ORDER BY timestamp, id))[1],
+    (array_agg(unrealized_pnl ORDER BY timestamp, id))[1], (array_agg(total_pnl ORDER BY timestamp, id))[1],
+    (array_agg(total_fees ORDER BY timestamp, id))[1], (array_agg(funding ORDER BY timestamp, id))[1],
+    (array_agg(other ORDER BY timestamp, id))[1], (array_agg(net_pnl ORDER BY timestamp, id))[1],
+    (array_agg(equity ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(realized_pnl ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(unrealized_pnl ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(total_pnl ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(total_fees ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(funding ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(other ORDER BY timestamp DESC, id DESC))[1],
+    (array_agg(net_pnl ORDER BY timestamp DESC, id DESC))[1], min(equity), min(realized_pnl), min(unrealized_pnl),
+    min(total_pnl), min(net_pnl), max(equity), max(realized_pnl), max(unrealized_pnl), max(total_pnl), max(net_pnl)
+FROM pnl_snapshots
+WHERE account = $1 AND coalesce(symbol, '') = $2 AND timestamp >= to_timestamp($3::bigint / 1000.0) AND timestamp < to_timestamp($4::bigint / 1000.0)
+GROUP BY 1 ORDER BY 1;
+
+-- name: last_bucket
+SELECT last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl, last_total_fees, last_funding, last_other, last_net_pnl
+FROM pnl_level WHERE account = $1 AND symbol = $2 AND bucket <= to_timestamp($3::bigint / 1000.0) ORDER BY bucket DESC LIMIT 1;
+
+-- name: last_snapshot
+SELECT equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl
+FROM pnl_snapshots WHERE account = $1 AND coalesce(symbol, '') = $2 AND timestamp <= to_timestamp($3::bigint / 1000.0)
+ORDER BY timestamp DESC, id DESC LIMIT 1;
+
+-- name: replica_head
+SELECT epoch, seq, hash FROM projections WHERE account = $1;
+
+-- name: replica_epochs
+SELECT epoch, first_seq, (extract(epoch FROM started_at) * 1000)::bigint FROM epochs WHERE account = $1 ORDER BY epoch;
+
+-- name: replica_positions
+SELECT source, created, sequence FROM stream_positions WHERE account = $1;
+
+-- name: replica_state
+SELECT seq, fingerprint, state FROM checkpoints WHERE account = $1;
+
+-- name: replica_entries
+-- The next entries of the chain that counts.
+SELECT epoch, seq, event_id, kind, (extract(epoch FROM recorded_at) * 1000)::bigint, source, body::text, hash FROM journal
+WHERE account = $1 AND seq > $2 AND seq <= $3 AND epoch = (
+    SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = $1 AND epochs.first_seq <= journal.seq
+)
+ORDER BY seq LIMIT $4;

@@ -1,0 +1,131 @@
+-- pnl_level stands for pnl_1m, pnl_1h or pnl_1d.
+
+-- name: cursor
+SELECT epoch, seq, hash, snapshot_at FROM projections WHERE account = ?;
+
+-- name: start
+INSERT OR IGNORE INTO projections (account, epoch, seq, hash, snapshot_at, updated_at) VALUES (?, 0, 0, zeroblob(32), 0, 0);
+
+-- name: advance
+UPDATE projections SET epoch = ?1, seq = ?2, hash = ?3, snapshot_at = ?4, updated_at = ?5
+WHERE account = ?6 AND epoch = ?7 AND seq = ?8 AND hash = ?9;
+
+-- name: add_entries
+INSERT OR IGNORE INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: set_epoch
+INSERT OR REPLACE INTO epochs (account, epoch, first_seq, started_at) VALUES (?, ?, ?, ?);
+
+-- name: set_position
+INSERT OR REPLACE INTO stream_positions (account, source, created, sequence) VALUES (?, ?, ?, ?);
+
+-- name: keep_state
+INSERT OR REPLACE INTO checkpoints (account, seq, fingerprint, state) VALUES (?, ?, ?, ?);
+
+-- name: state_seq
+SELECT seq FROM checkpoints WHERE account = ?;
+
+-- name: set_fill
+INSERT OR REPLACE INTO fills (
+    account, symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+    realized_pnl, timestamp, source, seq, recorded_at, trade_number
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: set_alert
+INSERT OR REPLACE INTO alerts (
+    account, id, type, severity, state, symbol, message, value, threshold, cause, timestamp, resolved_at, seq
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_report
+INSERT OR REPLACE INTO reconciliations (
+    account, id, timestamp, trigger, drifts, findings, finding_count, correction, taken_back, seq
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_snapshot
+INSERT INTO pnl_snapshots (
+    account, symbol, timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
+    win_rate, total_trades, seq
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: roll_up
+INSERT INTO pnl_level (
+    account, symbol, bucket, count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (account, symbol, bucket) DO UPDATE SET
+    count = count + excluded.count, last_equity = excluded.last_equity,
+    last_realized_pnl = excluded.last_realized_pnl, last_unrealized_pnl = excluded.last_unrealized_pnl,
+    last_total_pnl = excluded.last_total_pnl, last_total_fees = excluded.last_total_fees,
+    last_funding = excluded.last_funding, last_other = excluded.last_other, last_net_pnl = excluded.last_net_pnl,
+    min_equity = decimal_least(min_equity, excluded.min_equity),
+    min_realized_pnl = decimal_least(min_realized_pnl, excluded.min_realized_pnl),
+    min_unrealized_pnl = decimal_least(min_unrealized_pnl, excluded.min_unrealized_pnl),
+    min_total_pnl = decimal_least(min_total_pnl, excluded.min_total_pnl),
+    min_net_pnl = decimal_least(min_net_pnl, excluded.min_net_pnl),
+    max_equity = decimal_greatest(max_equity, excluded.max_equity),
+    max_realized_pnl = decimal_greatest(max_realized_pnl, excluded.max_realized_pnl),
+    max_unrealized_pnl = decimal_greatest(max_unrealized_pnl, excluded.max_unrealized_pnl),
+    max_total_pnl = decimal_greatest(max_total_pnl, excluded.max_total_pnl),
+    max_net_pnl = decimal_greatest(max_net_pnl, excluded.max_net_pnl);
+
+-- name: forget
+-- What was written of a journal whose sequence does not continue there any more.
+DELETE FROM fills WHERE account = ?1;
+DELETE FROM alerts WHERE account = ?1;
+DELETE FROM reconciliations WHERE account = ?1;
+DELETE FROM checkpoints WHERE account = ?1;
+DELETE FROM stream_positions WHERE account = ?1;
+UPDATE projections SET epoch = 0, seq = 0, hash = zeroblob(32) WHERE account = ?1;
+
+-- name: prune_snapshots
+DELETE FROM pnl_snapshots WHERE id IN (SELECT id FROM pnl_snapshots WHERE timestamp < ? ORDER BY timestamp LIMIT ?);
+
+-- name: prune_minutes
+DELETE FROM pnl_1m WHERE bucket < ?;
+
+-- name: buckets
+SELECT
+    bucket, count,
+    first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
+    first_other, first_net_pnl, last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl,
+    last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
+    min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
+FROM pnl_level WHERE account = ? AND symbol = ? AND bucket >= ? AND bucket < ? ORDER BY bucket;
+
+-- name: last_bucket
+SELECT last_equity, last_realized_pnl, last_unrealized_pnl, last_total_pnl, last_total_fees, last_funding, last_other, last_net_pnl
+FROM pnl_level WHERE account = ? AND symbol = ? AND bucket <= ? ORDER BY bucket DESC LIMIT 1;
+
+-- name: snapshots
+SELECT timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl
+FROM pnl_snapshots WHERE account = ? AND ifnull(symbol, '') = ? AND timestamp >= ? AND timestamp < ?
+ORDER BY timestamp, id;
+
+-- name: last_snapshot
+SELECT equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl
+FROM pnl_snapshots WHERE account = ? AND ifnull(symbol, '') = ? AND timestamp <= ?
+ORDER BY timestamp DESC, id DESC LIMIT 1;
+
+-- name: replica_head
+SELECT epoch, seq, hash FROM projections WHERE account = ?;
+
+-- name: replica_epochs
+SELECT epoch, first_seq, started_at FROM epochs WHERE account = ? ORDER BY epoch;
+
+-- name: replica_positions
+SELECT source, created, sequence FROM stream_positions WHERE account = ?;
+
+-- name: replica_state
+SELECT seq, fingerprint, state FROM checkpoints WHERE account = ?;
+
+-- name: replica_entries
+-- The next entries of the chain that counts.
+SELECT epoch, seq, event_id, kind, recorded_at, source, body, hash FROM journal
+WHERE account = ?1 AND seq > ?2 AND seq <= ?3 AND epoch = (
+    SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = ?1 AND epochs.first_seq <= journal.seq
+)
+ORDER BY seq LIMIT ?4;
