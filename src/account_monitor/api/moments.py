@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from account_monitor.api.problems import bad_parameter
+
 _is_moment = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 ).fullmatch
@@ -32,3 +34,11 @@ def moment_ms(text: str) -> int:
 
 def _expected(text: str) -> str:
     return f"was {text!r}, expected a time such as 2026-11-22T12:00:00Z, or with +02:00, whose + is written %2B"
+
+
+def moment_given(name: str, text: str | None) -> int | None:
+    """Return the time that a query parameter says, None where it is left out. Raises: Refused, naming it."""
+    try:
+        return None if text is None else moment_ms(text)
+    except ValueError as error:
+        raise bad_parameter(name, str(error)) from None

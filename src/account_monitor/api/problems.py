@@ -50,13 +50,14 @@ STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
 BUSY = Kind("busy", 503, "Too many questions about the past are waiting")
 NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer in time")
+HISTORY_UNAVAILABLE = Kind("history-unavailable", 503, "The history cannot be read now")
 NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
     BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, METHOD_NOT_ALLOWED,
     NO_EXCHANGE, NOT_QUARANTINED, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY, UPGRADE_REQUIRED, INTERNAL, STARTING,
-    FOLDING, BUSY, NOT_ANSWERED, NOT_RECORDED, TOO_MANY_CLIENTS,
+    FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED, TOO_MANY_CLIENTS,
 )  # fmt: skip
 
 

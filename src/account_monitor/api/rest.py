@@ -32,7 +32,9 @@ from account_monitor.api.answering import (
 from account_monitor.api.asgi import Headers, Reply
 from account_monitor.api.guard import MAX_BODY_BYTES
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
-from account_monitor.api.moments import moment_ms
+from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
+from account_monitor.api.history import REPORTS as HISTORY_REPORTS
+from account_monitor.api.moments import moment_given
 from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
@@ -158,7 +160,7 @@ async def account(
     corrected: Annotated[bool, QueryParameter(description="With `at`: as is known now, late fills included.")] = False,
 ) -> AccountReport:
     """P&L, balances, positions and risk as of one journal sequence; in the past, at the prices that were journaled."""
-    moment = _moment("at", at)
+    moment = moment_given("at", at)
     if moment is None:
         if corrected:
             raise bad_parameter("corrected", "was true, and needs `at`: the present is corrected always")
@@ -215,7 +217,7 @@ async def fills(
     cursor: Annotated[str | None, QueryParameter(description="`next` of the page before.")] = None,
 ) -> FillsReport:
     """In venue order; read from the journal, page by page."""
-    query = FillQuery(symbol, _moment("from", from_), _moment("to", to), cursor, limit)
+    query = FillQuery(symbol, moment_given("from", from_), moment_given("to", to), cursor, limit)
     page = await asyncio.to_thread(_read_fills, monitor, query)
     if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
         raise _unknown_symbol(monitor.view, symbol)
@@ -253,7 +255,7 @@ async def explain(
     limit: Annotated[int, QueryParameter(ge=0, le=1000, description="Entries to name, the youngest.")] = 100,
 ) -> ExplanationReport:
     """Every cause of the change between what was believed at two times, and the entries behind it."""
-    from_ms, to_ms = _moment("from", from_), _moment("to", to)
+    from_ms, to_ms = moment_given("from", from_), moment_given("to", to)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
     if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
@@ -281,13 +283,14 @@ async def root() -> Redirect:
 
 
 _DESCRIBED = [
-    health, ready, accounts, account, positions, pnl, balance, fills, alerts, explain, *RECONCILIATION_HANDLERS,
+    health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, alerts, explain,
+    *RECONCILIATION_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, AlertReport, AlertsReport, BalanceReport, CausesReport, CheckReport, EffectReport,
     ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PositionReport, Problem,
-    ReadyReport, RiskReport, *RECONCILIATION_REPORTS,
+    ReadyReport, RiskReport, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
 )  # fmt: skip
 
 
@@ -327,13 +330,6 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
         seq=view.seq,
         as_of=time_text(view.as_of_ms) if view.as_of_ms else None,
     )
-
-
-def _moment(name: str, text: str | None) -> int | None:
-    try:
-        return None if text is None else moment_ms(text)
-    except ValueError as error:
-        raise bad_parameter(name, str(error)) from None
 
 
 def _read_fills(monitor: Monitor, query: FillQuery) -> FillPage:
