@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from account_monitor.feeds.binance.budget import Permit, WeightBudget
+from account_monitor.feeds.binance.budget import Permit, Urgency, WeightBudget
 from account_monitor.feeds.binance.refusals import VenueLimited
 
 MINUTE_MS = 60_000
 START_MS = 1_795_348_800_000  # a minute begins
 DAY_MS = 24 * 3_600_000
+URGENCIES: st.SearchStrategy[Urgency] = st.sampled_from(get_args(Urgency))
 
 
 class Rig:
@@ -29,9 +31,9 @@ class Rig:
         await asyncio.sleep(0)
         self.now_ms += round(seconds * 1000)
 
-    async def spend(self, weight: int, *, urgent: bool = False) -> None:
+    async def spend(self, weight: int, urgency: Urgency = "regular") -> None:
         """Send one request of which the exchange reports nothing."""
-        self.budget.settle(await self.budget.acquire(weight, urgent=urgent), None)
+        self.budget.settle(await self.budget.acquire(weight, urgency), None)
 
 
 async def test_a_request_is_counted_while_it_is_on_its_way() -> None:
@@ -94,7 +96,7 @@ async def test_a_fifth_of_the_minute_is_kept_for_what_is_urgent() -> None:
     rig.now_ms += 10_000
     rig.budget.settle(await rig.budget.acquire(5), 1920)
 
-    await rig.spend(30, urgent=True)
+    await rig.spend(30, "urgent")
     assert rig.slept == []
 
     await rig.spend(5)
@@ -105,7 +107,7 @@ async def test_urgent_requests_wait_for_the_last_twentieth() -> None:
     rig = Rig()
     rig.budget.settle(await rig.budget.acquire(5), 2280)
 
-    await rig.spend(5, urgent=True)
+    await rig.spend(5, "urgent")
 
     assert rig.slept == [60.2]
 
@@ -114,12 +116,30 @@ async def test_listen_keys_and_the_clock_wait_for_the_last_fiftieth_only() -> No
     rig = Rig()
     rig.budget.settle(await rig.budget.acquire(5), 2280)
     for _ in range(72):
-        await rig.spend(1, urgent=True)
+        await rig.spend(1, "urgent")
     assert rig.slept == []
 
-    await rig.spend(1, urgent=True)
+    await rig.spend(1, "urgent")
 
     assert rig.slept == [60.2]
+
+
+async def test_what_is_spare_leaves_what_the_rest_of_the_minute_may_need() -> None:
+    rig = Rig()
+    rig.budget.expected = lambda seconds: 5 * seconds
+    rig.now_ms += 20_000
+    rig.budget.settle(await rig.budget.acquire(5), 1715)
+
+    await rig.spend(5, "spare")
+    assert rig.slept == []
+
+    await rig.spend(10, "spare")  # 1,920 are for all but what is urgent, and 5 are kept for each second
+    assert rig.slept == [1.0, 1.0]
+
+    await rig.spend(190)
+    await rig.spend(5, "spare")
+    assert sum(rig.slept) == 40.2
+    assert rig.budget.used_weight == 5
 
 
 async def test_a_limit_that_is_smaller_than_a_request_does_not_stop_it_for_good() -> None:
@@ -162,9 +182,9 @@ async def test_a_ban_ends_when_the_later_of_the_two_times_given_has_come(
         return
     assert until_ms == rig.budget.limited_until_ms == START_MS + waits_ms
     rig.now_ms += waits_ms - 1
-    for urgent in (True, False):
+    for urgency in get_args(Urgency):
         with pytest.raises(VenueLimited) as limited:
-            await rig.spend(1, urgent=urgent)
+            await rig.spend(1, urgency)
         assert limited.value.until_ms == until_ms
     rig.now_ms += 1
     await rig.spend(1)
@@ -220,20 +240,20 @@ async def test_an_estimate_of_the_clock_that_was_an_hour_ahead_does_not_stop_the
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 20_000), st.integers(1, 40), st.booleans(), st.none() | st.integers(0, 2400)),
+        st.tuples(st.integers(0, 20_000), st.integers(1, 40), URGENCIES, st.none() | st.integers(0, 2400)),
         max_size=80,
     ),
     st.integers(100, 600),
 )
 def test_no_minute_ever_costs_more_than_its_limit(
-    requests: list[tuple[int, int, bool, int | None]], limit: int
+    requests: list[tuple[int, int, Urgency, int | None]], limit: int
 ) -> None:
     async def run() -> None:
         rig = Rig(limit=limit)
         spent: dict[int, int] = {}
-        for pause_ms, weight, urgent, reported in requests:
+        for pause_ms, weight, urgency, reported in requests:
             rig.now_ms += pause_ms
-            permit = await rig.budget.acquire(weight, urgent=urgent)
+            permit = await rig.budget.acquire(weight, urgency)
             spent[permit.minute] = spent.get(permit.minute, 0) + weight
             rig.budget.settle(permit, None if reported is None else max(spent[permit.minute], reported))
             assert spent[permit.minute] <= limit

@@ -340,7 +340,7 @@ async def test_after_a_limit_no_account_sends_anything_before_its_end(answer: Ht
     assert limited.value.until_ms == NOON_MS + waits_ms
     other = exchange.account()
     calls: list[Callable[[], Awaitable[bytes]]] = [
-        lambda: other.get("/x", 1, urgent=True),
+        lambda: other.get("/x", 1, urgency="urgent"),
         lambda: other.get_public("/x", 1),
         lambda: other.post("/x", 1),
         lambda: other.put("/x", 1),

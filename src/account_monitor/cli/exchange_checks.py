@@ -97,7 +97,7 @@ class ExchangeDoctor:
         return self._finding("clock", OK, found)
 
     async def _ask_time(self) -> int:
-        return server_time_of(await self._rest.get_public("/fapi/v1/time", 1, urgent=True))
+        return server_time_of(await self._rest.get_public("/fapi/v1/time", 1, urgency="urgent"))
 
     async def _check_account(self) -> AsyncIterator[Finding]:
         try:

@@ -49,7 +49,7 @@ async def adopt(
     """
     await requests.read_clock()
     before = moved()
-    first, listed = await asyncio.gather(requests.account(urgent=True), requests.position_risks())
+    first, listed = await asyncio.gather(requests.account(urgency="urgent"), requests.position_risks())
     after_first_ms = server_time.now_ms()
     risks = {(risk.symbol, risk.position_side): risk for risk in listed}
     held = [position for position in first.positions if position.quantity]
@@ -58,7 +58,7 @@ async def adopt(
         return None
     await asyncio.sleep(APART_SECONDS)
     before_second_ms = server_time.now_ms()
-    second = await requests.account(urgent=True)
+    second = await requests.account(urgency="urgent")
     if moved() != before or _holdings(first) != _holdings(second):
         return None
     at_ms = (after_first_ms + before_second_ms) // 2

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import structlog
 
+from account_monitor.feeds.binance.budget import Urgency
 from account_monitor.feeds.binance.completeness import Completeness
 from account_monitor.feeds.binance.refusals import VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import PAGE, WEEK_MS, AccountRequests
@@ -62,7 +63,7 @@ class _Depth(NamedTuple):
     trades_since_ms: int | None
     """From here on, whatever is known; None where the ids are trusted."""
     is_thorough: bool
-    is_urgent: bool
+    urgency: Urgency
 
 
 class Backfill:
@@ -95,7 +96,8 @@ class Backfill:
         start_ms = max(opened_ms + 1, self._completeness.money_ms - INCOME_OVERLAPS_MS[overlap])
         trades_overlap_ms = TRADES_OVERLAPS_MS[attempt] if attempt < SEARCHED else HALF_HOUR_MS
         trades_since_ms = max(opened_ms + 1, end_ms - trades_overlap_ms) if trades_overlap_ms else None
-        depth = _Depth(start_ms, trades_since_ms, attempt > 0, attempt < URGENT_ATTEMPTS)
+        urgency: Urgency = "urgent" if attempt < URGENT_ATTEMPTS else "spare"
+        depth = _Depth(start_ms, trades_since_ms, attempt > 0, urgency)
 
         flows, traded = await self._income(end_ms, depth)
         numbers = _by_symbol(named)
@@ -118,7 +120,7 @@ class Backfill:
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
             for number in range(1, MAX_PAGES + 1):
-                page = await asked(partial(self._requests.income, start_ms, until_ms, number, urgent=depth.is_urgent))
+                page = await asked(partial(self._requests.income, start_ms, until_ms, number, depth.urgency))
                 flows += page.flows
                 traded.update(page.traded)
                 if not page.rows or (page.rows < PAGE and not depth.is_thorough):
@@ -129,25 +131,24 @@ class Backfill:
     async def _trades(self, symbol: str, end_ms: int, depth: _Depth, take: Take) -> None:
         """Hand over the fills of a symbol after those that are proved to be known, and those of the depth's time."""
         known = self._completeness.trades.get(symbol)
-        if known is not None:
+        if known is not None and depth.trades_since_ms is None:
             await self._from(symbol, known, depth, take)
-        if known is None or depth.trades_since_ms is not None:
-            since_ms = depth.trades_since_ms
-            if known is None:
-                since_ms = depth.since_ms if since_ms is None else min(depth.since_ms, since_ms)
-            assert since_ms is not None
+        else:  # what is after the last that is known is after the time up to which all is
+            since_ms = depth.since_ms if depth.trades_since_ms is None else min(depth.since_ms, depth.trades_since_ms)
             await self._since(symbol, since_ms, end_ms, depth, take)
 
-    async def _from(self, symbol: str, number: int, depth: _Depth, take: Take) -> None:
-        """Hand over the fills from an id on: that one, too, as a trade of an account with itself has two of one id."""
-        before: set[tuple[str, str]] = set()
+    async def _from(self, symbol: str, number: int, depth: _Depth, take: Take, *, before: Sequence[Fill] = ()) -> None:
+        """Hand over the fills from an id on that are not in the page before: the one of that id, too, as a trade of an
+        account with itself has two.
+        """
         for _ in range(MAX_PAGES):
-            page = await asked(partial(self._requests.trades_from, symbol, number, urgent=depth.is_urgent))
-            fresh = [fill for fill in page if _key(fill) not in before]
+            page = await asked(partial(self._requests.trades_from, symbol, number, depth.urgency))
+            seen = {_key(fill) for fill in before}
+            fresh = [fill for fill in page if _key(fill) not in seen]
             await take(fresh)
             if not fresh or (len(page) < PAGE and not depth.is_thorough):
                 return
-            before = {_key(fill) for fill in page}
+            before = page
             number = max(_numbers(page), default=number)
 
     async def _named(self, symbol: str, numbers: list[int], depth: _Depth, take: Take) -> None:
@@ -158,7 +159,7 @@ class Backfill:
         for _ in range(MAX_NAMED_PAGES):
             if not numbers:
                 return
-            page = await asked(partial(self._requests.trades_from, symbol, numbers[0], urgent=depth.is_urgent))
+            page = await asked(partial(self._requests.trades_from, symbol, numbers[0], depth.urgency))
             await take(page)
             last = max(_numbers(page), default=numbers[-1])
             numbers = [number for number in numbers if number > last]
@@ -167,13 +168,11 @@ class Backfill:
         """Hand over the fills since a time, week by week; from the first page on, by their ids."""
         while start_ms <= end_ms:
             until_ms = min(start_ms + WEEK_MS - 1, end_ms)
-            page = await asked(
-                partial(self._requests.trades_between, symbol, start_ms, until_ms, urgent=depth.is_urgent)
-            )
+            page = await asked(partial(self._requests.trades_between, symbol, start_ms, until_ms, depth.urgency))
             if page:
                 await take(page)
                 if numbers := _numbers(page):
-                    await self._from(symbol, max(numbers), depth, take)
+                    await self._from(symbol, max(numbers), depth, take, before=page)
                 return
             start_ms += WEEK_MS
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from account_monitor.feeds.binance.refusals import VenueLimited
 
 WEIGHT_PER_MINUTE = 2400
 """What USD-M futures allow an address, unless exchangeInfo says otherwise."""
+
+Urgency: TypeAlias = Literal["urgent", "regular", "spare"]
+"""`spare` may wait: it gets what the others leave of a minute."""
 
 _SMALLEST_LIMIT = 100  # the heaviest request that we make is 40
 _MINUTE_MS = 60_000
@@ -22,6 +25,7 @@ _FIRST_PENALTY_MS = {418: 120_000}  # a ban lasts two minutes at least
 _PENALTY_MS = 60_000
 _LONGEST_MS = 3 * 24 * 3_600_000  # the longest ban there is; more is a misreading
 _MAX_DOUBLINGS = 10
+_SPARE_AGAIN_SECONDS = 1.0  # the shorter the rest of a minute is, the less is kept of it
 
 
 class Permit(NamedTuple):
@@ -54,6 +58,8 @@ class WeightBudget:
         self._refusals = 0
         self.on_limit: Callable[[int], None] = lambda for_ms: None
         """Called with the milliseconds for which nothing may leave from now on."""
+        self.expected: Callable[[float], float] = lambda seconds: 0.0
+        """The most that regular requests may cost in so many seconds."""
 
     @property
     def limit(self) -> int:
@@ -75,23 +81,27 @@ class WeightBudget:
         """Until when nothing may leave, None while all is well."""
         return self._limited_until_ms if self._limited_until_ms > self._now_ms() else None
 
-    async def acquire(self, weight: int, *, urgent: bool = False) -> Permit:
+    async def acquire(self, weight: int, urgency: Urgency = "regular") -> Permit:
         """Reserve weight for a request, waiting for the next minute where this one has none left.
 
         A fifth of each minute is kept for what is urgent, and 3 % for what costs 1 besides: listen keys and the clock,
-        without which nothing is heard. `settle` must follow. Raises: VenueLimited during a ban.
+        without which nothing is heard. From what is spare, that is kept too which the rest of the minute may still
+        need. `settle` must follow. Raises: VenueLimited during a ban.
         """
         while True:
             until_ms = self.limited_until_ms
             if until_ms is not None:
                 raise VenueLimited(until_ms)
             used = self.used_weight
-            ceiling = self._limit - self._limit // _kept_share(weight, urgent)
+            ceiling: float = self._limit - self._limit // _kept_share(weight, urgency)
+            left_seconds = ((self._minute + 1) * _MINUTE_MS - self._now_ms()) / 1000
+            if urgency == "spare":
+                ceiling -= self.expected(left_seconds)
             if used + weight <= ceiling or not used:
                 self._under_way += weight
                 return Permit(weight, self._minute)
-            next_ms = (self._minute + 1) * _MINUTE_MS + _AFTER_THE_MINUTE_MS
-            await self._sleep((next_ms - self._now_ms()) / 1000)
+            soon = urgency == "spare" and left_seconds > _SPARE_AGAIN_SECONDS
+            await self._sleep(_SPARE_AGAIN_SECONDS if soon else left_seconds + _AFTER_THE_MINUTE_MS / 1000)
 
     def settle(self, permit: Permit, used: int | None) -> None:
         """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
@@ -133,8 +143,8 @@ class WeightBudget:
             self._minute, self._used = minute, 0
 
 
-def _kept_share(weight: int, urgent: bool) -> int:
+def _kept_share(weight: int, urgency: Urgency) -> int:
     """Return which part of a minute a request leaves to others: a fifth, a twentieth, or a fiftieth."""
-    if not urgent:
+    if urgency != "urgent":
         return 5
     return 20 if weight > 1 else 50

@@ -596,7 +596,7 @@ class BinanceFeed:
         """Make the ledger what the exchange states, where nothing explains the difference."""
         left: list[float] = []
         stated, risks = await asyncio.gather(
-            self._requests.account(urgent=True, leaving=lambda: left.append(self._monotonic())),
+            self._requests.account(urgency="urgent", leaving=lambda: left.append(self._monotonic())),
             self._requests.position_risks(),
         )
         await asyncio.sleep(max(SETTLE_SECONDS, min(2 * self._lag_seconds, LONGEST_SETTLE_SECONDS)))

@@ -23,6 +23,7 @@ from account_monitor.feeds.binance.answers import (
     order_of,
     position_risks_of,
 )
+from account_monitor.feeds.binance.budget import Urgency
 from account_monitor.feeds.binance.refusals import VenueUnavailable
 from account_monitor.feeds.binance.rest import BinanceRest, Parameter
 from account_monitor.ledger.events import Fill
@@ -46,39 +47,41 @@ class AccountRequests:
         """Read the exchange's clock, if it is time to."""
         await self._rest.read_clock()
 
-    async def account(self, *, urgent: bool = False, leaving: Callable[[], None] = lambda: None) -> AccountStatement:
+    async def account(
+        self, *, urgency: Urgency = "regular", leaving: Callable[[], None] = lambda: None
+    ) -> AccountStatement:
         """Return wallets and positions of one moment after `leaving` was called: right before the request leaves."""
-        return await self._get("/fapi/v3/account", 5, account_of, urgent=urgent, leaving=leaving)
+        return await self._get("/fapi/v3/account", 5, account_of, urgency=urgency, leaving=leaving)
 
     async def position_risks(self) -> tuple[PositionRisk, ...]:
         """Return entry and mark prices of what is open."""
-        return await self._get("/fapi/v3/positionRisk", 5, position_risks_of, urgent=True)
+        return await self._get("/fapi/v3/positionRisk", 5, position_risks_of, urgency="urgent")
 
     async def account_config(self) -> AccountConfig:
         """Return what the account may do, and its modes."""
         return await self._get("/fapi/v1/accountConfig", 5, account_config_of)
 
-    async def trades_from(self, symbol: str, trade_id: int, *, urgent: bool = True) -> tuple[Fill, ...]:
+    async def trades_from(self, symbol: str, trade_id: int, urgency: Urgency) -> tuple[Fill, ...]:
         """Return up to PAGE fills of a symbol from this id on, in the order of their ids."""
-        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=urgent, symbol=symbol, fromId=trade_id,
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgency=urgency, symbol=symbol, fromId=trade_id,
                                limit=PAGE)  # fmt: skip
 
-    async def trades_between(self, symbol: str, start_ms: int, end_ms: int, *, urgent: bool = True) -> tuple[Fill, ...]:
+    async def trades_between(self, symbol: str, start_ms: int, end_ms: int, urgency: Urgency) -> tuple[Fill, ...]:
         """Return up to PAGE fills of a symbol in a span of at most a week, the oldest first."""
-        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=urgent, symbol=symbol, startTime=start_ms,
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgency=urgency, symbol=symbol, startTime=start_ms,
                                endTime=end_ms, limit=PAGE)  # fmt: skip
 
     async def last_trades(self, symbol: str, count: int) -> tuple[Fill, ...]:
         """Return the youngest fills of a symbol, up to so many, of the last week."""
-        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgent=True, symbol=symbol, limit=count)
+        return await self._get("/fapi/v1/userTrades", 5, fills_of, urgency="urgent", symbol=symbol, limit=count)
 
     async def order(self, symbol: str, order_id: str) -> OrderAnswer:
         """Return an order. The exchange forgets old ones: VenueRefused."""
         return await self._get("/fapi/v1/order", 1, order_of, symbol=symbol, orderId=order_id)
 
-    async def income(self, start_ms: int, end_ms: int, page: int, *, urgent: bool = True) -> IncomePage:
+    async def income(self, start_ms: int, end_ms: int, page: int, urgency: Urgency) -> IncomePage:
         """Return a page of the income statement, the oldest rows first; pages begin with 1."""
-        return await self._get("/fapi/v1/income", 30, income_of, urgent=urgent, startTime=start_ms, endTime=end_ms,
+        return await self._get("/fapi/v1/income", 30, income_of, urgency=urgency, startTime=start_ms, endTime=end_ms,
                                page=page, limit=PAGE)  # fmt: skip
 
     async def obtain(self) -> str:
@@ -95,11 +98,11 @@ class AccountRequests:
         weight: int,
         decode: Callable[[bytes], T],
         *,
-        urgent: bool = False,
+        urgency: Urgency = "regular",
         leaving: Callable[[], None] = lambda: None,
         **parameters: Parameter,
     ) -> T:
-        body = await self._rest.get(path, weight, urgent=urgent, leaving=leaving, **parameters)
+        body = await self._rest.get(path, weight, urgency=urgency, leaving=leaving, **parameters)
         return self._read(path, body, decode)
 
     def _read(self, path: str, body: bytes, decode: Callable[[bytes], T]) -> T:

@@ -18,7 +18,7 @@ import structlog
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import server_time_of
-from account_monitor.feeds.binance.budget import Permit, WeightBudget
+from account_monitor.feeds.binance.budget import Permit, Urgency, WeightBudget
 from account_monitor.feeds.binance.fields import masked
 from account_monitor.feeds.binance.refusals import (
     CLOCK_IS_WRONG,
@@ -98,7 +98,7 @@ class BinanceRest:
         path: str,
         weight: int,
         *,
-        urgent: bool = False,
+        urgency: Urgency = "regular",
         leaving: Callable[[], None] = lambda: None,
         **parameters: Parameter,
     ) -> bytes:
@@ -109,30 +109,32 @@ class BinanceRest:
         await self.read_clock()
         seen = self._server_time.estimates
         try:
-            return await self._signed(path, weight, urgent, leaving, parameters)
+            return await self._signed(path, weight, urgency, leaving, parameters)
         except VenueRefused as refused:
             if refused.code != CLOCK_IS_WRONG:
                 raise
         await self._server_time.estimate(self._ask_time, seen=seen)
-        return await self._signed(path, weight, urgent, leaving, parameters)
+        return await self._signed(path, weight, urgency, leaving, parameters)
 
-    async def get_public(self, path: str, weight: int, *, urgent: bool = False, **parameters: Parameter) -> bytes:
+    async def get_public(
+        self, path: str, weight: int, *, urgency: Urgency = "regular", **parameters: Parameter
+    ) -> bytes:
         """Return the answer to a request that needs neither key nor signature."""
-        permit = await self._budget.acquire(weight, urgent=urgent)
+        permit = await self._budget.acquire(weight, urgency)
         return await self._send("GET", path, _query(parameters), {}, permit)
 
-    async def post(self, path: str, weight: int, *, urgent: bool = True) -> bytes:
+    async def post(self, path: str, weight: int, *, urgency: Urgency = "urgent") -> bytes:
         """Return the answer to a POST with the key alone, such as for a listen key."""
-        permit = await self._budget.acquire(weight, urgent=urgent)
+        permit = await self._budget.acquire(weight, urgency)
         return await self._send("POST", path, "", self._key_header, permit)
 
-    async def put(self, path: str, weight: int, *, urgent: bool = True) -> bytes:
+    async def put(self, path: str, weight: int, *, urgency: Urgency = "urgent") -> bytes:
         """Return the answer to a PUT with the key alone, such as for keeping a listen key alive."""
-        permit = await self._budget.acquire(weight, urgent=urgent)
+        permit = await self._budget.acquire(weight, urgency)
         return await self._send("PUT", path, "", self._key_header, permit)
 
     async def _ask_time(self) -> int:
-        body = await self.get_public(self._time_path, _TIME_WEIGHT, urgent=True)
+        body = await self.get_public(self._time_path, _TIME_WEIGHT, urgency="urgent")
         try:
             return server_time_of(body)
         except MalformedEvent as error:
@@ -142,11 +144,11 @@ class BinanceRest:
         self,
         path: str,
         weight: int,
-        urgent: bool,
+        urgency: Urgency,
         leaving: Callable[[], None],
         parameters: Mapping[str, Parameter],
     ) -> bytes:
-        permit = await self._budget.acquire(weight, urgent=urgent)
+        permit = await self._budget.acquire(weight, urgency)
         leaving()
         # Signed when it leaves: waiting for the permit may have taken longer than the window.
         timed = {**parameters, "recvWindow": self._recv_window_ms, "timestamp": self._server_time.now_ms()}

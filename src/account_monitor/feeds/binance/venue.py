@@ -32,6 +32,9 @@ START_WEIGHT = 60
 STATEMENTS_SHARE = 0.7
 """Of the weight: the rest is for what was missed, for prices of contracts and for other programs of the desk."""
 
+STATEMENT_SECONDS = 1.0
+"""No account is asked about more often."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -49,6 +52,7 @@ class BinanceVenue:
         self.websocket_url = websocket_url
         self.server_time = server_time
         self.budget = WeightBudget(server_time.now_ms)
+        self.budget.expected = self._cost_of_statements
         self.transport: Transport = GuardedTransport(transport, self.budget)
         self._public = self.rest(api_key="", secret="")
         self._one_at_a_time = asyncio.Lock()
@@ -80,6 +84,10 @@ class BinanceVenue:
         """How long it takes until every account has had what it asks for at its start."""
         return self._accounts * START_WEIGHT * 60 / self.budget.limit
 
+    def _cost_of_statements(self, seconds: float) -> float:
+        """Return the most that the statements of all accounts cost in so long."""
+        return self._accounts * STATEMENT_WEIGHT * seconds / max(self.turn_seconds, STATEMENT_SECONDS)
+
     def may_list(self, symbol: str) -> bool:
         """Whether the exchange lists a symbol, or that is not known yet."""
         return not self._contracts or symbol in self._contracts
@@ -107,7 +115,7 @@ class BinanceVenue:
 
     async def read_contracts(self) -> None:
         """Ask for the contracts and the limits. Raises: VenueUnavailable, VenueRefused, VenueLimited."""
-        body = await self._public.get_public("/fapi/v1/exchangeInfo", _EXCHANGE_INFO_WEIGHT, urgent=True)
+        body = await self._public.get_public("/fapi/v1/exchangeInfo", _EXCHANGE_INFO_WEIGHT, urgency="urgent")
         try:
             info = exchange_info_of(body)
         except MalformedEvent as error:
