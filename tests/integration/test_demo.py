@@ -140,9 +140,10 @@ def test_a_killed_demo_leaves_no_process_behind(demo: Demo) -> None:
     demo.start()
     demo.wait_until(lambda: demo.fills() > 0, "traded")
     children = demo.children()
-    assert len(children) == 2
+    assert len(children) == 3
     assert any(child.name() == "nats-server" for child in children)
     assert any("exchange_simulator" in child.cmdline() for child in children)
+    assert any("account_monitor.historian.scribe" in child.cmdline() for child in children)
 
     demo.kill()
 
@@ -183,7 +184,7 @@ def test_each_run_begins_anew_and_ends_by_itself_after_the_minutes_asked_for(dem
 def test_it_ends_with_a_reason_when_the_simulated_exchange_dies(demo: Demo) -> None:
     demo.start()
     demo.wait_until(lambda: demo.fills() > 0, "traded")
-    (exchange,) = [child for child in demo.children() if child.name() != "nats-server"]
+    (exchange,) = [child for child in demo.children() if "exchange_simulator" in child.cmdline()]
 
     exchange.kill()
 

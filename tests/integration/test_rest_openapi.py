@@ -120,8 +120,8 @@ def test_it_is_openapi_3_1(description: Json) -> None:
     assert description["info"]["version"] == "9.9.9"
     assert set(description["paths"]) == {
         "/health", "/ready",
-        "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/balance", "/api/fills", "/api/explain",
-        "/api/reconciliation", *ORDERS,
+        "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/pnl/history", "/api/balance", "/api/fills",
+        "/api/explain", "/api/reconciliation", *ORDERS,
         "/api/alerts",
     }  # fmt: skip
 
@@ -177,6 +177,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         await knock_everywhere()  # 503 where an account is asked for, and of health
         await desk.open("main")
         await desk.trade(desk.fill(), desk.fill("SELL", "0.4", at="120"), desk.fill(symbol="X-Y", fee=None))
+        await knock("/api/pnl/history")  # 503
+        await desk.remember()
         desk.desk.health.report("journal:main", Status.DEGRADED, "slow disk")
         desk.desk.wait_for("start", None)
         await knock_everywhere()  # 200

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from account_monitor.api.server import Doors
+from account_monitor.historian.reading import HistoryReader
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.ledger.events import Event, Fill, MarkPrice, Opening, Side
 from account_monitor.monitor.desk import Desk
@@ -21,7 +22,10 @@ from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery
 from account_monitor.stores.checkpoints import JournalCheckpoints
+from account_monitor.stores.history.projector import Projector
+from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_file import journal_path
 
 OPENED_MS = 1_700_000_000_000
 
@@ -38,6 +42,7 @@ class TradingDesk:
         self.data_dir = data_dir
         self.desk = Desk(clock, "9.9.9")
         self.doors = Doors(self.desk, http_port=0, metrics_port=0, **doors)
+        self.reader: HistoryReader | None = None
         self._running: dict[str, tuple[asyncio.Task[None], Journal]] = {}
         self._trades = 0
         self._changed = asyncio.Event()
@@ -107,6 +112,26 @@ class TradingDesk:
             self._changed.clear()
             await self._changed.wait()
 
+    async def remember(self, account: str = "main") -> None:
+        """Write what is recorded into a history, and let the desk be asked about it."""
+        store, begun = SqliteHistory(self.data_dir, clock), asyncio.Event()
+        projector = Projector(
+            account,
+            journal_path(self.data_dir, account),
+            store,
+            usd_assets=USD_ASSETS,
+            interval_ms=1,
+            clock=clock,
+            tell=lambda progress: begun.set(),
+        )
+        projecting = asyncio.create_task(projector.run())
+        await begun.wait()
+        projector.stop()
+        await projecting
+        await store.close()
+        if self.reader is None:
+            self.desk.history = self.reader = HistoryReader(SqliteHistory(self.data_dir, clock))
+
     async def mark(self, price: str, symbol: str = "BTCUSDT", account: str = "main") -> None:
         """Let a mark price be taken."""
         self.monitor(account).mark(MarkPrice(symbol, Decimal(price), clock()))
@@ -123,6 +148,8 @@ async def trading_desk(data_dir: Path, **doors: Any) -> AsyncIterator[TradingDes
         yield desk
     finally:
         await desk.doors.stop()
+        if desk.reader is not None:
+            await desk.reader.close()
         for account in list(desk._running):
             await desk.close(account)
 

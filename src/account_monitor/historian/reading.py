@@ -19,6 +19,7 @@ class HistoryReader:
     def __init__(self, store: HistoryStore) -> None:
         self._store = store
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread
 
     async def pnl(self, query: PnLQuery) -> PnLHistory:
         """Return the buckets of a query. Raises: HistoryUnavailable."""
@@ -31,12 +32,15 @@ class HistoryReader:
     async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="history", daemon=True).start()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="history", daemon=True)
+            self._thread.start()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(question, self._loop))
 
     async def close(self) -> None:
         """Disconnect, and end the thread."""
         if self._loop is not None:
             await self._ask(self._store.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
+            loop, self._loop = self._loop, None
+            loop.call_soon_threadsafe(loop.stop)
+            await asyncio.to_thread(self._thread.join)
+            loop.close()

@@ -1,0 +1,143 @@
+"""P&L over time as a client asks for it: intervals that say what happened in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from account_monitor.historian.reading import HistoryReader
+from account_monitor.monitor.reports import time_text
+from account_monitor.stores.history.sqlite import SqliteHistory
+from tests.integration.trading_desk import TradingDesk, clock, get, trading_desk
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
+    async with trading_desk(tmp_path) as desk:
+        await desk.open("main")
+        yield desk
+
+
+async def history(desk: TradingDesk, query: str = "", *, status: int = 200) -> Any:
+    """Ask for the history of the account."""
+    return await get(f"{desk.doors.http_url}/api/pnl/history?account=main{query}", status=status)
+
+
+async def test_an_interval_tells_what_it_began_and_ended_with_and_what_it_brought(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill("BUY", "1", at="100"), desk.fill("SELL", "1", at="120"))
+    await desk.remember()
+
+    answer = await history(desk)
+
+    assert (answer["account"], answer["symbol"], answer["interval"]) == ("main", None, "1h")
+    assert answer["to"] == time_text(clock() - clock() % HOUR_MS + HOUR_MS)
+    bucket = answer["buckets"][-1]
+    assert bucket["timestamp"] == time_text(clock() - clock() % HOUR_MS)
+    last = bucket["last"]
+    assert (last["equity"], last["realized_pnl"], last["unrealized_pnl"], last["total_fees"]) == (
+        "10019.9", "20", "0", "0.1",
+    )  # fmt: skip
+    assert (last["total_pnl"], last["net_pnl"], last["funding"], last["other"]) == ("20", "19.9", "0", "0")
+    assert (bucket["change"]["realized_pnl"], bucket["change"]["net_pnl"]) == ("20", "19.9")
+    assert bucket["max"]["net_pnl"] == "19.9"
+    assert Decimal(bucket["min"]["equity"]) <= Decimal(10000)
+
+
+async def test_a_symbol_has_a_history_of_its_own(desk: TradingDesk) -> None:
+    await desk.trade(
+        desk.fill("BUY", "1", at="100"), desk.fill("SELL", "1", at="120"), desk.fill(symbol="ETHUSDT", at="50")
+    )
+    await desk.remember()
+
+    of_bitcoin = (await history(desk, "&symbol=BTCUSDT"))["buckets"][-1]
+    of_ether = (await history(desk, "&symbol=ETHUSDT"))["buckets"][-1]
+
+    assert (of_bitcoin["last"]["realized_pnl"], of_ether["last"]["realized_pnl"]) == ("20", "0")
+    assert of_bitcoin["last"]["equity"] is None
+
+
+async def test_an_interval_in_which_nobody_was_watching_is_left_out(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+
+    now_ms = clock()
+    answer = await history(desk, f"&interval=1m&from={time_text(now_ms - 3 * HOUR_MS)}&to={time_text(now_ms)}")
+
+    assert 1 <= len(answer["buckets"]) <= 2  # a minute may have passed meanwhile
+    assert answer["from"] == time_text(now_ms - 3 * HOUR_MS - now_ms % MINUTE_MS)
+
+
+async def test_a_time_before_the_account_has_no_intervals(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+
+    answer = await history(desk, "&from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z")
+
+    assert answer["buckets"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("&interval=7m", "was '7m', expected one that divides the next unit"),
+        ("&interval=0m", "was '0m', expected one"),
+        ("&interval=25h", "was '25h', expected one"),
+        ("&interval=1w", "was '1w', expected one"),
+        ("&interval=", "was '', expected one"),
+        ("&interval=99999d", "was '99999d', expected one"),
+        ("&from=yesterday", "'yesterday'"),
+        ("&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "expected a time after `from`"),
+        ("&interval=1s&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", "would make 86,400 of the time"),
+        ("&interval=1m&from=0001-01-01T00:00:00Z", "would make"),
+    ],
+)
+async def test_what_cannot_be_answered_is_refused_by_name(desk: TradingDesk, query: str, says: str) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+
+    answer = await history(desk, query, status=400)
+
+    assert says in answer["detail"]
+
+
+async def test_a_symbol_that_was_never_held_is_unknown(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+
+    assert "never held 'DOGEUSDT'" in (await history(desk, "&symbol=DOGEUSDT", status=404))["detail"]
+
+
+async def test_at_most_five_thousand_intervals_are_told(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+    to_ms = clock() - clock() % MINUTE_MS + MINUTE_MS
+
+    await history(desk, f"&interval=1m&from={time_text(to_ms - 5_000 * MINUTE_MS)}&to={time_text(to_ms)}")
+    more = f"&interval=1m&from={time_text(to_ms - 5_001 * MINUTE_MS)}&to={time_text(to_ms)}"
+    await history(desk, more, status=400)
+
+
+async def test_a_history_that_cannot_be_read_says_why_and_is_read_once_it_can_be(
+    desk: TradingDesk, tmp_path: Path
+) -> None:
+    await desk.trade(desk.fill())
+    broken = tmp_path / "elsewhere"
+    broken.mkdir()
+    (broken / "history.sqlite").write_bytes(b"not a database" * 100)
+    desk.desk.history = desk.reader = HistoryReader(SqliteHistory(broken, clock))
+
+    refused = await history(desk, status=503)
+    assert "history-unavailable" in refused["type"]
+    assert "history.sqlite" in refused["detail"]
+
+    await desk.reader.close()
+    desk.reader = None
+    await desk.remember()
+    assert (await history(desk))["buckets"]
