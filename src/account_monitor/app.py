@@ -25,7 +25,7 @@ from account_monitor.config import (
     changed_accounts,
     split_position_key,
 )
-from account_monitor.errors import ConfigurationError, JournalError, StartAborted
+from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, StartAborted
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
@@ -146,7 +146,7 @@ class App:
             added = [account for account in settings.accounts if account.name in changes.added]
             for account in added:
                 opened.append(await self._open_account(account))  # noqa: PERF401  # one fails: the others are known
-        except (ConfigurationError, JournalError, StartAborted, OSError) as error:
+        except (ConfigurationError, JournalError, HistoryUnavailable, StartAborted, OSError) as error:
             log.error("reload_refused", reason=str(error))
             for monitor in opened:
                 await self._close_monitor(monitor.name)
@@ -181,14 +181,18 @@ class App:
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
         for account in self.settings.accounts:
-            monitor = await self._open_account(account)
+            monitor = await self._open_account(account, is_start=True)
             self._show_account(monitor)
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
         self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
 
-    async def _open_account(self, account: AccountSettings) -> Monitor:
+    async def _open_account(self, account: AccountSettings, *, is_start: bool = False) -> Monitor:
+        from account_monitor.historian.restoration import Restoration
+
+        restoration = Restoration(self.settings, self.desk, is_stopping=self._stopping.is_set)
+        await restoration.run(account.name, is_patient=is_start)
         has_venue = account.exchange is not Exchange.NONE
         return await self._open_monitor(account.name, Inbox(), opening_of(account.opening), has_venue=has_venue)
 

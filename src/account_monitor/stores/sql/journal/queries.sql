@@ -157,3 +157,9 @@ ORDER BY seq DESC, id DESC LIMIT 1;
 
 -- name: newest_checkpoint
 SELECT seq, fingerprint, state FROM checkpoints WHERE seq <= ? ORDER BY seq DESC, id DESC LIMIT 1;
+
+-- name: forget_epochs
+DELETE FROM epochs;
+
+-- name: add_epoch
+INSERT INTO epochs (epoch, first_seq, started_at_ms) VALUES (?, ?, ?);

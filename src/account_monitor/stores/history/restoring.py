@@ -1,0 +1,101 @@
+"""Restoring: a journal made again from the copy in the history, entry by entry, each proved by its hash.
+
+It begins a new epoch: what the lost journal recorded last may not have come as far as the copy, and readers saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import apsw
+
+from account_monitor.errors import JournalCorrupt
+from account_monitor.monitor.ports import Clock
+from account_monitor.stores.bulk import insert_rows
+from account_monitor.stores.chain import Chain
+from account_monitor.stores.history.batch import EntryRow
+from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.journal_file import (
+    SQL,
+    WriterLock,
+    explained,
+    journal_path,
+    leftovers,
+    open_for_writing,
+    sync_directory,
+    transaction,
+)
+
+_FOLDER = ".restoring"
+
+
+async def restore_journal(
+    store: HistoryStore, data_dir: Path, account: str, *, clock: Clock, progress: Callable[[int, int], None]
+) -> Replica | None:
+    """Make the journal of an account from the copy in a store; return the copy's end, None where there is no copy.
+
+    The journal appears whole and flushed, or not at all; there is none yet. `progress` is called with the entries that
+    are done and with how many there are.
+    Raises: HistoryUnavailable; JournalInUse; JournalCorrupt for a copy whose entries do not match their hashes.
+    """
+    replica = await store.replica(account)
+    if replica is None:
+        return None
+    path, folder = journal_path(data_dir, account), data_dir / _FOLDER
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    scratch = journal_path(folder, account)
+    with ExitStack() as stack:
+        stack.callback(WriterLock(path).release)
+        connection = await asyncio.to_thread(_begin, scratch, account, clock())
+        stack.callback(connection.close)
+        chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
+        async for rows in store.entries(account, after=0, until=replica.seq):
+            await asyncio.to_thread(_add, connection, chain, rows, scratch)
+            progress(chain.seq, replica.seq)
+        if (chain.seq, chain.hash) != (replica.seq, replica.hash):
+            raise JournalCorrupt(f"the history of account {account} lacks entry {chain.seq + 1} of {replica.seq}")
+        await asyncio.to_thread(_finish, connection, replica, scratch, clock())
+        connection.close()
+        await asyncio.to_thread(_put, scratch, path)
+    return replica
+
+
+def _begin(path: Path, account: str, now_ms: int) -> apsw.Connection:
+    for leftover in leftovers(path):
+        leftover.unlink()  # of an attempt that was interrupted
+    connection = open_for_writing(path, account, now_ms)
+    connection.pragma("synchronous", "OFF")  # it is flushed once, at the end
+    return connection
+
+
+def _add(connection: apsw.Connection, chain: Chain, rows: list[EntryRow], path: Path) -> None:
+    for _, row in rows:
+        chain.check(row)
+    with explained(path), transaction(connection):
+        insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
+
+
+def _finish(connection: apsw.Connection, replica: Replica, path: Path, now_ms: int) -> None:
+    """Write down what a journal knows beside its entries, begin its next epoch, and flush it into one file."""
+    with explained(path):
+        with transaction(connection):
+            connection.execute(SQL["move_head"], (replica.seq, replica.hash))
+            connection.execute(SQL["forget_epochs"])
+            connection.executemany(SQL["add_epoch"], replica.epochs)
+            connection.executemany(SQL["move_position"], replica.positions)
+            if replica.state is not None:
+                connection.execute(SQL["save_checkpoint"], replica.state)
+            connection.execute(SQL["start_next_epoch"], (now_ms,))
+        connection.pragma("journal_mode", "delete")  # one file, without a WAL beside it
+
+
+def _put(scratch: Path, path: Path) -> None:
+    """Flush a file and give it its name. SQLite has closed it: to close another handle would drop SQLite's locks."""
+    with scratch.open("rb") as file:
+        os.fsync(file.fileno())
+    scratch.rename(path)
+    sync_directory(path.parent)

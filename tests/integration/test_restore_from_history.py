@@ -1,0 +1,167 @@
+"""A machine that burned: the data directory is gone, the history is not, and the account goes on as if nothing was."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from account_monitor.clock import now_ms
+from account_monitor.errors import JournalCorrupt
+from account_monitor.stores.history.restoring import restore_journal
+from account_monitor.stores.history.sqlite import SqliteHistory
+from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
+from tests.integration.market import market, monitored
+from tests.integration.nats_server import NatsServer
+from tests.integration.service import Service
+from tests.integration.test_exchange_feed import equal
+from tests.integration.test_kill_service import Publisher, assert_equal_to
+from tests.integration.trading_desk import trading_desk
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service without an exchange, which is killed at the latest when the test is over."""
+    service = Service(tmp_path, None)
+    yield service
+    if service.process is not None:
+        service.kill()
+
+
+def burn(data: Path) -> None:
+    """Leave of a data directory what a database elsewhere would have."""
+    for path in data.iterdir():
+        if not path.name.startswith("history.sqlite"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_a_machine_that_burned_goes_on_from_the_history_and_from_nats(tmp_path: Path, service: Service) -> None:
+    with NatsServer(tmp_path / "nats") as server:
+        publisher = Publisher(server.url, seed=5)
+        service.document["pubsub"]["nats"]["url"] = server.url
+        publisher.start()
+        service.start()
+        service.wait_until(lambda: service.fill_count() > 500, "fed")
+        service.kill()
+        burn(tmp_path / "data")
+        service.start()
+        service.wait_until(lambda: service.fill_count() > 1_000, "fed again")
+        publisher.finish()
+        service.wait_until(lambda: service.fill_count() == len(publisher.fills), "complete")
+
+        assert_equal_to(publisher.fills, service.account())
+        assert service.stop() == 0
+    said = service.log_file.read_text()
+    assert "journal_restored" in said
+    assert "Traceback" not in said
+    with open_reader(journal_path(tmp_path / "data", "main")) as reader:
+        assert [epoch for epoch, _, _ in reader.epochs()] == [1, 2]
+        assert reader.verify()[0] == reader.last_seq
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+async def test_what_the_history_did_not_see_any_more_is_fetched_from_the_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        await equal(service, here, 10)
+        await asyncio.sleep(1)  # the history has it
+        service.kill()
+        here.order("BTCUSDT", "SELL", "0.2")
+        burn(tmp_path / "data")
+        await asyncio.to_thread(service.start)
+        await equal(service, here, 20)
+
+        ids = [fill["id"] for fill in service.get("/api/fills")[1]["fills"]]
+        assert len(ids) == len(set(ids))
+        assert "journal_restored" in service.log_file.read_text()
+        kinds = [alert["type"] for alert in service.get("/api/alerts")[1]["alerts"]]
+        assert not {"POSITION_DRIFT", "BALANCE_DRIFT", "UNEXPECTED_FILL"} & set(kinds)
+
+
+@pytest.mark.integration
+async def test_a_journal_comes_back_byte_for_byte_and_begins_a_new_epoch(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    async with trading_desk(before) as desk:
+        await desk.open("main")
+        await desk.trade(desk.fill("BUY", "123456789012345678.000000001", at="0.00000001"), desk.fill(at="3"))
+        await desk.remember()
+    told: list[tuple[int, int]] = []
+
+    replica = await restore_journal(
+        SqliteHistory(before, now_ms), after, "main", clock=now_ms, progress=lambda *done: told.append(done)
+    )
+
+    assert replica is not None
+    assert told == [(replica.seq, replica.seq)]
+    with open_reader(journal_path(before, "main")) as first, open_reader(journal_path(after, "main")) as second:
+        assert second.rows(after=0, until=1_000) == first.rows(after=0, until=1_000)
+        assert second.end().positions == first.end().positions
+        assert second.verify() == first.verify()
+        assert (first.epoch, second.epoch) == (1, 2)
+    assert sorted(path.name for path in after.iterdir()) == [".restoring", "main.journal", "main.journal.lock"]
+    assert not list((after / ".restoring").iterdir())
+
+
+@pytest.mark.integration
+async def test_there_is_nothing_to_restore_of_an_account_that_the_history_does_not_know(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path) as desk:
+        await desk.open("main")
+        await desk.remember()
+
+    store = SqliteHistory(tmp_path, now_ms)
+
+    assert await restore_journal(store, tmp_path, "other", clock=now_ms, progress=lambda *done: None) is None
+    assert not journal_path(tmp_path, "other").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE journal SET body = replace(body, '100', '101') WHERE seq = 2", "entry 2 .* does not match its hash"),
+        ("DELETE FROM journal WHERE seq = 2", "entry 2 is missing"),
+        ("DELETE FROM journal WHERE seq = 3", "lacks entry 3 of 3"),
+    ],
+)
+async def test_a_copy_that_was_changed_is_refused_and_leaves_no_journal(tmp_path: Path, change: str, says: str) -> None:
+    import apsw
+
+    before, after = tmp_path / "before", tmp_path / "after"
+    async with trading_desk(before) as desk:
+        await desk.open("main")
+        await desk.trade(desk.fill(at="100"), desk.fill(at="100"))
+        await desk.remember()
+    connection = apsw.Connection(str(before / "history.sqlite"))
+    connection.execute(change)
+    connection.close()
+
+    with pytest.raises(JournalCorrupt, match=says):
+        await restore_journal(SqliteHistory(before, now_ms), after, "main", clock=now_ms, progress=lambda *done: None)
+
+    assert not journal_path(after, "main").exists()
+
+
+@pytest.mark.integration
+def test_while_the_database_does_not_answer_nothing_begins(tmp_path: Path, service: Service) -> None:
+    service.document["database"] = {"url": "postgresql://127.0.0.1:1/nowhere"}
+    service.start(wait=False)
+    service.wait_until(lambda: service.get("/ready")[0] == 503, "unready")
+
+    def is_explained() -> bool:
+        return "may have a past in the history" in str(service.get("/ready")[1])
+
+    service.wait_until(is_explained, "explained", 10)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 3
+    assert not journal_path(tmp_path / "data", "main").exists()
