@@ -1,10 +1,12 @@
-"""What every test starts with: exact arithmetic, as in the service, and properties that no slow machine fails."""
+"""What every test starts with: exact arithmetic as in the service, servers, properties that no slow machine fails."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
 from account_monitor.ledger.money import use_exact_arithmetic
+
+pytest_plugins = ["tests.servers.fixtures"]  # databases and Redis, started when a test asks for one
 
 use_exact_arithmetic()
 
