@@ -17,12 +17,12 @@ import aiohttp
 import uvloop
 
 from benchmarks.fills import fills, message
+from benchmarks.histogram import figures, histogram
 from tests.integration.nats_server import NatsServer, add_stream
 from tests.integration.service import Service
 
 PER_SECOND = 500
 SECONDS = 20
-BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
             latencies = sorted(uvloop.run(_measure(server, service)))
         finally:
             service.stop()
-        _print(latencies)
+        print(figures(latencies), histogram(latencies), sep="\n")
 
 
 async def _prepare(server: NatsServer) -> None:
@@ -86,16 +86,3 @@ def _flush_ms(folder: Path) -> float:
         costs.append((time.perf_counter() - started) * 1000)
     os.close(descriptor)
     return sorted(costs)[100]
-
-
-def _print(latencies: list[float]) -> None:
-    def at(share: float) -> float:
-        return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
-
-    shares = ", ".join(f"{name} {at(share):.2f}" for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)))
-    print(f"{len(latencies)} fills: {shares}, most {latencies[-1]:.2f} ms")
-    below = 0
-    for bound in BUCKETS_MS:
-        count = sum(latency < bound for latency in latencies) - below
-        below += count
-        print(f"  < {bound:>5} ms {count:>6} {'#' * round(60 * count / len(latencies))}")

@@ -1,0 +1,28 @@
+"""Histograms of latencies, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
+
+
+def figures(latencies: Sequence[float]) -> str:
+    """Return count and quantiles of latencies in milliseconds, in order."""
+
+    def at(share: float) -> float:
+        return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+
+    shares = ", ".join(f"{name} {at(share):.2f}" for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)))
+    return f"{len(latencies)} fills: {shares}, most {latencies[-1]:.2f} ms"
+
+
+def histogram(latencies: Sequence[float]) -> str:
+    """Return a line for each bucket of latencies in milliseconds, in order."""
+    lines: list[str] = []
+    below = 0
+    for bound in BUCKETS_MS:
+        count = sum(latency < bound for latency in latencies) - below
+        below += count
+        lines.append(f"  < {bound:>5} ms {count:>6} {'#' * round(60 * count / len(latencies))}")
+    return "\n".join(lines)
