@@ -27,16 +27,22 @@ BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
 
 def main() -> None:
     """Print the figures."""
-    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
+    with tempfile.TemporaryDirectory() as folder:
         print(f"one flush of this disk: {_flush_ms(Path(folder)):.2f} ms (median of 200)")
+    _print(latencies({}))
+
+
+def latencies(database: dict[str, str]) -> list[float]:
+    """Return how many milliseconds each fill took, with these settings of `database`, the shortest first."""
+    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
         service = Service(Path(folder), server.url)
+        service.document["database"] = database
         uvloop.run(_prepare(server))
         service.start()
         try:
-            latencies = sorted(uvloop.run(_measure(server, service)))
+            return sorted(uvloop.run(_measure(server, service)))
         finally:
             service.stop()
-        _print(latencies)
 
 
 async def _prepare(server: NatsServer) -> None:
@@ -48,7 +54,7 @@ async def _prepare(server: NatsServer) -> None:
 async def _measure(server: NatsServer, service: Service) -> list[float]:
     client = await server.connect()
     published: dict[str, float] = {}
-    latencies: list[float] = []
+    taken: list[float] = []
     count = PER_SECOND * SECONDS
     async with (
         aiohttp.ClientSession() as session,
@@ -59,12 +65,12 @@ async def _measure(server: NatsServer, service: Service) -> list[float]:
             received = time.perf_counter()
             heard = json.loads(frame.data)
             if heard["type"] == "fill":
-                latencies.append((received - published[heard["data"]["id"]]) * 1000)
-                if len(latencies) == count:
+                taken.append((received - published[heard["data"]["id"]]) * 1000)
+                if len(taken) == count:
                     break
         await publishing
     await client.close()
-    return latencies
+    return taken
 
 
 async def _publish(client: object, count: int, published: dict[str, float]) -> None:
@@ -88,14 +94,19 @@ def _flush_ms(folder: Path) -> float:
     return sorted(costs)[100]
 
 
-def _print(latencies: list[float]) -> None:
-    def at(share: float) -> float:
-        return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+def shares(taken: list[float]) -> str:
+    """Return median, p90, p99 and the most of sorted figures."""
 
-    shares = ", ".join(f"{name} {at(share):.2f}" for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)))
-    print(f"{len(latencies)} fills: {shares}, most {latencies[-1]:.2f} ms")
+    def at(share: float) -> float:
+        return taken[min(len(taken) - 1, int(share * len(taken)))]
+
+    return f"median {at(0.5):.2f}, p90 {at(0.9):.2f}, p99 {at(0.99):.2f}, most {taken[-1]:.2f} ms"
+
+
+def _print(taken: list[float]) -> None:
+    print(f"{len(taken)} fills: {shares(taken)}")
     below = 0
     for bound in BUCKETS_MS:
-        count = sum(latency < bound for latency in latencies) - below
+        count = sum(latency < bound for latency in taken) - below
         below += count
-        print(f"  < {bound:>5} ms {count:>6} {'#' * round(60 * count / len(latencies))}")
+        print(f"  < {bound:>5} ms {count:>6} {'#' * round(60 * count / len(taken))}")
