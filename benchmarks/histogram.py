@@ -7,14 +7,13 @@ from collections.abc import Sequence
 BUCKETS_MS = (1, 2, 3, 4, 5, 7, 10, 15, 25, 50, 100, float("inf"))
 
 
-def figures(latencies: Sequence[float]) -> str:
-    """Return count and quantiles of latencies in milliseconds, in order."""
+def shares(latencies: Sequence[float]) -> str:
+    """Return median, p90, p99 and the most of latencies in milliseconds, in order."""
 
     def at(share: float) -> float:
         return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
 
-    shares = ", ".join(f"{name} {at(share):.2f}" for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)))
-    return f"{len(latencies)} fills: {shares}, most {latencies[-1]:.2f} ms"
+    return f"median {at(0.5):.2f}, p90 {at(0.9):.2f}, p99 {at(0.99):.2f}, most {latencies[-1]:.2f} ms"
 
 
 def histogram(latencies: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ import aiohttp
 import uvloop
 
 from benchmarks.fills import fills, message
-from benchmarks.histogram import figures, histogram
+from benchmarks.histogram import histogram, shares
 from tests.integration.nats_server import NatsServer, add_stream
 from tests.integration.service import Service
 
@@ -27,16 +27,23 @@ SECONDS = 20
 
 def main() -> None:
     """Print the figures."""
-    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
+    with tempfile.TemporaryDirectory() as folder:
         print(f"one flush of this disk: {_flush_ms(Path(folder)):.2f} ms (median of 200)")
+    taken = latencies({})
+    print(f"{len(taken)} fills: {shares(taken)}", histogram(taken), sep="\n")
+
+
+def latencies(database: dict[str, str]) -> list[float]:
+    """Return how many milliseconds each fill took, with these settings of `database`, the shortest first."""
+    with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
         service = Service(Path(folder), server.url)
+        service.document["database"] = database
         uvloop.run(_prepare(server))
         service.start()
         try:
-            latencies = sorted(uvloop.run(_measure(server, service)))
+            return sorted(uvloop.run(_measure(server, service)))
         finally:
             service.stop()
-        print(figures(latencies), histogram(latencies), sep="\n")
 
 
 async def _prepare(server: NatsServer) -> None:
@@ -48,7 +55,7 @@ async def _prepare(server: NatsServer) -> None:
 async def _measure(server: NatsServer, service: Service) -> list[float]:
     client = await server.connect()
     published: dict[str, float] = {}
-    latencies: list[float] = []
+    taken: list[float] = []
     count = PER_SECOND * SECONDS
     async with (
         aiohttp.ClientSession() as session,
@@ -59,12 +66,12 @@ async def _measure(server: NatsServer, service: Service) -> list[float]:
             received = time.perf_counter()
             heard = json.loads(frame.data)
             if heard["type"] == "fill":
-                latencies.append((received - published[heard["data"]["id"]]) * 1000)
-                if len(latencies) == count:
+                taken.append((received - published[heard["data"]["id"]]) * 1000)
+                if len(taken) == count:
                     break
         await publishing
     await client.close()
-    return latencies
+    return taken
 
 
 async def _publish(client: object, count: int, published: dict[str, float]) -> None:

@@ -22,7 +22,7 @@ import redis.asyncio
 import uvloop
 
 from benchmarks.fills import fills, message
-from benchmarks.histogram import figures, histogram
+from benchmarks.histogram import histogram, shares
 from tests.integration.nats_server import NatsServer, add_stream
 from tests.integration.service import Service
 from tests.servers.postgres import FreshDatabase, PostgresServer
@@ -217,7 +217,7 @@ async def _run(service: Service, server: NatsServer, postgres: PostgresServer, c
         rig = Rig(service, postgres, database, cache)
         await rig.run(client)
         for phase, latencies in rig.latencies.items():
-            print(f"{phase:<32} {figures(sorted(latencies))}")
+            print(f"{phase:<32} {len(latencies):>6} fills: {shares(sorted(latencies))}")
         calm = sorted(rig.latencies["all is well"])
         broken = sorted(x for phase, found in rig.latencies.items() if phase != "all is well" for x in found)
         print("while all is well:", histogram(calm), "while something is broken:", histogram(broken), sep="\n")

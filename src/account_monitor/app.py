@@ -43,9 +43,13 @@ if TYPE_CHECKING:
     from account_monitor.feeds.progress import StreamGap
     from account_monitor.historian.historian import Historian
     from account_monitor.historian.reading import HistoryReader
+    from account_monitor.stores.cache import CurrentState
 
 STOP_SECONDS = 4.0
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
+
+REDIS_STOP_SECONDS = 1.0
+"""How long writing the last state to Redis may take."""
 
 WATCH_SECONDS = 0.25
 ALARMS_SHOWN = 10
@@ -87,6 +91,7 @@ class App:
         self._exchanges: Exchanges | None = None
         self._historian: Historian | None = None
         self._reader: HistoryReader | None = None
+        self._current_state: CurrentState | None = None
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
@@ -108,6 +113,7 @@ class App:
             self.opened.set()
             self.desk.wait_for("start", "the doors are not complete yet")
             self._open_history()
+            await self._open_current_state()
             await self._open_feed()
             await self.doors.complete()
             gc.collect()
@@ -200,6 +206,8 @@ class App:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
         self.alarms.attach(monitor)
+        if self.settings.database.redis_url is None:
+            self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol="redis")  # of a start that had one
 
     def _settle(self, accounts: Iterable[AccountSettings]) -> None:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
@@ -299,7 +307,7 @@ class App:
             if monitor is not None:
                 monitor.check_opening(opening_of(account.opening))
 
-    # -- history -----------------------------------------------------------------------------------------------------
+    # -- what follows the accounts -----------------------------------------------------------------------------------
 
     def _open_history(self) -> None:
         """Let the history be written by another process, and be asked in another thread."""
@@ -314,6 +322,31 @@ class App:
         database = settings.database
         store = history_store(database.url, settings.service.data_dir, clock=now_ms, password=database.password)
         self.desk.history = self._reader = HistoryReader(store)
+
+    async def _close_history(self) -> None:
+        if self._historian is not None:
+            await self._historian.stop()
+        if self._reader is not None:
+            await self._reader.close()
+
+    async def _open_current_state(self) -> None:
+        """Keep the newest views in Redis, where one is configured."""
+        database = self.settings.database
+        if database.redis_url is None:
+            return
+        cache, redis = [
+            await asyncio.to_thread(importlib.import_module, f"account_monitor.stores.{name}")
+            for name in ("cache", "redis_connection")
+        ]
+        connection = redis.RedisConnection(database.redis_url, database.redis_password)
+        state = self._current_state = cache.CurrentState(self.desk, self.alarms, connection)
+        self.spawn("redis", state.run())
+
+    async def _close_current_state(self) -> None:
+        if self._current_state is not None:
+            self._current_state.stop()
+            await asyncio.wait([self._tasks["redis"]], timeout=REDIS_STOP_SECONDS)
+            await self._cancel("redis")
 
     # -- feeds -------------------------------------------------------------------------------------------------------
 
@@ -381,6 +414,8 @@ class App:
                 self._exchanges.watch()
             if self._historian is not None:
                 self._historian.watch()
+            if self._current_state is not None:
+                self._current_state.watch()
             await asyncio.sleep(WATCH_SECONDS)
 
     def _watch_alarms(self, name: str) -> None:
@@ -430,12 +465,13 @@ class App:
             )
             for monitor in self.desk.monitors() if monitor.name != UNROUTED and monitor.residual is not None
         ]  # fmt: skip
-        lags = [] if self._historian is None else [
+        lags = [
             Sample(
                 "projection_lag_events", "Entries of the journal that are not there yet.", "gauge", lag,
-                {"account": account, "projection": "history"},
+                {"account": account, "projection": projection},
             )
-            for account, lag in self._historian.lags()
+            for projection, follower in (("history", self._historian), ("redis", self._current_state))
+            if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
         return [*nats, *exchanges, *alarms, *residuals, *lags]
 
@@ -474,15 +510,12 @@ class App:
 
     async def _close(self) -> None:
         started = time.monotonic()
-        for name in [name for name in self._tasks if not name.startswith("account:")]:
+        for name in [name for name in self._tasks if not name.startswith(("account:", "redis"))]:
             await self._cancel(name)
         if self._exchanges is not None:
             await self._exchanges.stop()
         await asyncio.gather(*(self._close_monitor(name) for name in list(self._monitors)))
-        if self._historian is not None:
-            await self._historian.stop()
-        if self._reader is not None:
-            await self._reader.close()
+        await asyncio.gather(self._close_history(), self._close_current_state())
         await self.doors.stop()
         log.info("service_stopped", seconds=round(time.monotonic() - started, 3))
 

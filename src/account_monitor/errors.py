@@ -12,6 +12,7 @@ AccountMonitorError
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
+├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
 
@@ -71,6 +72,10 @@ class HistoryDiffers(HistoryUnavailable):
 
 class FeedUnavailable(AccountMonitorError):
     """The source of events cannot be reached now."""
+
+
+class StorageUnavailable(AccountMonitorError):
+    """A store that follows the journal cannot be reached or written now; the text says where and why."""
 
 
 class CommandFailed(AccountMonitorError):

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from account_monitor.cli.local_checks import check_redis
+from account_monitor.config import DatabaseSettings, Secret
 from tests.integration.nats_server import NatsServer, add_stream, free_port
+from tests.integration.redis_server import RedisServer
 from tests.integration.service import Service
 from tests.integration.simulated_exchange import Simulation
 
@@ -74,11 +77,35 @@ def test_a_whole_set_up_is_ok_line_by_line(desk: Desk, exchange: Simulation, tmp
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert {line.split()[0] for line in result.stdout.splitlines()} == {"ok"}
-    for check in ("configuration", "data directory", "journal", "nats", "jetstream", "rest", "clock", "api key",
-                  "permissions", "modes", "user stream", "mark prices", "request weight"):  # fmt: skip
+    for check in ("configuration", "data directory", "journal", "nats", "jetstream", "redis", "rest", "clock",
+                  "api key", "permissions", "modes", "user stream", "mark prices", "request weight"):  # fmt: skip
         assert check in result.stdout
     assert "FILLS" in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.integration
+async def test_redis_is_logged_in_to_and_what_would_lose_the_state_is_said(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis", password="right-horse") as server, server.client() as redis:
+        right, wrong = (
+            DatabaseSettings(redis_url=server.url, redis_password=Secret(password))
+            for password in ("right-horse", "wrong-horse")
+        )
+        assert (await check_redis(right)).outcome == "ok"
+
+        redis.config_set("maxmemory", "100mb")
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        assert (await check_redis(right)).outcome == "warning"
+
+        redis.replicaof("127.0.0.1", "1")
+        finding = await check_redis(right)
+        assert (finding.outcome, "replica" in finding.found) == ("FAILED", True)
+
+        finding = await check_redis(wrong)
+        assert (finding.outcome, "invalid" in finding.found, "horse" in finding.line) == ("FAILED", True, False)
+
+    assert (await check_redis(right)).outcome == "FAILED"
+    assert (await check_redis(DatabaseSettings())).found == "switched off"
 
 
 @pytest.mark.integration

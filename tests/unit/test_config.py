@@ -34,6 +34,7 @@ from account_monitor.config import (
 from account_monitor.config.resolving import Resolver
 from account_monitor.config.schema import Listing, Section, keys_of
 from account_monitor.config.settings import AuthSettings, ClusterSettings, Lease
+from account_monitor.errors import ConfigurationError
 
 D = Decimal
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,26 @@ def test_a_nats_cluster_is_several_servers(load: Load) -> None:
 )
 def test_a_database_is_any_libpq_uri(load: Load, text: str, wanted: str) -> None:
     assert load(text).database.url.startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h", "redis://h:6379/0", "rediss://[::1]:6380/15", "redis://reader@cache.example.org",
+        "rediss://u@h:1/2?ssl_ca_certs=/etc/ca.pem",
+    ],
+)  # fmt: skip
+def test_a_redis_has_a_user_a_database_and_authorities(load: Load, url: str) -> None:
+    assert load(f"database: {{redis_url: '{url}'}}").database.redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["h:6379", "REDIS://h", "http://h", "redis://", "redis://h:0", "redis://h:70000", "redis://h/x", "redis://h?db=1"],
+)
+def test_what_is_no_redis_is_refused(load: Load, url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"database\.redis_url"):
+        load(f"database: {{redis_url: '{url}'}}")
 
 
 def test_data_dir_may_be_in_the_home_directory(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +447,6 @@ def test_settings_cannot_be_changed() -> None:
     ("settings", "path"),
     [
         (Settings(service=Settings().service._replace(reporting_currency="EUR")), "service.reporting_currency"),
-        (Settings(database=DatabaseSettings(redis_url="redis://h")), "database.redis_url"),
         (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
         (Settings(auth=AuthSettings(tokens_file=Path("tokens"))), "auth.tokens_file"),
         (Settings(http=Settings().http._replace(tls=TlsSettings(key_file=Path("k")))), "http.tls.key_file"),

@@ -55,7 +55,7 @@ def _colored(finding: Finding) -> str:
 
 
 async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
-    from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats
+    from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats, check_redis
 
     yield _configuration(settings, file)
     data_dir = settings.service.data_dir
@@ -64,6 +64,7 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
         yield check_journal(data_dir, account.name)
     for finding in await check_nats(settings):
         yield finding
+    yield await check_redis(settings.database)
     async for finding in _exchanges(settings.accounts, data_dir):
         yield finding
 

@@ -1,4 +1,4 @@
-"""Local checks: the data directory, the journals and the NATS server, looked at without changing anything."""
+"""Local checks: the data directory, the journals, NATS and Redis, looked at without changing anything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from account_monitor.cli.findings import Finding, Outcome
-from account_monitor.config import Exchange, NatsSettings, Settings
-from account_monitor.errors import FeedUnavailable, JournalError
+from account_monitor.config import DatabaseSettings, Exchange, NatsSettings, Settings
+from account_monitor.errors import FeedUnavailable, JournalError, StorageUnavailable
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
 from account_monitor.feeds.jetstream import Stream, find_streams
 from account_monitor.feeds.subjects import coverage
@@ -117,3 +117,28 @@ def _streams(patterns: tuple[str, ...], streams: list[Stream] | None) -> Iterato
             yield Finding(None, "jetstream", OK, found)
     if covered.core:
         yield Finding(None, "jetstream", WARNING, f"no stream covers {' and '.join(covered.core)}", advice)
+
+
+async def check_redis(database: DatabaseSettings) -> Finding:
+    """Log in to Redis, and look whether it keeps what it is given."""
+    if database.redis_url is None:
+        return Finding(None, "redis", OK, "switched off")
+    from account_monitor.stores.redis_connection import RedisConnection  # takes a moment, and few have one
+
+    connection = RedisConnection(database.redis_url, database.redis_password)
+    try:
+        await connection.open()
+        _, told = await connection.ask([("EVAL", "return 1", 0), ("INFO",)])
+    except StorageUnavailable as error:
+        advice = "start the server, or see database.redis_url and what its user may do; null switches it off"
+        return Finding(None, "redis", FAILED, str(error), advice)
+    finally:
+        await connection.close()
+    info = dict(line.split(":", 1) for line in told.decode(errors="replace").splitlines() if ":" in line)
+    found = f"{connection.where}: {info.get('server_name', 'redis')} {info.get('redis_version', '')}"
+    if info.get("role") == "slave":
+        return Finding(None, "redis", FAILED, f"{found}, a replica that takes no writes", "name its primary")
+    if info.get("maxmemory", "0") != "0" and info.get("maxmemory_policy", "").startswith("allkeys"):
+        advice = "set maxmemory-policy to noeviction or a volatile one"
+        return Finding(None, "redis", WARNING, f"{found}, which forgets keys when its memory is full", advice)
+    return Finding(None, "redis", OK, f"{found}: connected")

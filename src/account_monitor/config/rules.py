@@ -106,7 +106,6 @@ def _switched_on(settings: Settings) -> Sequence[tuple[str, object]]:
         ("http.tls.cert_file", tls.cert_file),
         ("http.tls.key_file", tls.key_file),
         ("http.tls.client_ca_file", tls.client_ca_file),
-        ("database.redis_url", settings.database.redis_url),
         ("alerts.channels_env", alerts.channels_env),
         ("alerts.channels_file", alerts.channels_file),
         ("alerts.heartbeat_url_env", alerts.heartbeat_url_env),

@@ -42,6 +42,10 @@ _url_parts = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:(?P<user>[^\s/?#@]*)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:[/?#]\S*)?"
 ).fullmatch
+_redis_parts = re.compile(
+    r"rediss?://(?:(?P<user>[^\s/?#@]*)@)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[0-9]{0,5})?(?:\?ssl_ca_certs=[^\s?#&@]+)?"
+).fullmatch
 _database_parts = re.compile(r"postgres(?:ql)?://(?:(?P<user>[^\s/?#@]*)@)?[^\s@]*").fullmatch
 
 
@@ -249,11 +253,16 @@ def database_url(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """Return a Redis URL without the password."""
-    try:
-        return url("redis", "rediss")(text)
-    except NotShown:
-        raise NotShown(_BARE.format("URL", "redis_password")) from None
+    """Return a Redis URL without the password: a user, a database number and a file of authorities may be named."""
+    if re.search(r"//[^/@]*:[^@]*@|[?&](?:ssl_)?password=", text, re.IGNORECASE):
+        raise NotShown(_BARE.format("URL", "redis_password"))
+    parts = _redis_parts(text)
+    if parts is None:
+        expected = "expected a URL such as redis://cache.example.org:6379/0 or rediss://user@host?ssl_ca_certs=/path"
+        raise _refused(text, expected)
+    if parts["port"] and not 1 <= int(parts["port"]) <= MAX_PORT:
+        raise _refused(text, f"expected a port from 1 to {MAX_PORT}")
+    return text
 
 
 def origin(text: str) -> str:

@@ -192,6 +192,15 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
 
 
+class PlaceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a state is, as in the account report; `timestamp` is when the report was made."""
+
+    epoch: int
+    seq: int
+    as_of: str | None
+    timestamp: str
+
+
 class CausesReport(msgspec.Struct, frozen=True, kw_only=True):
     """What changed equity, in USD: positive is a gain. Fees and prices by the asset paid or held.
 
@@ -397,6 +406,11 @@ def account_report(view: View, now_ms: int) -> AccountReport:
         unpriced=list(view.unpriced),
         timestamp=time_text(now_ms),
     )
+
+
+def place_report(view: View, now_ms: int) -> PlaceReport:
+    """Report how far a view is."""
+    return PlaceReport(epoch=view.epoch, seq=view.seq, as_of=_time(view.as_of_ms), timestamp=time_text(now_ms))
 
 
 def comparison_report(comparison: Comparison) -> ComparisonReport:

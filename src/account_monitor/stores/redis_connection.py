@@ -1,0 +1,90 @@
+"""A connection to a Redis: asks, and says in one kind of error why there is no answer. Nothing is retried here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from redis.asyncio.connection import Connection, parse_url
+from redis.exceptions import RedisError
+
+from account_monitor.config import Secret
+from account_monitor.errors import StorageUnavailable
+
+TIMEOUT_SECONDS = 2.0
+"""How long it may take to connect, or to answer everything that was asked at once."""
+
+Command: TypeAlias = tuple[bytes | str | int, ...]
+Answer: TypeAlias = Any
+"""What Redis answers: bytes, a number, a list of these, or None."""
+
+
+class RedisConnection:
+    """One connection, used by one task. After an error it is closed: nobody knows which answers are on their way."""
+
+    def __init__(self, url: str, password: Secret | None) -> None:
+        """`url`: as the configuration takes it, without the password."""
+        self._password = password
+        self._arguments: dict[str, Any] = dict(parse_url(url))
+        self._make: type[Connection] = self._arguments.pop("connection_class", Connection)
+        self._connection: Connection | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self.where = f"{self._arguments.get('host', 'localhost')}:{self._arguments.get('port', 6379)}"
+        """Host and port, for people."""
+
+    async def open(self) -> None:
+        """Connect and log in. Raises: StorageUnavailable."""
+        await self.close()
+        self._connection = self._make(
+            **self._arguments,
+            password=None if self._password is None else self._password.reveal(),
+            socket_timeout=None,  # the limits are here, for everything that is asked at once
+            socket_connect_timeout=None,
+            socket_keepalive=True,
+            protocol=2,  # what every server speaks, and its AUTH is a command of its own
+            driver_info=None,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py says no types here
+            writer = self._connection._writer
+            self._transport = None if writer is None else writer.transport
+        except (RedisError, OSError, UnicodeError) as error:  # the last: a host that cannot be a name
+            await self.close()
+            raise self._unavailable(error) from None  # the cause may hold the password
+
+    async def ask(self, commands: Sequence[Command]) -> list[Answer]:
+        """Send commands in one go and return their answers, in order.
+
+        Raises: StorageUnavailable if an answer is missing, or refuses one of them.
+        """
+        connection = self._connection
+        if connection is None:
+            raise StorageUnavailable(f"{self.where}: not connected")
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await connection.send_packed_command(connection.pack_commands(commands))
+                return [await connection.read_response() for _ in commands]
+        except (RedisError, OSError) as error:
+            await self.close()
+            raise self._unavailable(error) from None
+
+    async def close(self) -> None:
+        """Close it at once, whatever is on its way."""
+        connection, self._connection = self._connection, None
+        transport, self._transport = self._transport, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+        if transport is not None:
+            transport.abort()  # closed only, it would keep what a server that hangs does not read
+
+    def _unavailable(self, error: Exception) -> StorageUnavailable:
+        """Say what is wrong, without the password: a server may repeat what it was sent."""
+        text = " ".join(str(error).split())
+        if isinstance(error, TimeoutError):
+            text = f"no answer within {TIMEOUT_SECONDS:g} s"
+        secret = "" if self._password is None else self._password.reveal()
+        if secret:
+            text = text.replace(secret, "***")
+        return StorageUnavailable(text if self.where in text else f"{self.where}: {text or type(error).__name__}")
