@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from account_monitor.config import Settings, load_settings
+from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.stores.journal_file import journal_path
@@ -37,11 +37,11 @@ def account_option(command: _Command) -> _Command:
     return click.option("--account", help="May be left out where there is only one.")(command)
 
 
-def settings_from(config_file: Path | None, *, with_secrets: bool = True) -> Settings:
-    """Read the configuration; what connects to no exchange needs none of its secrets. Raises: ConfigurationError."""
+def settings_from(config_file: Path | None, *, secrets: Collection[Purpose] = EVERY_PURPOSE) -> Settings:
+    """Read the configuration, and of its secrets those for what a command connects to. Raises: ConfigurationError."""
     if config_file is None and DEFAULT_CONFIG.exists():
         config_file = DEFAULT_CONFIG
-    return load_settings(config_file, os.environ, with_secrets=with_secrets)
+    return load_settings(config_file, os.environ, secrets=secrets)
 
 
 class Journals(NamedTuple):
@@ -77,7 +77,7 @@ class Journals(NamedTuple):
 
 def journals_from(config_file: Path | None, data_dir: Path | None) -> Journals:
     """Return the journals that the options name. Raises: ConfigurationError, CommandFailed."""
-    settings = settings_from(config_file, with_secrets=False)
+    settings = settings_from(config_file, secrets=())
     folder = data_dir or settings.service.data_dir
     if not folder.is_dir():
         raise CommandFailed(f"{folder}: there is no such data directory; was the service ever started here?")
