@@ -110,7 +110,8 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
 
     assert result.returncode == 0
-    for name in ("run", "demo", "check-config", "status", "replay", "explain", "dead-letters", "backup", "restore"):
+    for name in ("run", "demo", "check-config", "status", "replay", "explain", "migrate", "dead-letters",
+                 "backup", "restore"):  # fmt: skip
         assert f"  {name} " in result.stdout
 
 

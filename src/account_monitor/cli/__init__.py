@@ -17,6 +17,11 @@ _COMMANDS = {
     "simulate": ("simulate", "simulate", "Run only the simulated exchange."),
     "check-config": ("service", "check_config", "Validate the configuration."),
     "doctor": ("doctor", "doctor", "Try every connection, the exchange's clock and what the API keys may do."),
+    "migrate": (
+        "migrate",
+        "migrate",
+        "Bring the database of the history up to date; the service does so when it starts.",
+    ),
     "status": ("status", "status", "Show balances, positions and P&L of a running service."),
     "replay": ("replay", "replay", "Fold a journal and print the state; --verify checks its hash chain."),
     "explain": ("explain", "explain", "Say which causes and journal entries changed equity."),
