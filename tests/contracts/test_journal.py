@@ -521,6 +521,20 @@ async def test_fills_of_a_symbol_and_a_time(journal: Journal) -> None:
     assert found(FillQuery(after=after, from_ms=5, limit=1)) == [("BTCUSDT", "5")]
 
 
+async def test_fills_as_they_stood_when_an_entry_was_the_newest(journal: Journal) -> None:
+    await journal.append([delivery(fill("1")), delivery(fill("2"))])
+    until = journal.last_seq
+    corrected = fill("1", price="99", at_ms=5_000)  # it moves behind the other
+    await journal.append([delivery(corrected, source=VENUE_TRADES), delivery(fill("3"))])
+
+    def found(query: FillQuery) -> list[tuple[str, Decimal]]:
+        return [(e.event.trade_id, e.event.price) for e in journal.fills(query).entries if isinstance(e.event, Fill)]
+
+    assert found(FillQuery(until_seq=until)) == [("1", D(100)), ("2", D(100))]
+    assert found(FillQuery(symbol="BTCUSDT", until_seq=until)) == [("1", D(100)), ("2", D(100))]
+    assert found(FillQuery()) == [("2", D(100)), ("3", D(100)), ("1", D(99))]
+
+
 async def test_only_fills_are_fills(journal: Journal) -> None:
     await journal.append(
         [delivery(Transfer("1", "USDT", D(1), 5)), delivery(FundingPayment("2", "USDT", D(1), 5, "X"))]

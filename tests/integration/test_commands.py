@@ -110,7 +110,8 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
 
     assert result.returncode == 0
-    for name in ("run", "demo", "check-config", "status", "replay", "explain", "dead-letters", "backup", "restore"):
+    for name in ("run", "demo", "check-config", "status", "replay", "explain", "export", "migrate", "dead-letters",
+                 "backup", "restore"):  # fmt: skip
         assert f"  {name} " in result.stdout
 
 
@@ -240,6 +241,18 @@ def test_replay_prints_the_account_while_the_service_runs(service: Service) -> N
     assert result.returncode == 0, result.stderr
     replayed, live = json.loads(result.stdout), service.account()
     assert {**replayed, "timestamp": ""} == {**live, "timestamp": ""}
+
+
+def test_exports_are_made_while_the_service_runs(service: Service) -> None:
+    configured = ("--config", str(service.config_file))
+
+    def lines(what: str) -> list[str]:
+        result = service.command("export", what, *configured)
+        assert result.stderr == "" or "no history was written here yet" in result.stderr
+        return result.stdout.splitlines()
+
+    service.wait_until(lambda: len(lines("pnl")) > 1, "in the history")
+    assert [len(lines(what)) for what in ("fills", "alerts")] == [1, 1]  # the names of the columns
 
 
 def test_explain_names_causes_and_entries_while_the_service_runs(service: Service) -> None:

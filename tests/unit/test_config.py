@@ -17,11 +17,15 @@ import yaml
 from account_monitor.config import (
     AccountChanges,
     AccountSettings,
+    AlertSettings,
     DatabaseSettings,
     Exchange,
+    NatsSettings,
     OpeningPosition,
     OpeningSettings,
     Policy,
+    PubsubSettings,
+    Purpose,
     Secret,
     Settings,
     TlsSettings,
@@ -392,6 +396,27 @@ def test_secrets_that_nothing_needs_are_not_looked_for() -> None:
 
     assert resolver.resolve(settings) == settings
     assert resolver.missing == []
+
+
+def test_only_secrets_for_the_named_purposes_are_looked_for() -> None:
+    database = DatabaseSettings(
+        url="postgresql://user@host/db", password_env="PG", redis_url="redis://h", redis_password_env="REDIS"
+    )
+    alerts = AlertSettings(channels_file=Path("/nowhere/channels"))
+    nats = NatsSettings(credentials_file=Path("/nowhere/creds"))
+    settings = Settings(accounts=(BINANCE,), database=database, alerts=alerts, pubsub=PubsubSettings(nats=nats))
+
+    for purpose, missing in (
+        (Purpose.EXCHANGE, ["accounts[0].api_key_env", "accounts[0].secret_key_env"]),
+        (Purpose.CACHE, ["database.redis_password_env"]),
+        (Purpose.NATS, ["pubsub.nats.credentials_file"]),
+        (Purpose.CHANNELS, ["alerts.channels_file"]),
+        (Purpose.DATABASE, []),
+    ):
+        resolver = Resolver({"PG": "of-postgres"}, frozenset(), {purpose})
+        resolved = resolver.resolve(settings)
+        assert [violation.paths[-1] for violation in resolver.missing] == missing
+        assert (resolved.database.password is not None) == (purpose is Purpose.DATABASE)
 
 
 def test_a_secret_hides_and_still_compares() -> None:

@@ -35,6 +35,6 @@ def backup(config_file: Path | None, data_dir: Path | None, target: Path, force:
 @click.argument("source", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 def restore(config_file: Path | None, data_dir: Path | None, source: Path) -> None:
     """Verify SOURCE and put its journals into the data directory, where none of them may exist yet."""
-    folder = data_dir or settings_from(config_file, with_secrets=False).service.data_dir
+    folder = data_dir or settings_from(config_file, secrets=()).service.data_dir
     store.restore(source, folder, clock=now_ms)
     click.echo(f"{folder}: restored from {source}")

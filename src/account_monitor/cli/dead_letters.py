@@ -86,7 +86,7 @@ def retry_letter(config_file: Path | None, data_dir: Path | None, account: str |
     if letter.size > len(letter.payload):
         raise CommandFailed(f"letter {letter_id} of {name}: only its first {len(letter.payload)} of {letter.size} bytes"
                             " were kept; it cannot be published again")  # fmt: skip
-    settings = settings_from(config_file, with_secrets=False)
+    settings = settings_from(config_file, secrets=())
     click.echo(asyncio.run(_publish(settings.pubsub.nats, name, letter)))
 
 

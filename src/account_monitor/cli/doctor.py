@@ -55,6 +55,7 @@ def _colored(finding: Finding) -> str:
 
 
 async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
+    from account_monitor.cli.history_checks import check_history
     from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats, check_redis
 
     yield _configuration(settings, file)
@@ -62,6 +63,8 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
     yield check_data_dir(data_dir)
     for account in settings.accounts:
         yield check_journal(data_dir, account.name)
+    async for finding in check_history(settings):
+        yield finding
     for finding in await check_nats(settings):
         yield finding
     yield await check_redis(settings.database)

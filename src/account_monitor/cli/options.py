@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from account_monitor.config import Settings, load_settings
+from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.stores.journal_file import journal_path
@@ -37,11 +37,21 @@ def account_option(command: _Command) -> _Command:
     return click.option("--account", help="May be left out where there is only one.")(command)
 
 
-def settings_from(config_file: Path | None, *, with_secrets: bool = True) -> Settings:
-    """Read the configuration; what connects to no exchange needs none of its secrets. Raises: ConfigurationError."""
+def settings_from(config_file: Path | None, *, secrets: Collection[Purpose] = EVERY_PURPOSE) -> Settings:
+    """Read the configuration, and of its secrets those for what a command connects to. Raises: ConfigurationError."""
     if config_file is None and DEFAULT_CONFIG.exists():
         config_file = DEFAULT_CONFIG
-    return load_settings(config_file, os.environ, with_secrets=with_secrets)
+    return load_settings(config_file, os.environ, secrets=secrets)
+
+
+def chosen_account(account: str | None, names: list[str], what_there_is: str) -> str:
+    """Return the account that is meant, which may be left out where there is one. Raises: ConfigurationError."""
+    if account is not None and account in names:
+        return account
+    if account is None and len(names) == 1:
+        return names[0]
+    problem = "which one?" if account is None else f"there is no account {account!r}."
+    raise ConfigurationError(f"--account: {problem} {what_there_is}")
 
 
 class Journals(NamedTuple):
@@ -58,13 +68,8 @@ class Journals(NamedTuple):
     def chosen(self, account: str | None) -> str:
         """Return the account that a command means. Raises: ConfigurationError naming what there is."""
         names = self.accounts()
-        if account is not None and account in names:
-            return account
-        if account is None and len(names) == 1:
-            return names[0]
-        problem = "which one?" if account is None else f"there is no journal of {account!r}."
-        everyone = [*names, UNROUTED] if self.path(UNROUTED).exists() else names
-        raise ConfigurationError(f"--account: {problem} {self.data_dir} has: {', '.join(everyone) or 'no journal'}")
+        others = [UNROUTED] if self.path(UNROUTED).exists() else []
+        return chosen_account(account, names, f"{self.data_dir} has: {', '.join([*names, *others]) or 'no journal'}")
 
     def path(self, account: str) -> Path:
         """Return the file of an account."""
@@ -77,8 +82,17 @@ class Journals(NamedTuple):
 
 def journals_from(config_file: Path | None, data_dir: Path | None) -> Journals:
     """Return the journals that the options name. Raises: ConfigurationError, CommandFailed."""
-    settings = settings_from(config_file, with_secrets=False)
-    folder = data_dir or settings.service.data_dir
+    return journals_of(located(settings_from(config_file, secrets=()), data_dir))
+
+
+def located(settings: Settings, data_dir: Path | None) -> Settings:
+    """Return the settings with the data directory that `--data-dir` names, if it does."""
+    return settings if data_dir is None else settings._replace(service=settings.service._replace(data_dir=data_dir))
+
+
+def journals_of(settings: Settings) -> Journals:
+    """Return the journals of a data directory. Raises: CommandFailed."""
+    folder = settings.service.data_dir
     if not folder.is_dir():
         raise CommandFailed(f"{folder}: there is no such data directory; was the service ever started here?")
     return Journals(folder, settings.service.usd_assets)

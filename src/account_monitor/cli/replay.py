@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
 import msgspec
 
-from account_monitor.cli.options import Journals, account_option, journal_options, journals_from
+from account_monitor.cli.history import connected_history
+from account_monitor.cli.options import (
+    Journals,
+    account_option,
+    journal_options,
+    journals_of,
+    located,
+    settings_from,
+)
 from account_monitor.cli.times import TIME
-from account_monitor.errors import JournalCorrupt
+from account_monitor.config import Purpose, Settings
+from account_monitor.errors import CommandFailed, HistoryDiffers, HistoryUnavailable, JournalCorrupt
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.ledger.events import Event
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.reports import account_report
 from account_monitor.monitor.views import ViewBuilder
 from account_monitor.stores.checkpoints import load_state
+from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal_reader import JournalReader
 
 _BATCH = 1_000
@@ -25,18 +36,33 @@ _BATCH = 1_000
 @journal_options
 @account_option
 @click.option("--until", "until_ms", type=TIME, metavar="TIME", help="What was recorded up to this time.")
-@click.option("--verify", is_flag=True, help="Check the hash chain and the checkpoint first.")
+@click.option("--verify", is_flag=True, help="Check hash chain, checkpoint and the copy in the history first.")
+@click.option("--local", is_flag=True, help="With --verify: leave the database of the history out.")
 def replay(
-    config_file: Path | None, data_dir: Path | None, account: str | None, until_ms: int | None, verify: bool
+    config_file: Path | None,
+    data_dir: Path | None,
+    account: str | None,
+    until_ms: int | None,
+    verify: bool,
+    local: bool,
 ) -> None:
-    """Fold the journal from its beginning and print the state as JSON; the service may be running."""
-    journals = journals_from(config_file, data_dir)
+    """Fold the journal from its beginning and print the state as JSON; the service may be running.
+
+    With --verify, what was checked is said on the standard error; exit code 1 if anything is not as it should be.
+    """
+    if local and not verify:
+        raise click.UsageError("--local goes with --verify")
+    with_history = verify and not local
+    settings = located(settings_from(config_file, secrets={Purpose.DATABASE} if with_history else ()), data_dir)
+    journals = journals_of(settings)
     name = journals.chosen(account)
     with journals.reader(name) as reader:
         if verify:
             entries, last_hash = reader.verify()
             _verify_checkpoint(reader, journals)
             click.echo(f"{journals.path(name)}: {entries} entries verified, last hash {last_hash.hex()}", err=True)
+        if with_history:
+            click.echo(asyncio.run(_verify_history(reader, settings)), err=True)
         folded, last_ms = _folded(reader, journals, until_ms=until_ms)
         view = ViewBuilder(name, reader.head().epoch, folded, Valuation(folded)).view
         report = account_report(view, last_ms if until_ms is None else until_ms)
@@ -60,6 +86,23 @@ def _folded(
             batch.clear()
     account.apply_all(batch)
     return account, last_ms
+
+
+async def _verify_history(reader: JournalReader, settings: Settings) -> str:
+    """Prove that the copy in the history is the journal, as far as it goes; say how far."""
+    try:
+        async with connected_history(settings) as store:
+            description = (await store.condition()).description
+            replica = await verify_replica(store, reader)
+    except HistoryDiffers:
+        raise
+    except HistoryUnavailable as error:
+        raise CommandFailed(f"the copy in the history is not verified: {error}; --local leaves it out") from error
+    if replica is None:
+        return f"history ({description}): there is no copy of this journal yet"
+    behind = reader.last_seq - replica.seq
+    rest = f"; the {behind} after them are not there yet" if behind else ""
+    return f"history ({description}): the first {replica.seq} entries verified, each the one of the journal{rest}"
 
 
 def _verify_checkpoint(reader: JournalReader, journals: Journals) -> None:

@@ -43,7 +43,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
     """Show what a running service knows, and above it what is not well there: old figures look like any others."""
     if url is None:
-        http = settings_from(config_file, with_secrets=False).http
+        http = settings_from(config_file, secrets=()).http
         host = f"[{http.host}]" if ":" in http.host else http.host
         url = f"http://{host}:{http.port}"
     console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)

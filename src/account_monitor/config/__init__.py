@@ -1,7 +1,7 @@
 """What did the operator decide? YAML and environment, read once into frozen settings; secrets hide in repr."""
 
 from account_monitor.config.loading import check_settings, load_settings, unbuilt
-from account_monitor.config.secrets import Secret
+from account_monitor.config.secrets import EVERY_PURPOSE, Purpose, Secret
 from account_monitor.config.settings import (
     AccountChanges,
     AccountSettings,
@@ -36,6 +36,7 @@ from account_monitor.config.settings import (
 )
 
 __all__ = [
+    "EVERY_PURPOSE",
     "AccountChanges",
     "AccountSettings",
     "AlertSettings",
@@ -57,6 +58,7 @@ __all__ = [
     "OpeningSettings",
     "Policy",
     "PubsubSettings",
+    "Purpose",
     "ReconciliationSettings",
     "Secret",
     "ServiceSettings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from account_monitor.config.environment import overlay
@@ -11,17 +11,20 @@ from account_monitor.config.problems import Problem, Violation
 from account_monitor.config.reading import Reading
 from account_monitor.config.resolving import Resolver
 from account_monitor.config.rules import not_built, violations
+from account_monitor.config.secrets import EVERY_PURPOSE, Purpose
 from account_monitor.config.settings import Settings
 from account_monitor.errors import ConfigurationError
 
 
-def load_settings(path: Path | str | None, environ: Mapping[str, str], *, with_secrets: bool = True) -> Settings:
+def load_settings(
+    path: Path | str | None, environ: Mapping[str, str], *, secrets: Collection[Purpose] = EVERY_PURPOSE
+) -> Settings:
     """Return the settings that the file and the environment make; without a path, the environment alone.
 
-    `with_secrets=False` leaves every secret None and asks for none: for what reads, and connects to no exchange.
+    `secrets` says for what they are resolved; the others stay None, and nobody asks whether they are there.
     Raises: ConfigurationError, one line about the first problem.
     """
-    settings, problems = _examined(path, environ, with_secrets=with_secrets)
+    settings, problems = _examined(path, environ, secrets)
     if problems:
         raise ConfigurationError(problems[0])
     return settings
@@ -29,7 +32,7 @@ def load_settings(path: Path | str | None, environ: Mapping[str, str], *, with_s
 
 def check_settings(path: Path | str | None, environ: Mapping[str, str]) -> list[str]:
     """Return a line for every problem: the structure, contradictions, what is not built, then missing secrets."""
-    return _examined(path, environ, with_secrets=True)[1]
+    return _examined(path, environ, EVERY_PURPOSE)[1]
 
 
 def unbuilt(settings: Settings) -> list[str]:
@@ -37,15 +40,17 @@ def unbuilt(settings: Settings) -> list[str]:
     return [f"{violation.paths[-1]} {violation.text}" for violation in not_built(settings)]
 
 
-def _examined(path: Path | str | None, environ: Mapping[str, str], *, with_secrets: bool) -> tuple[Settings, list[str]]:
+def _examined(
+    path: Path | str | None, environ: Mapping[str, str], secrets: Collection[Purpose]
+) -> tuple[Settings, list[str]]:
     try:
         root, problems = _document(path)
     except ConfigurationError as error:
         return Settings(), [str(error)]
     misnamed = overlay(root, environ, Settings)
     reading = Reading(root)
-    resolver = Resolver(environ, frozenset(reading.places))
-    settings = resolver.resolve(reading.settings) if with_secrets else reading.settings
+    resolver = Resolver(environ, frozenset(reading.places), secrets)
+    settings = resolver.resolve(reading.settings)
     structure = [*misnamed, *reading.problems]
     later = [*violations(reading.settings), *not_built(reading.settings), *resolver.missing]
     lines = [*problems, *(problem.line for problem in structure), *_lines(later, structure, reading)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 from account_monitor.config.nodes import joined
 from account_monitor.config.problems import Violation
-from account_monitor.config.secrets import Secret, escaped
+from account_monitor.config.secrets import EVERY_PURPOSE, Purpose, Secret, escaped
 from account_monitor.config.settings import AccountSettings, AlertSettings, DatabaseSettings, Exchange, Settings
 
 MAX_SECRET_BYTES: Final = 64 * 1024
@@ -18,16 +18,23 @@ MAX_SECRET_BYTES: Final = 64 * 1024
 class Resolver:
     """Fills secrets into settings; what could not be found is in `missing`, and left None."""
 
-    def __init__(self, environ: Mapping[str, str], written: frozenset[str]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], written: frozenset[str], purposes: Collection[Purpose] = EVERY_PURPOSE
+    ) -> None:
+        """Find what is for these purposes, and leave the rest None without asking for it."""
         self._environ = environ
+        self._purposes = purposes
         self._written = written
         self.missing: list[Violation] = []
 
     def resolve(self, settings: Settings) -> Settings:
         """Return the settings with the secrets that they need."""
-        accounts = tuple(self._account(f"accounts[{i}]", account) for i, account in enumerate(settings.accounts))
-        database, alerts = self._database(settings.database), self._alerts(settings.alerts)
-        if settings.pubsub.nats.urls is not None:
+        accounts, database, alerts = settings.accounts, self._database(settings.database), settings.alerts
+        if Purpose.EXCHANGE in self._purposes:
+            accounts = tuple(self._account(f"accounts[{i}]", account) for i, account in enumerate(accounts))
+        if Purpose.CHANNELS in self._purposes:
+            alerts = self._alerts(alerts)
+        if Purpose.NATS in self._purposes and settings.pubsub.nats.urls is not None:
             self._check_file("pubsub.nats.credentials_file", settings.pubsub.nats.credentials_file)
             self._check_file("pubsub.nats.ca_file", settings.pubsub.nats.ca_file)
         return settings._replace(accounts=accounts, database=database, alerts=alerts)
@@ -40,9 +47,9 @@ class Resolver:
 
     def _database(self, database: DatabaseSettings) -> DatabaseSettings:
         password = redis_password = None
-        if database.url != "sqlite":
+        if Purpose.DATABASE in self._purposes and database.url != "sqlite":
             password = self._named(database, "database", "password")
-        if database.redis_url is not None:
+        if Purpose.CACHE in self._purposes and database.redis_url is not None:
             redis_password = self._named(database, "database", "redis_password")
         return database._replace(password=password, redis_password=redis_password)
 

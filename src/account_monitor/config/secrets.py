@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 from functools import lru_cache
 
 # Bounded, so that a text made of beginnings of URLs takes no longer than any other. People write @ and / into passwords
@@ -23,6 +24,19 @@ _SECRET_NAMES = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "privatekey", "accesskey",
     "authorization", "cookie", "credential", "signature", "listenkey",
 )  # fmt: skip
+
+
+class Purpose(Enum):
+    """What secrets are for. A command asks for those of what it connects to, and can do without the others."""
+
+    EXCHANGE = auto()
+    DATABASE = auto()
+    CACHE = auto()
+    NATS = auto()
+    CHANNELS = auto()
+
+
+EVERY_PURPOSE = frozenset(Purpose)
 
 
 class Secret:

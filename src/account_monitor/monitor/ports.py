@@ -120,13 +120,17 @@ RemarkKind: TypeAlias = Literal["alert", "reconciliation"]
 
 
 class FillQuery(NamedTuple):
-    """Which fills: of a symbol (None: all), from_ms <= at < to_ms, after a cursor, at most `limit`."""
+    """Which fills: of a symbol (None: all), from_ms <= at < to_ms, after a cursor, at most `limit`.
+
+    `until_seq`: as they stood when that entry was the newest; None: as they stand now.
+    """
 
     symbol: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
     after: str | None = None
     limit: int = 100
+    until_seq: int | None = None
 
 
 class FillPage(NamedTuple):

@@ -142,7 +142,7 @@ class JournalReader:
         return [_entry(row) for row in self._rows("next_remarks", kind, seq, _REMARK_CHUNK)]
 
     def fills(self, query: FillQuery) -> FillPage:
-        """Return a page of fills by time, trade number and place in the journal, each as it stands now.
+        """Return a page of fills by time, trade number and place in the journal, each as it stands, or stood, then.
 
         Fills whose trade id is no number come before the numbered ones of the same millisecond.
         Raises: ValueError for a cursor that this journal did not give, or a limit below 1.
@@ -153,10 +153,11 @@ class JournalReader:
         if query.after is not None:
             start = max(start, self._place(query.after))
         end = _LAST if query.to_ms is None else query.to_ms
+        until = _LAST if query.until_seq is None else query.until_seq
         if query.symbol is None:
-            rows = self._rows("fills", *start, end, query.limit + 1)
+            rows = self._rows("fills", *start, end, until, until, query.limit + 1)
         else:
-            rows = self._rows("fills_of_symbol", query.symbol, *start, end, query.limit + 1)
+            rows = self._rows("fills_of_symbol", query.symbol, *start, end, until, until, query.limit + 1)
         return _page(rows, query.limit)
 
     def _place(self, cursor: str) -> tuple[int, int, int]:

@@ -18,11 +18,14 @@ from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.monitor.ports import Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
 from account_monitor.stores.chain import START
 from account_monitor.stores.history import timescale
-from account_monitor.stores.history.batch import BEGINNING, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState, entry_row
 from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, level_for, rolled_up
+from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.schema import bring_up_to_date, has_tables, uses_timescale
-from account_monitor.stores.history.store import CHUNK, Replica
+from account_monitor.stores.history.snapshots import Snapshot
+from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/postgres")
@@ -65,14 +68,15 @@ class PostgresHistory:
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Connect and bring the schema up to date; several processes may do so at once."""
+    async def open(self) -> list[str]:
+        """Connect and bring the schema up to date; several processes may do so at once. Return the migrations."""
         await self.connect()
         async with self._opening, self._connection(patience_seconds=MIGRATING_SECONDS) as connection:
-            await bring_up_to_date(connection)
+            done = await bring_up_to_date(connection)
             await self._recognize(connection)
             if self.is_timescale and self._keeping is not None:
                 await timescale.keep(connection, self._keeping)
+        return done
 
     async def connect(self) -> None:
         """Connect without changing anything; nothing to do where that was done."""
@@ -119,6 +123,11 @@ class PostgresHistory:
         if self.is_timescale:
             extension = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
             self.description += f" with TimescaleDB {extension}"
+
+    async def condition(self) -> Condition:
+        """Return what can be said of the server and its tables. Raises: HistoryUnavailable."""
+        async with self._connection() as connection:
+            return await examine(connection)
 
     # -- what is written ---------------------------------------------------------------------------------------------
 
@@ -235,6 +244,30 @@ class PostgresHistory:
             yield found
             after = found[-1][1].seq
 
+    async def accounts(self) -> list[str]:
+        """Return the accounts of which there is anything."""
+        async with self._connection() as connection:
+            return [row[0] for row in await connection.fetch(SQL["accounts"])]
+
+    async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
+        """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
+        place = (span.from_ms, 0)
+        while rows := await self._next("snapshots_after", span, place):
+            yield [_snapshot(tuple(row)) for row in rows]
+            place = (rows[-1][2], rows[-1][0])
+
+    async def alerts(self, span: Span) -> AsyncIterator[list[AlertRow]]:
+        """Yield alerts as of their last transitions, in the order in which they fired, in chunks."""
+        place = (span.from_ms, "")
+        while rows := await self._next("alerts_after", span, place):
+            found = [AlertRow._make(row) for row in rows]
+            yield found
+            place = (found[-1].fired_ms, found[-1].id)
+
+    async def _next(self, statement: str, span: Span, place: tuple[int, object]) -> list[asyncpg.Record]:
+        async with self._connection() as connection:
+            return await connection.fetch(SQL[statement], span.account, span.symbol, *place, span.to_ms, MANY)
+
 
 @contextmanager
 def _explained() -> Iterator[None]:
@@ -250,7 +283,8 @@ def _reason(error: BaseException) -> str:
         return "the database does not answer in time"
     if isinstance(error, asyncpg.PostgresError):
         return f"{str(error).rstrip('.')} ({error.sqlstate})"
-    return str(error) or type(error).__name__
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
@@ -307,6 +341,11 @@ def _of_level(statement: str, level: Level) -> str:
     if level is Level.RAW:
         return SQL[{"buckets_joined": "snapshots_joined", "last_bucket": "last_snapshot"}[statement]]
     return SQL[statement].replace("pnl_level", level.table)
+
+
+def _snapshot(row: tuple[Any, ...]) -> Snapshot:
+    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
+    return Snapshot(symbol, at_ms, Figures._make(figures), win_rate, total_trades, seq)
 
 
 def _bucket(row: tuple[Any, ...]) -> PnLBucket:

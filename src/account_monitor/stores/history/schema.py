@@ -63,6 +63,23 @@ async def has_tables(connection: Connection) -> bool:
     return all(_is_complete(part, versions) for part in ("postgres", await _summing(connection, versions)))
 
 
+async def progress(connection: Connection) -> tuple[dict[str, int], list[str]]:
+    """Return by part how many migrations were run, and the names of those that are still to be run.
+
+    Raises: HistoryUnavailable where a younger program made the tables.
+    """
+    has_any = await connection.fetchval("SELECT to_regclass('schema_versions') IS NOT NULL")
+    versions = await _versions(connection) if has_any else {}
+    parts: tuple[Part, ...] = ("postgres", await _summing(connection, versions))
+    missing = [
+        f"{part} {number}"
+        for part in parts
+        if not _is_complete(part, versions)
+        for number in range(versions.get(part, 0) + 1, len(MIGRATIONS[part]) + 1)
+    ]
+    return versions, missing
+
+
 async def _versions(connection: Connection) -> dict[str, int]:
     return dict(await connection.fetch("SELECT part, version FROM schema_versions"))
 

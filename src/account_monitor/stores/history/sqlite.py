@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,7 +16,7 @@ import apsw
 from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.ledger.money import to_text
 from account_monitor.monitor.ports import Clock, Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
-from account_monitor.stores.history.batch import BEGINNING, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState, entry_row
 from account_monitor.stores.history.buckets import (
     ROLLUPS,
     Level,
@@ -26,8 +27,9 @@ from account_monitor.stores.history.buckets import (
     level_for,
     rolled_up,
 )
+from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
-from account_monitor.stores.history.store import CHUNK, Replica
+from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span
 from account_monitor.stores.journal_file import cause, transaction
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -63,18 +65,35 @@ class SqliteHistory:
     async def connect(self) -> None:
         """Be ready to read: each reading opens the file for itself."""
 
-    async def open(self) -> None:
-        """Open or create the file and bring its schema up to date; nothing to do where it is open."""
+    async def open(self) -> list[str]:
+        """Open or create the file and bring its schema up to date; return the migrations. Nothing where it is open."""
         if self._connection is not None:
-            return
+            return []
         with self._explained():
             connection = apsw.Connection(str(self.path))
             try:
-                _prepare(connection, self.path)
+                done = _prepare(connection, self.path)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
+        return done
+
+    async def condition(self) -> Condition:
+        """Return what can be said of the file. Raises: HistoryUnavailable."""
+        version = await self._read(_version_of, 0, is_complete=False)
+        files = [path for path in (self.path, Path(f"{self.path}-wal")) if path.exists()]
+        lacking = [
+            f"to write {path}" for path in (self.path.parent, *files) if path.exists() and not os.access(path, os.W_OK)
+        ]
+        versions = {"sqlite": version} if version else {}
+        return Condition(
+            self.description,
+            versions,
+            [_name(number) for number in range(version + 1, len(MIGRATIONS) + 1)],
+            lacking,
+            sum(path.stat().st_size for path in files),
+        )
 
     async def close(self) -> None:
         """Close the file."""
@@ -157,8 +176,36 @@ class SqliteHistory:
             yield rows
             after = rows[-1][1].seq
 
-    async def _read(self, read: Callable[[apsw.Connection], T], nothing: T) -> T:
-        """Read in a thread, through a connection of its own; return `nothing` where there is no history yet."""
+    async def accounts(self) -> list[str]:
+        """Return the accounts of which there is anything."""
+        nothing: list[str] = []
+        return await self._read(_accounts, nothing)
+
+    async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
+        """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
+        place = (span.from_ms, 0)
+        while rows := await self._next("snapshots_after", span, place):
+            yield [_snapshot(row) for row in rows]
+            place = (rows[-1][2], rows[-1][0])
+
+    async def alerts(self, span: Span) -> AsyncIterator[list[AlertRow]]:
+        """Yield alerts as of their last transitions, in the order in which they fired, in chunks."""
+        place = (span.from_ms, "")
+        while rows := await self._next("alerts_after", span, place):
+            found = [_alert(row) for row in rows]
+            yield found
+            place = (found[-1].fired_ms, found[-1].id)
+
+    async def _next(self, statement: str, span: Span, place: tuple[int, object]) -> list[Any]:
+        nothing: list[Any] = []
+        parameters = (span.account, span.symbol, *place, span.to_ms, MANY)
+        return await self._read(lambda connection: connection.execute(SQL[statement], parameters).fetchall(), nothing)
+
+    async def _read(self, read: Callable[[apsw.Connection], T], nothing: T, *, is_complete: bool = True) -> T:
+        """Read in a thread, through a connection of its own; return `nothing` where there is no history yet.
+
+        `is_complete`: what is read needs every migration.
+        """
         if not self.path.exists():
             return nothing
 
@@ -167,7 +214,7 @@ class SqliteHistory:
                 connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
                 try:
                     connection.set_busy_timeout(_BUSY_MS)
-                    if _version(connection, self.path) < len(MIGRATIONS):
+                    if _version(connection, self.path) < len(MIGRATIONS) and is_complete:
                         return nothing
                     return read(connection)
                 finally:
@@ -176,7 +223,7 @@ class SqliteHistory:
         return await asyncio.to_thread(work)
 
 
-def _prepare(connection: apsw.Connection, path: Path) -> None:
+def _prepare(connection: apsw.Connection, path: Path) -> list[str]:
     connection.set_busy_timeout(_BUSY_MS)
     version = _version(connection, path)
     for name, value in (
@@ -190,11 +237,22 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
         connection.pragma(name, value)
     connection.create_scalar_function("decimal_least", _of_texts(least), 2, deterministic=True)
     connection.create_scalar_function("decimal_greatest", _of_texts(greatest), 2, deterministic=True)
+    done = []
     for number in range(version + 1, len(MIGRATIONS) + 1):
         with transaction(connection):
             if _version(connection, path) < number:  # another process may have been quicker
                 connection.execute(MIGRATIONS[number - 1])
                 connection.pragma("user_version", number)
+                done.append(_name(number))
+    return done
+
+
+def _name(number: int) -> str:
+    return f"sqlite {number}"
+
+
+def _version_of(connection: apsw.Connection) -> int:
+    return int(connection.pragma("user_version"))
 
 
 def _version(connection: apsw.Connection, path: Path) -> int:
@@ -281,6 +339,21 @@ def _of_level(statement: str, level: Level) -> str:
 def _snapshot_bucket(row: Any) -> PnLBucket:
     at_ms, *figures = row
     return bucket_of(at_ms, Figures._make(map(_number, figures)))
+
+
+def _accounts(connection: apsw.Connection) -> list[str]:
+    rows: Any = connection.execute(SQL["accounts"])
+    return [row[0] for row in rows]
+
+
+def _snapshot(row: Any) -> Snapshot:
+    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
+    return Snapshot(symbol, at_ms, Figures._make(map(_number, figures)), _number(win_rate), total_trades, seq)
+
+
+def _alert(row: Any) -> AlertRow:
+    alert = AlertRow._make(row)
+    return alert._replace(value=_number(row[6]), threshold=_number(row[7]))
 
 
 def _bucket(row: Any) -> PnLBucket:

@@ -6,10 +6,24 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
 from account_monitor.monitor.ports import History, StreamPosition
-from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState
+from account_monitor.stores.history.batch import AlertRow, Batch, Cursor, EntryRow, KeptState
+from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.snapshots import Snapshot
 
 CHUNK = 1_000
 """Rows that are read at once: half a megabyte."""
+
+MANY = 5_000
+"""The same of rows that are many and small: TimescaleDB unpacks a day of them to find the next ones."""
+
+
+class Span(NamedTuple):
+    """Which rows: of an account, of a symbol, with from_ms <= at < to_ms."""
+
+    account: str
+    symbol: str | None
+    from_ms: int
+    to_ms: int
 
 
 class Replica(NamedTuple):
@@ -33,8 +47,14 @@ class HistoryStore(History, Protocol):
     async def connect(self) -> None:
         """Be ready to read, without changing anything."""
 
-    async def open(self) -> None:
-        """Connect, and bring the schema up to date; several processes may do so at once."""
+    async def open(self) -> list[str]:
+        """Connect, and bring the schema up to date; several processes may do so at once.
+
+        Return the migrations that this one ran.
+        """
+
+    async def condition(self) -> Condition:
+        """Return what can be said of it without changing anything. Raises: HistoryUnavailable."""
 
     async def cursor(self, account: str) -> Cursor:
         """Return how far the journal of an account was written."""
@@ -56,6 +76,15 @@ class HistoryStore(History, Protocol):
 
     def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
         """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
+
+    async def accounts(self) -> list[str]:
+        """Return the accounts of which there is anything."""
+
+    def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
+        """Yield the snapshots of an account (symbol None) or of a position key in the order of time, in chunks."""
+
+    def alerts(self, span: Span) -> AsyncIterator[list[AlertRow]]:
+        """Yield alerts as of their last transitions, in the order in which they fired, in chunks; symbol None: all."""
 
     async def close(self) -> None:
         """Disconnect."""

@@ -83,23 +83,23 @@ FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 -- name: fills
 -- Of several records of one execution, the highest revision.
 SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
-WHERE kind = 'fill' AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+WHERE kind = 'fill' AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ? AND seq <= ?
 AND NOT EXISTS (
     SELECT 1 FROM journal AS later
     WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
     AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
-    AND later.seq > journal.seq
+    AND later.seq > journal.seq AND later.seq <= ?
 )
 ORDER BY at_ms, trade_number, seq LIMIT ?;
 
 -- name: fills_of_symbol
 SELECT seq, kind, body, source, recorded_at_ms, at_ms, trade_number FROM journal
-WHERE kind = 'fill' AND symbol = ? AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ?
+WHERE kind = 'fill' AND symbol = ? AND (at_ms, trade_number, seq) > (?, ?, ?) AND at_ms < ? AND seq <= ?
 AND NOT EXISTS (
     SELECT 1 FROM journal AS later
     WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
     AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
-    AND later.seq > journal.seq
+    AND later.seq > journal.seq AND later.seq <= ?
 )
 ORDER BY at_ms, trade_number, seq LIMIT ?;
 

@@ -223,6 +223,49 @@ SELECT equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, oth
 FROM pnl_snapshots WHERE account = $1 AND coalesce(symbol, '') = $2 AND timestamp <= to_timestamp($3::bigint / 1000.0)
 ORDER BY timestamp DESC, id DESC LIMIT 1;
 
+-- name: accounts
+SELECT account FROM projections ORDER BY account;
+
+-- name: snapshots_after
+SELECT id, symbol, (extract(epoch FROM timestamp) * 1000)::bigint, equity, realized_pnl, unrealized_pnl, total_pnl,
+    total_fees, funding, other, net_pnl, win_rate, total_trades, seq
+FROM pnl_snapshots
+WHERE account = $1 AND coalesce(symbol, '') = coalesce($2::text, '')
+    AND timestamp >= to_timestamp($3::bigint / 1000.0) AND (timestamp, id) > (to_timestamp($3::bigint / 1000.0), $4)
+    AND timestamp < to_timestamp($5::bigint / 1000.0)
+ORDER BY timestamp, id LIMIT $6;
+
+-- name: alerts_after
+SELECT id, type, severity, state, symbol, message, value, threshold, cause, (extract(epoch FROM timestamp) * 1000)::bigint,
+    (extract(epoch FROM resolved_at) * 1000)::bigint, seq
+FROM alerts
+WHERE account = $1 AND ($2::text IS NULL OR symbol = $2)
+    AND (timestamp, id) > (to_timestamp($3::bigint / 1000.0), $4) AND timestamp < to_timestamp($5::bigint / 1000.0)
+ORDER BY timestamp, id LIMIT $6;
+
+-- name: server
+-- What can be asked of a server before there are any tables.
+SELECT
+    current_schema() AS schema,
+    current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+    current_setting('transaction_read_only') = 'on' AS is_read_only,
+    pg_database_size(current_database()) AS size_bytes,
+    (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale,
+    EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb') AS has_timescale;
+
+-- name: kept_tables
+-- Those that the role that connects may not use: as their owner ($2), or by reading and writing; views are only read.
+SELECT relname FROM pg_class
+WHERE relname = ANY ($1::text[])
+    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('schema_versions'))
+    AND NOT CASE
+        WHEN $2 THEN pg_has_role(relowner, 'USAGE')
+        WHEN relkind = 'v' THEN has_table_privilege(oid, 'SELECT')
+        ELSE has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+            AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+    END
+ORDER BY relname;
+
 -- name: replica_head
 SELECT epoch, seq, hash FROM projections WHERE account = $1;
 

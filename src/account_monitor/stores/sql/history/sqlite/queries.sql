@@ -110,6 +110,20 @@ SELECT equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, oth
 FROM pnl_snapshots WHERE account = ? AND ifnull(symbol, '') = ? AND timestamp <= ?
 ORDER BY timestamp DESC, id DESC LIMIT 1;
 
+-- name: accounts
+SELECT account FROM projections ORDER BY account;
+
+-- name: snapshots_after
+SELECT id, symbol, timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
+    win_rate, total_trades, seq
+FROM pnl_snapshots WHERE account = ? AND ifnull(symbol, '') = ifnull(?, '') AND (timestamp, id) > (?, ?) AND timestamp < ?
+ORDER BY timestamp, id LIMIT ?;
+
+-- name: alerts_after
+SELECT id, type, severity, state, symbol, message, value, threshold, cause, timestamp, resolved_at, seq
+FROM alerts WHERE account = ?1 AND (?2 IS NULL OR symbol = ?2) AND (timestamp, id) > (?3, ?4) AND timestamp < ?5
+ORDER BY timestamp, id LIMIT ?6;
+
 -- name: replica_head
 SELECT epoch, seq, hash FROM projections WHERE account = ?;
 

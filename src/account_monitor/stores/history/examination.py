@@ -1,0 +1,55 @@
+"""Examination: what can be said of a PostgreSQL server and the tables in it, and what does whoever connects lack?"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from asyncpg.pool import PoolConnectionProxy
+
+from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.schema import OLDEST_SERVER, progress
+from account_monitor.stores.sql import load_queries
+
+SQL = load_queries("history/postgres")
+
+TABLES = (
+    "schema_versions", "projections", "journal", "epochs", "stream_positions", "checkpoints", "fills", "alerts",
+    "reconciliations", "pnl_snapshots", "pnl_1m", "pnl_1h", "pnl_1d",
+)  # fmt: skip
+"""All tables and views of a history."""
+
+Connection: TypeAlias = "PoolConnectionProxy[Any]"
+
+
+async def examine(connection: Connection) -> Condition:
+    """Return what can be said without changing anything. Raises: HistoryUnavailable for tables of a younger program."""
+    versions, missing = await progress(connection)
+    server = await connection.fetchrow(SQL["server"])
+    assert server is not None  # it is one row by its nature
+    version = connection.get_server_version()
+    lacking = []
+    if version.major < OLDEST_SERVER:
+        lacking.append(f"a server of PostgreSQL {OLDEST_SERVER} or younger")
+    if server["is_read_only"]:
+        lacking.append("to write: the server is a standby, or told to be read-only")
+    if missing and not server["may_create"]:
+        where = "any schema, as search_path names none" if server["schema"] is None else f"schema {server['schema']}"
+        lacking.append(f"to make tables in {where}")
+    if versions and (kept := [row[0] for row in await connection.fetch(SQL["kept_tables"], TABLES, bool(missing))]):
+        lacking.append(f"to {'own' if missing else 'read and write'} {', '.join(kept)}")
+    description = f"PostgreSQL {version.major}.{version.minor}"
+    if "timescale" in versions:
+        description += f" with TimescaleDB {server['timescale']}"
+    remark = _remark(versions, server["timescale"], is_available=server["has_timescale"])
+    return Condition(description, versions, missing, lacking, server["size_bytes"], remark)
+
+
+def _remark(versions: dict[str, int], installed: str | None, *, is_available: bool) -> str | None:
+    if "timescale" in versions:
+        return None
+    if installed is None:
+        can = "; the server has TimescaleDB, and this database does not" if is_available else ", without TimescaleDB"
+        return f"P&L is summed up by the service{can}"
+    if not versions:
+        return f"TimescaleDB {installed} will sum up P&L"
+    return f"TimescaleDB {installed} came after the tables, and is not used: P&L is summed up by the service"

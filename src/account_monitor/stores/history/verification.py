@@ -1,0 +1,66 @@
+"""Verification: is the copy of a journal in the history the journal, entry by entry, each proved by its hash?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from account_monitor.errors import HistoryDiffers, JournalCorrupt
+from account_monitor.stores.chain import Chain
+from account_monitor.stores.history.batch import EntryRow
+from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.journal_reader import JournalReader
+
+
+async def verify_replica(
+    store: HistoryStore, reader: JournalReader, progress: Callable[[int], None] | None = None
+) -> Replica | None:
+    """Recompute the chain of the copy, and compare it with a journal whose own chain was verified.
+
+    Return the end of the copy, which may be behind the journal; None where there is no copy. `progress` is called with
+    the entries done so far. Raises: HistoryUnavailable; JournalCorrupt, naming the first entry of the copy that does
+    not match its hash; HistoryDiffers, naming the first epoch or entry that is another one in the journal.
+    """
+    replica = await store.replica(reader.account)  # before the journal is looked at, which goes on meanwhile
+    if replica is None:
+        return None
+    _compare_epochs(replica, reader)
+    chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
+    try:
+        async for rows in store.entries(reader.account, after=0, until=replica.seq):
+            _compare_entries(chain, rows, reader)
+            if progress is not None:
+                progress(chain.seq)
+    except JournalCorrupt as error:
+        raise JournalCorrupt(f"the copy in the history: {error}") from error
+    if chain.seq != replica.seq:
+        raise JournalCorrupt(f"the copy in the history: entry {chain.seq + 1} is missing; the newest was {replica.seq}")
+    if chain.hash != replica.hash:
+        raise HistoryDiffers(f"the history ends with entry {replica.seq}, and names it by another hash than its own")
+    return replica
+
+
+def _compare_epochs(replica: Replica, reader: JournalReader) -> None:
+    epochs, head = reader.epochs(), reader.head()
+    if replica.seq > head.seq:
+        raise HistoryDiffers(f"the history has {replica.seq} entries of a journal that has {head.seq}")
+    for copied in replica.epochs:
+        if copied not in epochs:
+            raise HistoryDiffers(f"epoch {copied[0]} of the history, from entry {copied[1]} on, is none of the journal")
+    begun = [epoch for epoch in epochs if epoch[1] <= replica.seq]
+    for epoch, first_seq, _ in begun:
+        if epoch not in (copied[0] for copied in replica.epochs):
+            raise HistoryDiffers(f"the history lacks epoch {epoch} of the journal, from entry {first_seq} on")
+    if replica.epoch != begun[-1][0]:
+        raise HistoryDiffers(f"the history ends in epoch {replica.epoch}, and entry {replica.seq} is of {begun[-1][0]}")
+
+
+def _compare_entries(chain: Chain, rows: list[EntryRow], reader: JournalReader) -> None:
+    after, until = chain.seq, rows[-1][1].seq
+    mine = {row.seq: row for row in reader.rows(after=after, until=until)}
+    for _, row in rows:
+        chain.check(row)
+        if row.hash != mine[row.seq].hash:
+            raise HistoryDiffers(
+                f"entry {row.seq} of the history ({row.event_id}) is another one in the journal"
+                f" ({mine[row.seq].event_id})"
+            )
