@@ -212,6 +212,7 @@ async def _run(service: Service, server: NatsServer, postgres: PostgresServer, c
     service.document["database"] = {
         "url": url, "password_env": "OUTAGES_DATABASE_PASSWORD", "redis_url": cache.url,
     }  # fmt: skip
+    service.document["alerts"] = {"suppression_duration": "1s"}  # each outage is told of
     await asyncio.to_thread(service.start)
     try:
         rig = Rig(service, postgres, database, cache)
