@@ -37,6 +37,9 @@ PRUNE_SECONDS = 600.0
 LAST_SECONDS = 1.5
 """How long the rest may take once there are no more orders."""
 
+SWITCH_SECONDS = 0.001
+"""How soon the thread that makes a batch gives way to the loop, which has to answer the database."""
+
 NICENESS = 10
 """The monitor comes first, where processors are few."""
 
@@ -152,6 +155,7 @@ def main() -> None:
     use_exact_arithmetic()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the service's to pass on
     os.nice(NICENESS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     asyncio.run(_work())
 
 

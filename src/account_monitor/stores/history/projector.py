@@ -7,6 +7,7 @@ the store, and goes on from there.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
 from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.codec import decode_event
-from account_monitor.stores.history.batch import Batch, Cursor, KeptState, alert_rows, fill_rows, report_rows
+from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState, alert_rows, fill_rows, report_rows
 from account_monitor.stores.history.snapshots import Snapshots
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
@@ -30,6 +31,8 @@ IDLE_SECONDS = 0.8
 RETRY_SECONDS = (0.2, 5.0)
 """How long to wait after a failure: at first, and at most."""
 
+BATCH = 2_000
+"""Entries that are written at once, at most."""
 
 POSITIONS_SECONDS = 10.0
 """How often it is written how far sources were seen that had nothing for this account."""
@@ -168,20 +171,34 @@ class Projector:
             await self._wait(patience)
 
     async def _catch_up(self, reader: JournalReader) -> bool:
-        """Write what the journal holds now; return whether that was anything new."""
-        end = reader.end()
-        began = self._cursor.seq
-        while True:
-            rows = reader.rows(after=self._cursor.seq, until=end.head.seq)
-            is_last = self._cursor.seq + len(rows) == end.head.seq
-            batch = self._batch(reader, rows, end if is_last else None)
-            if batch is not None:
-                await self._write(batch)
-            if is_last:
-                return self._cursor.seq > began
+        """Write what the journal holds now; return whether that was anything new.
 
-    def _batch(self, reader: JournalReader, rows: list[Row], end: JournalEnd | None) -> Batch | None:
-        """Return what the next entries are in the tables, None for nothing; with them the journal ends, if it does."""
+        While the store works at a batch, the next one is made.
+        """
+        end = reader.end()
+        began = place = self._cursor
+        writing: asyncio.Task[None] | None = None
+        try:
+            while writing is None or place.seq < end.head.seq:
+                batch = await asyncio.to_thread(self._batch, reader, place, end)
+                if writing is not None:
+                    await writing
+                if batch is None:
+                    break
+                place, writing = batch.after, asyncio.create_task(self._write(batch))
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None:
+                writing.cancel()
+        return self._cursor.seq > began.seq
+
+    def _batch(self, reader: JournalReader, before: Cursor, end: JournalEnd) -> Batch | None:
+        """Return what the next entries after a place are in the tables, None for nothing."""
+        rows = reader.rows(after=before.seq, until=end.head.seq)
+        while len(rows) < BATCH and (more := reader.rows(after=before.seq + len(rows), until=end.head.seq)):
+            rows += more
+        is_last = before.seq + len(rows) == end.head.seq
         entries = [
             JournalEntry(row.seq, decode_event(row.seq, row.kind, row.body), row.source, row.recorded_at_ms)
             for row in rows
@@ -189,19 +206,19 @@ class Projector:
         epochs = reader.epochs() if rows else []
         snapshots = self._snapshots.follow(entries)
         positions = state = None
-        if end is not None:
+        if is_last:
             snapshots += self._snapshots.look(self._clock())
             positions = self._news(end.positions, is_due=bool(rows))
             state = self._newest_state(reader, end.head.seq)
         if not rows and not snapshots and positions is None and state is None:
             return None
-        before = self._cursor
-        epoch, seq, last_hash = (_epoch_of(epochs, rows[-1].seq), rows[-1].seq, rows[-1].hash) if rows else before[:3]
+        numbered = _with_epochs(rows, epochs)
+        epoch, seq, last_hash = (numbered[-1][0], rows[-1].seq, rows[-1].hash) if rows else before[:3]
         return Batch(
             self._account,
             before,
             Cursor(epoch, seq, last_hash, self._snapshots.latest_ms),
-            entries=[(_epoch_of(epochs, row.seq), row) for row in rows],
+            entries=numbered,
             fills=fill_rows(entries),
             alerts=alert_rows(entries),
             reports=report_rows(entries, self._account),
@@ -213,7 +230,7 @@ class Projector:
 
     def _news(self, positions: list[StreamPosition], *, is_due: bool) -> list[StreamPosition] | None:
         """Return how far the sources were seen, where that is news: of others' messages it is only now and then."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if positions == self._positions or not (is_due or now >= self._positions_due or self._stopping.is_set()):
             return None
         self._positions, self._positions_due = positions, now + POSITIONS_SECONDS
@@ -263,5 +280,12 @@ def _is_of(reader: JournalReader, cursor: Cursor) -> bool:
     return cursor.seq == 0 or bool(rows and rows[0].hash == cursor.hash)
 
 
-def _epoch_of(epochs: list[tuple[int, int, int]], seq: int) -> int:
-    return max(epoch for epoch, first_seq, _ in epochs if first_seq <= seq)
+def _with_epochs(rows: list[Row], epochs: list[tuple[int, int, int]]) -> list[EntryRow]:
+    """Return each of the rows, in the order of their seq, with the epoch that it belongs to."""
+    if not rows:
+        return []
+    numbered: list[EntryRow] = []
+    ends = [*(first_seq for _, first_seq, _ in epochs[1:]), rows[-1].seq + 1]
+    for (epoch, _, _), end in zip(epochs, ends, strict=True):
+        numbered += [(epoch, row) for row in rows[len(numbered) : max(0, end - rows[0].seq)]]
+    return numbered
