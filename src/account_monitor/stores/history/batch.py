@@ -166,10 +166,10 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def entry_row(seq: int, event_id: str, kind: str, recorded_ms: int, source: str, body: str, entry_hash: bytes) -> Row:
-    """Return an entry as a journal holds it; when it happened, and what the indexes need, follow from its body.
+def entry_row(seq: int, kind: str, recorded_ms: int, source: str, body: str, entry_hash: bytes) -> Row:
+    """Return an entry as a journal holds it; its id, its time and what the indexes need follow from its body.
 
     Raises: JournalCorrupt.
     """
     event = decode_event(seq, kind, body)
-    return Row(seq, event_id, kind, event.at_ms, recorded_ms, source, *columns(event), body, entry_hash)
+    return Row(seq, event.event_id, kind, event.at_ms, recorded_ms, source, *columns(event), body, entry_hash)

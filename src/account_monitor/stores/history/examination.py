@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.stores.history.condition import Condition
-from account_monitor.stores.history.schema import OLDEST_SERVER, progress
+from account_monitor.stores.history.schema import ENCODING, OLDEST_SERVER, progress, server_version
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/postgres")
@@ -26,10 +26,11 @@ async def examine(connection: Connection) -> Condition:
     versions, missing = await progress(connection)
     server = await connection.fetchrow(SQL["server"])
     assert server is not None  # it is one row by its nature
-    version = connection.get_server_version()
     lacking = []
-    if version.major < OLDEST_SERVER:
+    if connection.get_server_version().major < OLDEST_SERVER:
         lacking.append(f"a server of PostgreSQL {OLDEST_SERVER} or younger")
+    if server["encoding"] != ENCODING:
+        lacking.append(f"a database whose encoding is {ENCODING}, not {server['encoding']}")
     if server["is_read_only"]:
         lacking.append("to write: the server is a standby, or told to be read-only")
     if missing and not server["may_create"]:
@@ -37,19 +38,22 @@ async def examine(connection: Connection) -> Condition:
         lacking.append(f"to make tables in {where}")
     if versions and (kept := [row[0] for row in await connection.fetch(SQL["kept_tables"], TABLES, bool(missing))]):
         lacking.append(f"to {'own' if missing else 'read and write'} {', '.join(kept)}")
-    description = f"PostgreSQL {version.major}.{version.minor}"
+    description = f"PostgreSQL {server_version(connection)}"
     if "timescale" in versions:
         description += f" with TimescaleDB {server['timescale']}"
-    remark = _remark(versions, server["timescale"], is_available=server["has_timescale"])
+    will_sum_up = any(name.startswith("timescale") for name in missing)
+    remark = _remark(versions, server["timescale"], is_available=server["has_timescale"], will_sum_up=will_sum_up)
     return Condition(description, versions, missing, lacking, server["size_bytes"], remark)
 
 
-def _remark(versions: dict[str, int], installed: str | None, *, is_available: bool) -> str | None:
+def _remark(versions: dict[str, int], installed: str | None, *, is_available: bool, will_sum_up: bool) -> str | None:
     if "timescale" in versions:
         return None
     if installed is None:
         can = "; the server has TimescaleDB, and this database does not" if is_available else ", without TimescaleDB"
         return f"P&L is summed up by the service{can}"
-    if not versions:
+    if will_sum_up:
         return f"TimescaleDB {installed} will sum up P&L"
+    if not versions:
+        return f"TimescaleDB {installed} may not sum up under its Apache license: P&L is summed up by the service"
     return f"TimescaleDB {installed} came after the tables, and is not used: P&L is summed up by the service"

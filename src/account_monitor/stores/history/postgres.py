@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import asyncpg
 import structlog
@@ -23,7 +23,7 @@ from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, level
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
-from account_monitor.stores.history.schema import bring_up_to_date, has_tables, uses_timescale
+from account_monitor.stores.history.schema import bring_up_to_date, has_tables, server_version, uses_timescale
 from account_monitor.stores.history.snapshots import Snapshot
 from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span
 from account_monitor.stores.sql import load_queries
@@ -32,7 +32,7 @@ SQL = load_queries("history/postgres")
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
-"""How long a statement may take; one that takes longer is given up with its connection."""
+"""How long a question or a batch may take; after that it is given up with its connection."""
 
 MIGRATING_SECONDS = 600.0
 
@@ -45,6 +45,7 @@ _EXTREMES = len(Extremes._fields)
 log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+T = TypeVar("T")
 
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a server, the network or the client of it may answer with."""
@@ -54,7 +55,14 @@ class PostgresHistory:
     """Implements `HistoryStore` on a server. The role that connects needs to own its tables, and nothing else."""
 
     def __init__(
-        self, url: str, password: Secret | None = None, *, keeping: Keeping | None = None, connections: int = 4
+        self,
+        url: str,
+        password: Secret | None = None,
+        *,
+        keeping: Keeping | None = None,
+        connections: int = 4,
+        connect_seconds: float = CONNECT_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """`keeping` is for whoever writes: what TimescaleDB is told to do with what is old."""
         self.description = ""
@@ -63,8 +71,12 @@ class PostgresHistory:
         self._url = url
         self._password = password
         self._connections = connections
+        self._connect_seconds = connect_seconds
+        self._answer_seconds = answer_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._has_tables = False
+        """Whether the tables were seen; nobody takes them away."""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -80,19 +92,21 @@ class PostgresHistory:
 
     async def connect(self) -> None:
         """Connect without changing anything; nothing to do where that was done."""
-        if self._pool is not None:
-            return
-        with _explained():
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                password=None if self._password is None else self._password.reveal(),
-                min_size=0,
-                max_size=self._connections,
-                timeout=CONNECT_SECONDS,
-                command_timeout=ANSWER_SECONDS,
-                max_inactive_connection_lifetime=60.0,
-                server_settings={"application_name": "account-monitor", "timezone": "UTC"},
-            )
+        async with self._opening:
+            if self._pool is None:
+                with _explained():
+                    self._pool = await self._new_pool()
+
+    def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
+        return asyncpg.create_pool(
+            self._url,
+            password=None if self._password is None else self._password.reveal(),
+            min_size=0,
+            max_size=self._connections,
+            timeout=self._connect_seconds,
+            max_inactive_connection_lifetime=60.0,
+            server_settings={"application_name": "account-monitor", "timezone": "UTC"},
+        )
 
     async def close(self) -> None:
         """Disconnect, without waiting for a server that does not answer."""
@@ -101,25 +115,40 @@ class PostgresHistory:
             pool.terminate()
 
     @asynccontextmanager
-    async def _connection(self, *, patience_seconds: float = ANSWER_SECONDS) -> AsyncIterator[Connection]:
+    async def _connection(self, *, patience_seconds: float | None = None) -> AsyncIterator[Connection]:
         """Lend a connection; one that does not answer in time is given up."""
         if self._pool is None:
             raise HistoryUnavailable("not connected")
         with _explained():
-            connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
+            connection = await self._pool.acquire(timeout=self._connect_seconds)
             try:
-                async with asyncio.timeout(patience_seconds):
+                async with asyncio.timeout(self._answer_seconds if patience_seconds is None else patience_seconds):
                     yield connection
             except (TimeoutError, asyncio.CancelledError):
                 connection.terminate()  # what it is doing is not known, and to ask would take as long again
                 raise
             finally:
-                await self._pool.release(connection, timeout=CONNECT_SECONDS)
+                await self._pool.release(connection, timeout=self._connect_seconds)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        """Commit what happens inside, or nothing of it."""
+        async with self._connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                raise  # the connection is given up, and the transaction with it
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
 
     async def _recognize(self, connection: Connection) -> None:
         self.is_timescale = await uses_timescale(connection)
-        version = connection.get_server_version()
-        self.description = f"PostgreSQL {version.major}.{version.minor}"
+        self.description = f"PostgreSQL {server_version(connection)}"
         if self.is_timescale:
             extension = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
             self.description += f" with TimescaleDB {extension}"
@@ -139,11 +168,12 @@ class PostgresHistory:
 
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
-        async with self._connection() as connection, connection.transaction():
+        async with self._transaction() as connection:
             await self._advance(connection, batch)
             for name, rows in _rows(batch):
                 if rows:
-                    await connection.execute(SQL[name], batch.account, *zip(*rows, strict=True))
+                    columns = zip(*(map(_storable, row) for row in rows), strict=True)
+                    await connection.execute(SQL[name], batch.account, *columns)
             if batch.state is not None:
                 await connection.execute(SQL["keep_state"], batch.account, *batch.state)
             if batch.snapshots and not self.is_timescale:
@@ -152,16 +182,14 @@ class PostgresHistory:
 
     async def _advance(self, connection: Connection, batch: Batch) -> None:
         before, after = batch.before, batch.after
-        moved = await connection.execute(
-            SQL["advance"], *after, batch.account, before.epoch, before.seq, before.hash
-        )  # fmt: skip
+        moved = await connection.execute(SQL["advance"], batch.account, *after, *before)
         if moved != "UPDATE 1":
             raise HistoryDiffers(f"somebody else writes the history of account {batch.account} into this database")
 
     async def forget(self, account: str) -> None:
         """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
-        async with self._connection() as connection, connection.transaction():
-            for what in ("fills", "alerts", "reports", "state", "positions"):
+        async with self._transaction() as connection:
+            for what in ("fills", "alerts", "reports", "epochs", "state", "positions"):
                 await connection.execute(SQL[f"forget_{what}"], account)
             await connection.execute(SQL["forget_place"], account, START)
 
@@ -198,6 +226,8 @@ class PostgresHistory:
         place = (query.account, query.symbol or "")
         span = (query.from_ms, query.to_ms)
         async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return PnLHistory(None, [])
             if level.value == query.interval_ms:
                 rows = await connection.fetch(_of_level("buckets", level), *place, *span)
             else:
@@ -217,10 +247,14 @@ class PostgresHistory:
                 return Figures._make(row)
         return None
 
+    async def _is_ready(self, connection: Connection) -> bool:
+        self._has_tables = self._has_tables or await has_tables(connection)
+        return self._has_tables
+
     async def replica(self, account: str) -> Replica | None:
         """Return the copy of a journal, None where there is no entry of it."""
         async with self._connection() as connection:
-            if not await has_tables(connection):
+            if not await self._is_ready(connection):
                 return None
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 head = await connection.fetchrow(SQL["replica_head"], account)
@@ -247,6 +281,8 @@ class PostgresHistory:
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""
         async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return []
             return [row[0] for row in await connection.fetch(SQL["accounts"])]
 
     async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
@@ -266,6 +302,8 @@ class PostgresHistory:
 
     async def _next(self, statement: str, span: Span, place: tuple[int, object]) -> list[asyncpg.Record]:
         async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return []
             return await connection.fetch(SQL[statement], span.account, span.symbol, *place, span.to_ms, MANY)
 
 
@@ -294,27 +332,19 @@ def _rows(batch: Batch) -> Iterator[tuple[str, Sequence[tuple[object, ...]]]]:
     """Yield the statements that a batch takes, each with its rows."""
     yield (
         "add_entries",
-        [
-            (
-                epoch,
-                row.seq,
-                row.event_id,
-                row.kind,
-                _in_calendar(row.at_ms),
-                row.recorded_at_ms,
-                row.source,
-                row.body,
-                row.hash,
-            )
-            for epoch, row in batch.entries
-        ],
+        [(epoch, *row[:3], _in_calendar(row.at_ms), *row[4:6], row.body, row.hash) for epoch, row in batch.entries],
     )
     yield "set_epochs", batch.epochs
     yield "set_positions", batch.positions or ()
     yield "set_fills", [fill._replace(at_ms=_in_calendar(fill.at_ms)) for fill in batch.fills]
-    yield "set_alerts", [alert._replace(message=alert.message.replace("\0", "\N{REPLACEMENT CHARACTER}"))
-                         for alert in batch.alerts]  # fmt: skip
-    yield "add_reports", batch.reports
+    yield (
+        "set_alerts",
+        [
+            alert._replace(fired_ms=_in_calendar(alert.fired_ms), resolved_ms=_in_calendar(alert.resolved_ms))
+            for alert in batch.alerts
+        ],
+    )
+    yield "add_reports", [report._replace(at_ms=_in_calendar(report.at_ms)) for report in batch.reports]
     yield (
         "add_snapshots",
         [
@@ -324,9 +354,18 @@ def _rows(batch: Batch) -> Iterator[tuple[str, Sequence[tuple[object, ...]]]]:
     )
 
 
-def _in_calendar(at_ms: int) -> int:
-    """Return a time that a database can hold: whoever was told one of another millennium is told the nearest."""
-    return min(max(at_ms, 0), _LAST_MS)
+def _storable(value: T) -> T | str:
+    """Return what the database can hold: its texts have no NUL. The body of an entry has none, as JSON escapes it."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) and "\0" in value else value
+
+
+@overload
+def _in_calendar(at_ms: int) -> int: ...
+@overload
+def _in_calendar(at_ms: int | None) -> int | None: ...
+def _in_calendar(at_ms: int | None) -> int | None:
+    """Return a time that the database can hold: whoever was told one of another millennium is told the nearest."""
+    return None if at_ms is None else min(max(at_ms, 0), _LAST_MS)
 
 
 def _by_level(roll_ups: list[RollUp]) -> Iterator[tuple[Level, list[tuple[object, ...]]]]:

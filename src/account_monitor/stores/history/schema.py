@@ -19,9 +19,10 @@ MIGRATIONS: dict[Part, tuple[str, ...]] = {
 }
 
 OLDEST_SERVER = 14
+ENCODING = "UTF8"
 
-_LOCK = 0x414D4D49
-"""Of the advisory lock under which one process at a time migrates."""
+MIGRATING = 0x414D4D49
+"""The advisory lock under which one process at a time changes what the database is told."""
 
 Connection: TypeAlias = "PoolConnectionProxy[Any]"
 
@@ -30,13 +31,21 @@ async def bring_up_to_date(connection: Connection) -> list[str]:
     """Run the migrations that are missing, all in one transaction; return their names.
 
     Whether TimescaleDB sums up is decided when the tables are made: by whether the database has the extension then.
-    Raises: HistoryUnavailable for a schema of a younger program, or a server that is too old.
+    A role that may use complete tables need not have the right to make any.
+    Raises: HistoryUnavailable for a schema of a younger program, a server that is too old, or an encoding that cannot
+    hold every text.
     """
     if connection.get_server_version().major < OLDEST_SERVER:
-        version = ".".join(map(str, connection.get_server_version()[:2]))
-        raise HistoryUnavailable(f"the server is PostgreSQL {version}, expected {OLDEST_SERVER} or younger")
+        raise HistoryUnavailable(
+            f"the server is PostgreSQL {server_version(connection)}, expected {OLDEST_SERVER} or younger"
+        )
+    if await has_tables(connection):
+        return []
+    encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
+    if encoding != ENCODING:
+        raise HistoryUnavailable(f"the encoding of the database is {encoding}, expected {ENCODING}")
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions"
             " (part text PRIMARY KEY, version int NOT NULL, updated_at timestamptz NOT NULL)"
@@ -45,6 +54,11 @@ async def bring_up_to_date(connection: Connection) -> list[str]:
         done = await _migrate(connection, "postgres", versions)
         done += await _migrate(connection, await _summing(connection, versions), versions)
     return done
+
+
+def server_version(connection: Connection) -> str:
+    """Return what the server says it is, such as `18.1`."""
+    return str(connection.get_settings().server_version).split()[0]
 
 
 async def uses_timescale(connection: Connection) -> bool:
@@ -95,8 +109,12 @@ async def _summing(connection: Connection, versions: dict[str, int]) -> Part:
     for part in ("plain", "timescale"):
         if part in versions:
             return part
-    has_extension = await connection.fetchval("SELECT count(*) > 0 FROM pg_extension WHERE extname = 'timescaledb'")
-    return "timescale" if has_extension else "plain"
+    # Under its Apache license the extension has no continuous aggregates.
+    sums_up = await connection.fetchval(
+        "SELECT current_setting('timescaledb.license', true) IS DISTINCT FROM 'apache'"
+        " FROM pg_extension WHERE extname = 'timescaledb'"
+    )
+    return "timescale" if sums_up else "plain"
 
 
 async def _migrate(connection: Connection, part: Part, versions: dict[str, int]) -> list[str]:

@@ -110,11 +110,18 @@ class SqliteHistory:
 
     @contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
-        """Commit what happens inside; after a failure the file is opened anew."""
-        if self._connection is None:
+        """Commit what happens inside, or nothing of it; after a failure of the file it has to be opened anew."""
+        connection = self._connection
+        if connection is None:
             raise HistoryUnavailable(f"{self.path} is not open")
-        with self._explained(), transaction(self._connection):
-            yield self._connection
+        with self._explained():
+            try:
+                with transaction(connection):
+                    yield connection
+            except apsw.Error:
+                self._connection = None
+                connection.close(True)
+                raise
 
     # -- what is written ---------------------------------------------------------------------------------------------
 
@@ -137,16 +144,14 @@ class SqliteHistory:
                 )
 
     def _advance(self, connection: apsw.Connection, batch: Batch) -> None:
-        before, after = batch.before, batch.after
-        to = (after.epoch, after.seq, after.hash, after.snapshot_ms, self._clock())
-        connection.execute(SQL["advance"], (*to, batch.account, before.epoch, before.seq, before.hash))
+        connection.execute(SQL["advance"], (batch.account, *batch.after, *batch.before, self._clock()))
         if not connection.changes():
             raise HistoryDiffers(f"{self.path}: somebody else writes the history of account {batch.account}")
 
     async def forget(self, account: str) -> None:
         """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
         with self._writing() as connection:
-            connection.execute(SQL["forget"], (account,))
+            connection.execute(SQL["forget"], {"account": account})
 
     async def prune(self, before_ms: int) -> None:
         """Remove snapshots, and their sums by minute, that are older, some at a time."""
@@ -314,7 +319,11 @@ def _bucket_row(bucket: PnLBucket) -> tuple[object, ...]:
 def _pnl(connection: apsw.Connection, query: PnLQuery) -> PnLHistory:
     level = level_for(query.interval_ms)
     place = (query.account, query.symbol or "")
-    rows = connection.execute(_of_level("buckets", level), (*place, query.from_ms, query.to_ms))
+    span = (*place, query.from_ms, query.to_ms)
+    if level is Level.RAW:
+        rows = connection.execute(SQL["snapshots"], (*span, query.interval_ms))
+    else:
+        rows = connection.execute(_of_level("buckets", level), span)
     buckets = map(_snapshot_bucket if level is Level.RAW else _bucket, rows)
     found = list(combined(buckets, query.interval_ms))
     return PnLHistory(_before(connection, place, query.from_ms, level), found)
@@ -331,9 +340,7 @@ def _before(connection: apsw.Connection, place: tuple[str, str], from_ms: int, l
 
 
 def _of_level(statement: str, level: Level) -> str:
-    if level is Level.RAW:
-        return SQL[{"buckets": "snapshots", "last_bucket": "last_snapshot"}[statement]]
-    return SQL[statement].replace("pnl_level", level.table)
+    return SQL["last_snapshot"] if level is Level.RAW else SQL[statement].replace("pnl_level", level.table)
 
 
 def _snapshot_bucket(row: Any) -> PnLBucket:

@@ -9,6 +9,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.stores.history.buckets import ROLLUPS
 from account_monitor.stores.history.keeping import Keeping
+from account_monitor.stores.history.schema import MIGRATING
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/timescale")
@@ -27,10 +28,11 @@ def drop_after(keeping: Keeping) -> timedelta:
 async def keep(connection: Connection, keeping: Keeping) -> None:
     """Tell the database how long snapshots are kept and when they are compressed, where it was told otherwise."""
     retention, compress_after = drop_after(keeping), timedelta(milliseconds=keeping.compress_after_ms)
-    told = await connection.fetchrow(SQL["policies"])
-    if told is not None and tuple(told) == (retention, compress_after):
-        return
     async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
+        told = await connection.fetchrow(SQL["policies"])
+        if told is not None and tuple(told) == (retention, compress_after):
+            return
         await connection.execute(SQL["stop_forgetting"])
         await connection.execute(SQL["forget_after"], retention)
         await connection.execute(SQL["stop_compressing"])

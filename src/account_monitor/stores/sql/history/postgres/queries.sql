@@ -9,17 +9,22 @@ INSERT INTO projections (account, epoch, seq, hash, snapshot_at, updated_at)
 VALUES ($1, 0, 0, $2, to_timestamp(0 / 1000.0), now()) ON CONFLICT (account) DO NOTHING;
 
 -- name: advance
-UPDATE projections SET epoch = $1, seq = $2, hash = $3, snapshot_at = to_timestamp($4::bigint / 1000.0), updated_at = now()
-WHERE account = $5 AND epoch = $6 AND seq = $7 AND hash = $8;
+UPDATE projections
+SET epoch = $2, seq = $3, hash = $4, snapshot_at = to_timestamp($5::bigint / 1000.0), updated_at = now()
+WHERE account = $1 AND epoch = $6 AND seq = $7 AND hash = $8 AND snapshot_at = to_timestamp($9::bigint / 1000.0);
 
 -- name: add_entries
+-- An entry may be there already, and another one where the same backup of a journal was put back more than once.
 INSERT INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
 SELECT $1, epoch, seq, event_id, kind, to_timestamp(at_ms / 1000.0), to_timestamp(recorded_ms / 1000.0), source, body::json, hash
 FROM unnest(
     $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
     $10::bytea[]
 ) AS new (epoch, seq, event_id, kind, at_ms, recorded_ms, source, body, hash)
-ON CONFLICT (account, seq, epoch) DO NOTHING;
+ON CONFLICT (account, seq, epoch) DO UPDATE SET
+    event_id = excluded.event_id, kind = excluded.kind, at = excluded.at, recorded_at = excluded.recorded_at,
+    source = excluded.source, body = excluded.body, hash = excluded.hash
+WHERE journal.hash <> excluded.hash;
 
 -- name: set_epochs
 INSERT INTO epochs (account, epoch, first_seq, started_at)
@@ -152,6 +157,9 @@ DELETE FROM alerts WHERE account = $1;
 -- name: forget_reports
 DELETE FROM reconciliations WHERE account = $1;
 
+-- name: forget_epochs
+DELETE FROM epochs WHERE account = $1;
+
 -- name: forget_state
 DELETE FROM checkpoints WHERE account = $1;
 
@@ -197,18 +205,18 @@ GROUP BY 1 ORDER BY 1;
 -- name: snapshots_joined
 SELECT
     (extract(epoch FROM timestamp) * 1000)::bigint - (extract(epoch FROM timestamp) * 1000)::bigint % $5 AS at_ms, count(*),
-    (array_agg(equity ORDER BY timestamp, id))[1], (array_agg(realized_pnl ORDER BY timestamp, id))[1],
-    (array_agg(unrealized_pnl ORDER BY timestamp, id))[1], (array_agg(total_pnl ORDER BY timestamp, id))[1],
-    (array_agg(total_fees ORDER BY timestamp, id))[1], (array_agg(funding ORDER BY timestamp, id))[1],
-    (array_agg(other ORDER BY timestamp, id))[1], (array_agg(net_pnl ORDER BY timestamp, id))[1],
-    (array_agg(equity ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(realized_pnl ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(unrealized_pnl ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(total_pnl ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(total_fees ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(funding ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(other ORDER BY timestamp DESC, id DESC))[1],
-    (array_agg(net_pnl ORDER BY timestamp DESC, id DESC))[1], min(equity), min(realized_pnl), min(unrealized_pnl),
+    (array_agg(equity ORDER BY id))[1], (array_agg(realized_pnl ORDER BY id))[1],
+    (array_agg(unrealized_pnl ORDER BY id))[1], (array_agg(total_pnl ORDER BY id))[1],
+    (array_agg(total_fees ORDER BY id))[1], (array_agg(funding ORDER BY id))[1],
+    (array_agg(other ORDER BY id))[1], (array_agg(net_pnl ORDER BY id))[1],
+    (array_agg(equity ORDER BY id DESC))[1],
+    (array_agg(realized_pnl ORDER BY id DESC))[1],
+    (array_agg(unrealized_pnl ORDER BY id DESC))[1],
+    (array_agg(total_pnl ORDER BY id DESC))[1],
+    (array_agg(total_fees ORDER BY id DESC))[1],
+    (array_agg(funding ORDER BY id DESC))[1],
+    (array_agg(other ORDER BY id DESC))[1],
+    (array_agg(net_pnl ORDER BY id DESC))[1], min(equity), min(realized_pnl), min(unrealized_pnl),
     min(total_pnl), min(net_pnl), max(equity), max(realized_pnl), max(unrealized_pnl), max(total_pnl), max(net_pnl)
 FROM pnl_snapshots
 WHERE account = $1 AND coalesce(symbol, '') = $2 AND timestamp >= to_timestamp($3::bigint / 1000.0) AND timestamp < to_timestamp($4::bigint / 1000.0)
@@ -248,6 +256,7 @@ ORDER BY timestamp, id LIMIT $6;
 SELECT
     current_schema() AS schema,
     current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+    current_setting('server_encoding') AS encoding,
     current_setting('transaction_read_only') = 'on' AS is_read_only,
     pg_database_size(current_database()) AS size_bytes,
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale,
@@ -279,9 +288,10 @@ SELECT source, created, sequence FROM stream_positions WHERE account = $1;
 SELECT seq, fingerprint, state FROM checkpoints WHERE account = $1;
 
 -- name: replica_entries
--- The next entries of the chain that counts.
-SELECT epoch, seq, event_id, kind, (extract(epoch FROM recorded_at) * 1000)::bigint, source, body::text, hash FROM journal
-WHERE account = $1 AND seq > $2 AND seq <= $3 AND epoch = (
+-- The next entries of the chain that counts, which ends at the cursor.
+SELECT epoch, seq, kind, (extract(epoch FROM recorded_at) * 1000)::bigint, source, body::text, hash FROM journal
+WHERE account = $1 AND seq > $2
+AND seq <= least($3, (SELECT seq FROM projections WHERE projections.account = $1)) AND epoch = (
     SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = $1 AND epochs.first_seq <= journal.seq
 )
 ORDER BY seq LIMIT $4;

@@ -7,11 +7,12 @@ SELECT epoch, seq, hash, snapshot_at FROM projections WHERE account = ?;
 INSERT OR IGNORE INTO projections (account, epoch, seq, hash, snapshot_at, updated_at) VALUES (?, 0, 0, zeroblob(32), 0, 0);
 
 -- name: advance
-UPDATE projections SET epoch = ?1, seq = ?2, hash = ?3, snapshot_at = ?4, updated_at = ?5
-WHERE account = ?6 AND epoch = ?7 AND seq = ?8 AND hash = ?9;
+UPDATE projections SET epoch = ?2, seq = ?3, hash = ?4, snapshot_at = ?5, updated_at = ?10
+WHERE account = ?1 AND epoch = ?6 AND seq = ?7 AND hash = ?8 AND snapshot_at = ?9;
 
 -- name: add_entries
-INSERT OR IGNORE INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
+-- An entry may be there already, and another one where the same backup of a journal was put back more than once.
+INSERT OR REPLACE INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: set_epoch
@@ -38,7 +39,7 @@ INSERT OR REPLACE INTO alerts (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_report
-INSERT OR REPLACE INTO reconciliations (
+INSERT OR IGNORE INTO reconciliations (
     account, id, timestamp, trigger, drifts, findings, finding_count, correction, taken_back, seq
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
@@ -74,12 +75,13 @@ ON CONFLICT (account, symbol, bucket) DO UPDATE SET
 
 -- name: forget
 -- What was written of a journal whose sequence does not continue there any more.
-DELETE FROM fills WHERE account = ?1;
-DELETE FROM alerts WHERE account = ?1;
-DELETE FROM reconciliations WHERE account = ?1;
-DELETE FROM checkpoints WHERE account = ?1;
-DELETE FROM stream_positions WHERE account = ?1;
-UPDATE projections SET epoch = 0, seq = 0, hash = zeroblob(32) WHERE account = ?1;
+DELETE FROM fills WHERE account = :account;
+DELETE FROM alerts WHERE account = :account;
+DELETE FROM reconciliations WHERE account = :account;
+DELETE FROM epochs WHERE account = :account;
+DELETE FROM checkpoints WHERE account = :account;
+DELETE FROM stream_positions WHERE account = :account;
+UPDATE projections SET epoch = 0, seq = 0, hash = zeroblob(32) WHERE account = :account;
 
 -- name: prune_snapshots
 DELETE FROM pnl_snapshots WHERE id IN (SELECT id FROM pnl_snapshots WHERE timestamp < ? ORDER BY timestamp LIMIT ?);
@@ -102,8 +104,8 @@ FROM pnl_level WHERE account = ? AND symbol = ? AND bucket <= ? ORDER BY bucket 
 
 -- name: snapshots
 SELECT timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl
-FROM pnl_snapshots WHERE account = ? AND ifnull(symbol, '') = ? AND timestamp >= ? AND timestamp < ?
-ORDER BY timestamp, id;
+FROM pnl_snapshots WHERE account = ?1 AND ifnull(symbol, '') = ?2 AND timestamp >= ?3 AND timestamp < ?4
+ORDER BY timestamp - timestamp % ?5, id;
 
 -- name: last_snapshot
 SELECT equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl
@@ -137,9 +139,10 @@ SELECT source, created, sequence FROM stream_positions WHERE account = ?;
 SELECT seq, fingerprint, state FROM checkpoints WHERE account = ?;
 
 -- name: replica_entries
--- The next entries of the chain that counts.
-SELECT epoch, seq, event_id, kind, recorded_at, source, body, hash FROM journal
-WHERE account = ?1 AND seq > ?2 AND seq <= ?3 AND epoch = (
+-- The next entries of the chain that counts, which ends at the cursor.
+SELECT epoch, seq, kind, recorded_at, source, body, hash FROM journal
+WHERE account = ?1 AND seq > ?2
+AND seq <= min(?3, (SELECT seq FROM projections WHERE projections.account = ?1)) AND epoch = (
     SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = ?1 AND epochs.first_seq <= journal.seq
 )
 ORDER BY seq LIMIT ?4;
