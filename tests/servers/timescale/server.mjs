@@ -39,7 +39,7 @@ const PARAMETERS = {
 }
 
 /** What a session starts with elsewhere; RESET ALL leaves this one with a search path of pg_catalog alone. */
-const BASELINE = `RESET ALL; SET search_path TO "$user", public; SET TIME ZONE 'UTC';`
+const BASELINE = `RESET ROLE; RESET ALL; SET search_path TO "$user", public; SET TIME ZONE 'UTC';`
 
 const db = await open(join(folder, 'empty-database.tar'))
 
@@ -82,7 +82,7 @@ const text = (value) => Buffer.from(value + '\0')
 const sync = message('S')
 const quoted = (value) => "'" + value.replaceAll("'", "''") + "'"
 
-/** Hand whole messages to PostgreSQL; return its answer and the status of the last ReadyForQuery in it, if any. */
+/** Hand whole messages to PostgreSQL; return its answer, the status of the last ReadyForQuery in it, and its error. */
 function execute(messages) {
   let answer
   try {
@@ -92,13 +92,16 @@ function execute(messages) {
     process.exit(1)
   }
   let status = null
-  for (let at = 0; at < answer.length; at += 1 + answer.readInt32BE(at + 1)) {
+  let error = null
+  for (let at = 0, end; at < answer.length; at = end) {
+    end = at + 1 + answer.readInt32BE(at + 1)
     if (answer[at] === 0x5a) status = String.fromCharCode(answer[at + 5])
+    if (answer[at] === 0x45) error = answer.subarray(at, end)
   }
-  return { answer, status }
+  return { answer, status, error }
 }
 
-/** Run SQL of our own, whose answer nobody reads. */
+/** Run SQL of our own. */
 const run = (sql) => execute(message('Q', text(sql)))
 
 class Client {
@@ -201,7 +204,10 @@ function serve() {
   while (holder ? holder.ready : waiting.length) {
     if (!holder) {
       holder = waiting.shift()
-      if (last === null || (last !== holder && last.settings + holder.settings)) run(BASELINE + holder.settings)
+      if (last === null || (last !== holder && last.settings + holder.settings)) {
+        const { error } = run(BASELINE + holder.settings)
+        if (error) holder.socket.end(error) // another's settings would do harm
+      }
       last = holder
     } else if (waiting.includes(holder)) waiting.splice(waiting.indexOf(holder), 1)
     holder.ready = false
