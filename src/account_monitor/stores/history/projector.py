@@ -20,7 +20,7 @@ from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState, alert_rows, fill_rows, report_rows
 from account_monitor.stores.history.snapshots import Snapshots
-from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
 
 LOOK_SECONDS = 0.1
@@ -133,8 +133,8 @@ class Projector:
         A restored journal says so by a new epoch; up to its beginning it must be what the store has.
         """
         replica = await self._store.replica(self._account)
-        begun = [first_seq for epoch, first_seq, _ in reader.epochs() if epoch > cursor.epoch]
-        if replica is None or not begun or not await self._has(reader, begun[0] - 1):
+        begun = [] if replica is None else _begun_since(reader.epochs(), replica)
+        if not begun or not await self._has(reader, begun[0] - 1):
             raise HistoryDiffers(
                 f"the history holds another journal of account {self._account}, up to entry {cursor.seq}: start with an"
                 " empty data directory to restore it, or use another database, or give the account another name"
@@ -272,6 +272,19 @@ class Projector:
         """Whether an attempt that seemed to fail was committed after all."""
         await self._store.open()
         return await self._store.cursor(self._account) == batch.after
+
+
+def _begun_since(epochs: list[tuple[int, int, int]], replica: Replica) -> list[int]:
+    """Return where a journal begins the epochs that are younger than all that the store knows.
+
+    Where the same backup is put back twice the second epoch has the number of the first, and begins later.
+    """
+    latest_ms = max(started_ms for _, _, started_ms in replica.epochs)
+    return [
+        first_seq
+        for epoch, first_seq, started_ms in epochs
+        if epoch > replica.epoch or (epoch > 1 and started_ms > latest_ms)
+    ]
 
 
 def _is_of(reader: JournalReader, cursor: Cursor) -> bool:

@@ -47,7 +47,8 @@ class Snapshots:
         self._recorded_ms = recorded_ms
         """When the last entry was recorded that is in the figures."""
         self._is_changed = account.state.has_begun
-        self._changed_keys: set[str] = set()
+        # What changed last may not have been taken before the end: every position is told of once more.
+        self._changed_keys = set(self._valuation.positions)
 
     @property
     def state_seq(self) -> int:
@@ -63,7 +64,7 @@ class Snapshots:
                 self._apply(group)
                 group.clear()
                 if self._is_changed and self._recorded_ms > self.latest_ms:
-                    taken += self._take(self._recorded_ms)
+                    taken += self._take(max(self._recorded_ms, self.latest_ms + self._interval_ms))
             group.append((seq, event))
             self._recorded_ms = recorded_ms
         self._apply(group)

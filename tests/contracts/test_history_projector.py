@@ -1,0 +1,307 @@
+"""The projector: a journal is followed into a store, each entry once, whatever fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from account_monitor.errors import HistoryUnavailable
+from account_monitor.ledger.account import USD_ASSETS, fold
+from account_monitor.ledger.events import Opening, Transfer
+from account_monitor.monitor.ports import Delivery, StreamPosition
+from account_monitor.stores.backup import backup, restore
+from account_monitor.stores.checkpoints import JournalCheckpoints
+from account_monitor.stores.history import projector as projectors
+from account_monitor.stores.history.batch import Batch
+from account_monitor.stores.history.projector import BATCH, Progress, Projector
+from account_monitor.stores.history.sqlite import SqliteHistory
+from account_monitor.stores.history.store import CHUNK, HistoryStore
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
+from tests.history_samples import NOW, PostgresPlace, SqlitePlace, entries_in, record, verify
+from tests.journal_samples import deliveries, delivery
+from tests.servers.postgres import PostgresServer
+
+D = Decimal
+
+
+class Telling:
+    """What a projector tells."""
+
+    def __init__(self) -> None:
+        self.all: list[Progress] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, progress: Progress) -> None:
+        self.all.append(progress)
+        self._news.set()
+
+    async def until(self, is_it: Callable[[Progress], bool]) -> Progress:
+        """Return the first that is as asked, of those that were told and those to come."""
+        async with asyncio.timeout(20):
+            looked = 0
+            while True:
+                for progress in self.all[looked:]:
+                    if is_it(progress):
+                        return progress
+                looked = len(self.all)
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def following(folder: Path, store: HistoryStore, *, now_ms: int = NOW + 2_000) -> AsyncIterator[Telling]:
+    """Follow the journal of account main in a folder; what is recorded at the end is written."""
+    telling = Telling()
+    projector = Projector(
+        "main", journal_path(folder, "main"), store, usd_assets=USD_ASSETS, interval_ms=1_000, clock=lambda: now_ms,
+        tell=telling,
+    )  # fmt: skip
+    task = asyncio.create_task(projector.run())
+    try:
+        await telling.until(lambda progress: True)
+        yield telling
+    finally:
+        projector.stop()
+        async with asyncio.timeout(20):
+            await task
+
+
+async def project(folder: Path, store: HistoryStore, **more: int) -> list[Progress]:
+    """Follow a journal to its end."""
+    async with following(folder, store, **more) as telling:
+        pass
+    return telling.all
+
+
+async def is_all_of(store: HistoryStore, folder: Path) -> None:
+    """Demand that the store has the journal of the folder, as it is."""
+    with open_reader(journal_path(folder, "main")) as reader:
+        assert [row for _, row in await entries_in(store)] == reader.rows(after=0, until=CHUNK)
+        replica = await store.replica("main")
+        assert replica is not None
+        assert (replica.epoch, replica.seq, replica.hash) == reader.head()
+    await verify(store)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteHistory]:
+    store = SqlitePlace(tmp_path).store()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SqlitePlace:
+    return SqlitePlace(tmp_path)
+
+
+def opened() -> Delivery:
+    return delivery(Opening("o", 0, (("USDT", D(1_000)),)))
+
+
+async def test_what_is_recorded_is_written(store: SqliteHistory, place: SqlitePlace, tmp_path: Path) -> None:
+    (await record(tmp_path, [opened(), *deliveries(1, 2)])).close()
+
+    told = await project(tmp_path, store)
+
+    assert told[-1] == Progress("main", 3)
+    assert await place.ask("SELECT id FROM fills ORDER BY seq") == [("1",), ("2",)]
+    assert await place.ask("SELECT timestamp, symbol, equity, seq FROM pnl_snapshots") == [
+        (NOW, None, "1000", 1), (NOW + 2_000, None, "1000", 3), (NOW + 2_000, "BTCUSDT", None, 3),
+    ]  # fmt: skip
+    await is_all_of(store, tmp_path)
+
+
+async def test_what_comes_while_it_follows_is_written_soon(store: SqliteHistory, tmp_path: Path) -> None:
+    (await record(tmp_path, [opened()])).close()
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 1)
+        (await record(tmp_path, deliveries(1))).close()
+        await telling.until(lambda progress: progress.seq == 2)
+        (await record(tmp_path, deliveries(2))).close()
+
+    assert telling.all[-1].seq == 3
+    await is_all_of(store, tmp_path)
+
+
+async def test_the_next_one_goes_on_where_the_last_one_ended(
+    store: SqliteHistory, place: SqlitePlace, tmp_path: Path
+) -> None:
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    await project(tmp_path, store)
+    (await record(tmp_path, deliveries(2), at_ms=NOW + 5_000)).close()
+
+    told = await project(tmp_path, store, now_ms=NOW + 10_000)
+
+    assert [progress.seq for progress in told] == [2, 3]
+    assert await place.ask("SELECT timestamp, seq FROM pnl_snapshots WHERE symbol IS NULL") == [
+        (NOW, 1), (NOW + 2_000, 2), (NOW + 10_000, 3),
+    ]  # fmt: skip
+
+
+async def test_more_than_a_batch_is_written_in_several(
+    store: SqliteHistory, place: SqlitePlace, tmp_path: Path
+) -> None:
+    (await record(tmp_path, deliveries(*range(2 * BATCH + 1)))).close()
+
+    told = await project(tmp_path, store)
+
+    assert [progress.seq for progress in told] == [0, BATCH, 2 * BATCH, 2 * BATCH + 1]
+    assert await place.ask("SELECT count(*), max(seq) FROM fills") == [(2 * BATCH + 1, 2 * BATCH + 1)]
+    await verify(store)
+
+
+async def test_positions_and_the_newest_folded_state_are_written_at_the_end(
+    store: SqliteHistory, tmp_path: Path
+) -> None:
+    journal = Journal.open(tmp_path, "main", clock=lambda: NOW)
+    await journal.append([opened(), *deliveries(1)], [StreamPosition("nats:FILLS", "c", 7)])
+    await JournalCheckpoints(journal, USD_ASSETS).save(fold([opened().event]).state)  # type: ignore[list-item]
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 2)
+        await journal.append([], [StreamPosition("nats:FILLS", "c", 9)])  # others' messages
+    await journal.close()
+
+    replica = await store.replica("main")
+    assert replica is not None
+    assert replica.positions == [StreamPosition("nats:FILLS", "c", 9)]
+    assert replica.state is not None
+    assert replica.state.seq == 1
+
+
+async def test_a_journal_that_is_not_there_yet_is_waited_for(store: SqliteHistory, tmp_path: Path) -> None:
+    async with following(tmp_path, store) as telling:
+        assert telling.all[0].problem is not None
+        (await record(tmp_path, deliveries(1))).close()
+        await telling.until(lambda progress: progress.seq == 1)
+
+    assert telling.all[-1] == Progress("main", 1)
+
+
+class Unsure(SqliteHistory):
+    """A store that commits the first batches and breaks off before it says so; then it is away for a while."""
+
+    commits_before = True
+    failures = 2
+    absences = 2
+
+    async def write(self, batch: Batch) -> None:
+        if self.failures and self.commits_before:
+            await super().write(batch)
+        if self.failures:
+            self.failures -= 1
+            raise HistoryUnavailable("the connection broke")
+        await super().write(batch)
+
+    async def open(self) -> list[str]:
+        if not self.failures and self.absences:
+            self.absences -= 1
+            raise HistoryUnavailable("not back yet")
+        return await super().open()
+
+
+@pytest.mark.parametrize("commits_before", [True, False])
+async def test_an_attempt_that_seemed_to_fail_is_counted_once(
+    place: SqlitePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits_before: bool
+) -> None:
+    monkeypatch.setattr(projectors, "RETRY_SECONDS", (0.01, 0.02))
+    store = Unsure(tmp_path, lambda: NOW)
+    store.commits_before = commits_before
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 2)
+
+    assert "the connection broke" in {progress.problem for progress in telling.all}
+    assert not any(progress.differs for progress in telling.all)
+    assert await place.ask("SELECT symbol, count FROM pnl_1m") == [("", 2), ("BTCUSDT", 1)]
+    assert await place.ask("SELECT count(*) FROM pnl_snapshots") == [(3,)]
+    await is_all_of(store, tmp_path)
+    await store.close()
+
+
+def put_back(folder: Path, archive: Path, *, at_ms: int) -> None:
+    for path in folder.glob("main.journal*"):
+        path.unlink()
+    restore(archive, folder, clock=lambda: at_ms)
+
+
+async def test_a_journal_that_was_put_back_is_written_anew_as_often_as_that_happens(
+    store: SqliteHistory, place: SqlitePlace, tmp_path: Path
+) -> None:
+    with await record(tmp_path, [opened(), *deliveries(1)]) as reader:
+        backup({"main": reader.path}, tmp_path / "backup.tar", clock=lambda: NOW)
+    (await record(tmp_path, deliveries(2, 3))).close()
+    await project(tmp_path, store)
+    for attempt in (1, 2):
+        put_back(tmp_path, tmp_path / "backup.tar", at_ms=NOW + attempt)
+        (await record(tmp_path, deliveries(10 * attempt))).close()
+
+        told = await project(tmp_path, store, now_ms=NOW + attempt * 5_000)
+
+        assert told[-1] == Progress("main", 3)
+        assert await place.ask("SELECT id FROM fills ORDER BY seq") == [("1",), (str(10 * attempt),)]
+        await is_all_of(store, tmp_path)
+
+
+async def test_another_journal_of_the_same_name_touches_nothing(
+    store: SqliteHistory, place: SqlitePlace, tmp_path: Path
+) -> None:
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    await project(tmp_path, store)
+    other = tmp_path / "other"
+    other.mkdir()
+    (await record(other, [delivery(Transfer("t", "USDT", D(5), 1))], at_ms=NOW + 9_000)).close()
+
+    told = await project(other, store)
+
+    assert told[-1].differs
+    assert "the history holds another journal of account main, up to entry 2" in str(told[-1].problem)
+    await is_all_of(store, tmp_path)
+    assert await place.ask("SELECT id FROM fills") == [("1",)]
+
+
+async def test_another_journal_that_was_put_back_touches_nothing_either(store: SqliteHistory, tmp_path: Path) -> None:
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    await project(tmp_path, store)
+    other = tmp_path / "other"
+    other.mkdir()
+    with await record(other, deliveries(7, 8)) as reader:
+        backup({"main": reader.path}, other / "backup.tar", clock=lambda: NOW)
+    put_back(other, other / "backup.tar", at_ms=NOW + 1)
+
+    told = await project(other, store)
+
+    assert told[-1].differs
+    await is_all_of(store, tmp_path)
+
+
+@pytest.mark.integration
+async def test_a_server_that_dies_and_comes_back_has_everything_once(
+    breakable_postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "RETRY_SECONDS", (0.05, 0.1))
+    place = PostgresPlace(await breakable_postgres.create_database())
+    store = place.store()
+    journal = Journal.open(tmp_path, "main", clock=lambda: NOW)
+    await journal.append([opened()])
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 1)
+        breakable_postgres.kill()
+        await journal.append(deliveries(1))
+        await telling.until(lambda progress: progress.problem is not None)
+        await journal.append(deliveries(2))
+        breakable_postgres.start()
+        await telling.until(lambda progress: progress.seq == 3)
+    await journal.close()
+
+    assert telling.all[-1].problem is None
+    assert await place.ask("SELECT id FROM fills ORDER BY seq") == [("1",), ("2",)]
+    await is_all_of(store, tmp_path)
+    await store.close()
