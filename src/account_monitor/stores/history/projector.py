@@ -189,8 +189,9 @@ class Projector:
             if writing is not None:
                 await writing
         finally:
-            if writing is not None:
+            if writing is not None and not writing.done():
                 writing.cancel()
+                await asyncio.wait([writing])
         return self._cursor.seq > began.seq
 
     def _batch(self, reader: JournalReader, before: Cursor, end: JournalEnd) -> Batch | None:
