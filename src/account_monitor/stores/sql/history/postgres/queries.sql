@@ -1,4 +1,4 @@
--- Times come and go as milliseconds since 1970-01-01 UTC.
+-- Times come and go as milliseconds since 1970-01-01 UTC. Arrays of numbers come as text, such as {1,2,NULL}.
 -- pnl_level stands for pnl_1m, pnl_1h or pnl_1d.
 
 -- name: cursor
@@ -18,8 +18,8 @@ WHERE account = $1 AND epoch = $6 AND seq = $7 AND hash = $8 AND snapshot_at = t
 INSERT INTO journal (account, epoch, seq, event_id, kind, at, recorded_at, source, body, hash)
 SELECT $1, epoch, seq, event_id, kind, to_timestamp(at_ms / 1000.0), to_timestamp(recorded_ms / 1000.0), source, body::json, hash
 FROM unnest(
-    $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
-    $10::bytea[]
+    $2::text::bigint[], $3::text::bigint[], $4::text[], $5::text[], $6::text::bigint[], $7::text::bigint[],
+    $8::text[], $9::text[], $10::bytea[]
 ) AS new (epoch, seq, event_id, kind, at_ms, recorded_ms, source, body, hash)
 ON CONFLICT (account, seq, epoch) DO UPDATE SET
     event_id = excluded.event_id, kind = excluded.kind, at = excluded.at, recorded_at = excluded.recorded_at,
@@ -29,12 +29,12 @@ WHERE journal.hash <> excluded.hash;
 -- name: set_epochs
 INSERT INTO epochs (account, epoch, first_seq, started_at)
 SELECT $1, epoch, first_seq, to_timestamp(started_ms / 1000.0)
-FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS new (epoch, first_seq, started_ms)
+FROM unnest($2::text::bigint[], $3::text::bigint[], $4::text::bigint[]) AS new (epoch, first_seq, started_ms)
 ON CONFLICT (account, epoch) DO UPDATE SET first_seq = excluded.first_seq, started_at = excluded.started_at;
 
 -- name: set_positions
 INSERT INTO stream_positions (account, source, created, sequence)
-SELECT $1, source, created, sequence FROM unnest($2::text[], $3::text[], $4::bigint[]) AS new (source, created, sequence)
+SELECT $1, source, created, sequence FROM unnest($2::text[], $3::text[], $4::text::bigint[]) AS new (source, created, sequence)
 ON CONFLICT (account, source) DO UPDATE SET created = excluded.created, sequence = excluded.sequence;
 
 -- name: keep_state
@@ -50,9 +50,9 @@ SELECT
     $1, symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
     realized_pnl, to_timestamp(at_ms / 1000.0), source, seq, to_timestamp(recorded_ms / 1000.0), trade_number
 FROM unnest(
-    $2::text[], $3::text[], $4::boolean[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[], $9::text[],
-    $10::text[], $11::text[], $12::boolean[], $13::numeric[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[],
-    $18::bigint[]
+    $2::text[], $3::text[], $4::text::boolean[], $5::text[], $6::text::numeric[], $7::text::numeric[],
+    $8::text::numeric[], $9::text[], $10::text[], $11::text[], $12::text::boolean[], $13::text::numeric[],
+    $14::text::bigint[], $15::text[], $16::text::bigint[], $17::text::bigint[], $18::text::bigint[]
 ) AS new (
     symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
     realized_pnl, at_ms, source, seq, recorded_ms, trade_number
@@ -71,8 +71,8 @@ INSERT INTO alerts (
 SELECT
     $1, id, type, severity, state, symbol, message, value, threshold, cause, to_timestamp(fired_ms / 1000.0), to_timestamp(resolved_ms / 1000.0), seq
 FROM unnest(
-    $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::numeric[], $9::numeric[], $10::text[],
-    $11::bigint[], $12::bigint[], $13::bigint[]
+    $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text::numeric[], $9::text::numeric[],
+    $10::text[], $11::text::bigint[], $12::text::bigint[], $13::text::bigint[]
 ) AS new (id, type, severity, state, symbol, message, value, threshold, cause, fired_ms, resolved_ms, seq)
 ON CONFLICT (account, id) DO UPDATE SET
     severity = excluded.severity, state = excluded.state, message = excluded.message, value = excluded.value,
@@ -85,7 +85,8 @@ INSERT INTO reconciliations (
 SELECT
     $1, id, to_timestamp(at_ms / 1000.0), trigger, drifts::json, findings::json, finding_count, correction, taken_back::json, seq
 FROM unnest(
-    $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::bigint[]
+    $2::text[], $3::text::bigint[], $4::text[], $5::text[], $6::text[], $7::text::bigint[], $8::text[], $9::text[],
+    $10::text::bigint[]
 ) AS new (id, at_ms, trigger, drifts, findings, finding_count, correction, taken_back, seq)
 ON CONFLICT (account, id) DO NOTHING;
 
@@ -98,8 +99,9 @@ SELECT
     $1, symbol, to_timestamp(at_ms / 1000.0), equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
     win_rate, total_trades, seq
 FROM unnest(
-    $2::text[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::numeric[],
-    $10::numeric[], $11::numeric[], $12::numeric[], $13::bigint[], $14::bigint[]
+    $2::text[], $3::text::bigint[], $4::text::numeric[], $5::text::numeric[], $6::text::numeric[],
+    $7::text::numeric[], $8::text::numeric[], $9::text::numeric[], $10::text::numeric[], $11::text::numeric[],
+    $12::text::numeric[], $13::text::bigint[], $14::text::bigint[]
 ) AS new (
     symbol, at_ms, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl, win_rate,
     total_trades, seq
@@ -120,11 +122,12 @@ SELECT
     last_total_fees, last_funding, last_other, last_net_pnl, min_equity, min_realized_pnl, min_unrealized_pnl,
     min_total_pnl, min_net_pnl, max_equity, max_realized_pnl, max_unrealized_pnl, max_total_pnl, max_net_pnl
 FROM unnest(
-    $2::text[], $3::bigint[], $4::bigint[],
-    $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[],
-    $12::numeric[], $13::numeric[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::numeric[],
-    $19::numeric[], $20::numeric[], $21::numeric[], $22::numeric[], $23::numeric[], $24::numeric[], $25::numeric[],
-    $26::numeric[], $27::numeric[], $28::numeric[], $29::numeric[], $30::numeric[]
+    $2::text[], $3::text::bigint[], $4::text::bigint[], $5::text::numeric[], $6::text::numeric[], $7::text::numeric[],
+    $8::text::numeric[], $9::text::numeric[], $10::text::numeric[], $11::text::numeric[], $12::text::numeric[],
+    $13::text::numeric[], $14::text::numeric[], $15::text::numeric[], $16::text::numeric[], $17::text::numeric[],
+    $18::text::numeric[], $19::text::numeric[], $20::text::numeric[], $21::text::numeric[], $22::text::numeric[],
+    $23::text::numeric[], $24::text::numeric[], $25::text::numeric[], $26::text::numeric[], $27::text::numeric[],
+    $28::text::numeric[], $29::text::numeric[], $30::text::numeric[]
 ) AS new (
     symbol, at_ms, count,
     first_equity, first_realized_pnl, first_unrealized_pnl, first_total_pnl, first_total_fees, first_funding,
