@@ -41,7 +41,7 @@ from account_monitor.stores.journal import Journal
 from account_monitor.stores.redis_connection import RedisConnection
 from benchmarks.histogram import shares
 from benchmarks.latency import latencies
-from tests.integration.redis_server import RedisServer
+from tests.servers.valkey import RedisServer
 
 HELD = 50
 VIEWS_PER_SECOND = 1_000
@@ -55,12 +55,12 @@ TURNS = 2
 def main() -> None:
     """Print the figures."""
     for count in ACCOUNTS:
-        with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder) / "redis") as server:
+        with tempfile.TemporaryDirectory() as folder, RedisServer() as server:
             run_loop(_measure(Path(folder), server, count))
     for _ in range(TURNS):
         print(f"fill → WebSocket, without Redis: {shares(latencies({}))}")
-        with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-            print(f"fill → WebSocket, with Redis:    {shares(latencies({'redis_url': server.url}))}")
+        with tempfile.TemporaryDirectory() as folder, RedisServer() as server:
+            print(f"fill → WebSocket, with Redis:    {shares(latencies({'redis_url': server.address}))}")
 
 
 async def _measure(folder: Path, server: RedisServer, count: int) -> None:
@@ -69,7 +69,7 @@ async def _measure(folder: Path, server: RedisServer, count: int) -> None:
     for monitor in monitors:
         desk.add(monitor)
     quiet = await _share(monitors)
-    state = CurrentState(desk, AlarmBoard(now_ms), RedisConnection(server.url, None))
+    state = CurrentState(desk, AlarmBoard(now_ms), RedisConnection(server.address, None))
     running = asyncio.create_task(state.run())
     await asyncio.sleep(1.0)
 

@@ -16,9 +16,9 @@ import pytest
 from account_monitor.cli.local_checks import check_redis
 from account_monitor.config import DatabaseSettings, Secret
 from tests.integration.nats_server import NatsServer, add_stream, free_port
-from tests.integration.redis_server import RedisServer
 from tests.integration.service import Service
 from tests.integration.simulated_exchange import Simulation
+from tests.servers.valkey import RedisServer
 
 KEYS = {"TEST_API_KEY": "demo-key", "TEST_SECRET_KEY": "demo-secret"}
 
@@ -86,9 +86,9 @@ def test_a_whole_set_up_is_ok_line_by_line(desk: Desk, exchange: Simulation, tmp
 
 @pytest.mark.integration
 async def test_redis_is_logged_in_to_and_what_would_lose_the_state_is_said(tmp_path: Path) -> None:
-    with RedisServer(tmp_path / "redis", password="right-horse") as server, server.client() as redis:
+    with RedisServer(password="right-horse") as server, server.client() as redis:
         right, wrong = (
-            DatabaseSettings(redis_url=server.url, redis_password=Secret(password))
+            DatabaseSettings(redis_url=server.address, redis_password=Secret(password))
             for password in ("right-horse", "wrong-horse")
         )
         assert (await check_redis(right)).outcome == "ok"

@@ -22,9 +22,9 @@ from account_monitor.monitor.health import Status
 from account_monitor.stores import cache, redis_connection
 from account_monitor.stores.cache import CurrentState
 from account_monitor.stores.redis_connection import RedisConnection
-from tests.integration.redis_server import RedisServer
 from tests.integration.service import Service
 from tests.integration.trading_desk import TradingDesk, clock, eventually, get, trading_desk
+from tests.servers.valkey import RedisServer
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,7 @@ class Follower:
         self.server = server
         self.alarms = AlarmBoard(clock)
         self.redis: Redis = server.client()
-        connection = RedisConnection(server.url, None if password is None else Secret(password))
+        connection = RedisConnection(server.address, None if password is None else Secret(password))
         self.state = CurrentState(desk.desk, self.alarms, connection)
 
     async def watch(self) -> None:
@@ -107,8 +107,8 @@ class Follower:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as started:
+def shared() -> Iterator[RedisServer]:
+    with RedisServer() as started:
         yield started
 
 
@@ -130,7 +130,7 @@ async def follower(tmp_path: Path, server: RedisServer) -> AsyncIterator[Followe
 @pytest.fixture
 async def apart(tmp_path: Path) -> AsyncIterator[Follower]:
     """The same on a server of its own, to be killed, paused or set otherwise."""
-    with RedisServer(tmp_path / "redis") as server:
+    with RedisServer() as server:
         async with following(tmp_path, server) as opened:
             await opened.level()
             yield opened
@@ -435,7 +435,7 @@ async def test_scripts_that_are_flushed_are_loaded_again(follower: Follower) -> 
 async def test_a_password_opens_and_a_wrong_one_is_never_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with RedisServer(tmp_path / "redis", password="right-horse") as server:
+    with RedisServer(password="right-horse") as server:
         async with following(tmp_path / "a", server, "wrong-horse") as follower:
             reason = await follower.told(lambda reason: "invalid" in reason)
             assert "wrong-horse" not in reason
@@ -521,8 +521,8 @@ def test_a_service_fills_redis_says_so_and_stops_in_time_without_it(
     monkeypatch.setenv("TEST_REDIS_PASSWORD", "right-horse")
     account = {"name": "main", "exchange": "none", "opening": {"balances": {"USDT": "10000"}}}
     service = Service(tmp_path, None, [account])
-    with RedisServer(tmp_path / "redis", password="right-horse") as server, server.client() as redis:
-        service.document["database"] = {"redis_url": f"{server.url}/0", "redis_password_env": "TEST_REDIS_PASSWORD"}
+    with RedisServer(password="right-horse") as server, server.client() as redis:
+        service.document["database"] = {"redis_url": server.address, "redis_password_env": "TEST_REDIS_PASSWORD"}
         service.start()
         service.wait_until(lambda: _held(redis)["seq"] == service.account()["seq"], "written")
 

@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
+from redis import Redis
+
 from tests.servers.process import ServerProcess, free_port, make_directory, remove_directory
 
 
@@ -34,6 +36,8 @@ class RedisServer:
     def __init__(self, *, password: str | None = None) -> None:
         self.port = free_port()
         role = "" if password is None else f":{quote(password, safe='')}@"
+        self.address = f"redis://127.0.0.1:{self.port}/0"
+        """Without the password, as the configuration takes it."""
         self.url = f"redis://{role}127.0.0.1:{self.port}/0"
         self._password = password
         self._directory = make_directory("redis")
@@ -88,3 +92,7 @@ class RedisServer:
         if self._process is not None:
             self._process.end(signal.SIGTERM)
             self._process = None
+
+    def client(self) -> Redis:
+        """Return a client that looks at what is there."""
+        return Redis(port=self.port, password=self._password, decode_responses=True)
