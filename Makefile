@@ -28,7 +28,7 @@ demo: ## run a simulated exchange, NATS and the monitor, and let connections fai
 
 test: ## run every test that this machine allows
 	$(install) dev
-	@exec $(BIN)/pytest $(ARGS)
+	@exec $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: ## formatting, lint, types and the direction of imports
 	$(install) dev
