@@ -14,11 +14,13 @@ from account_monitor.ledger.events import (
     Event,
     Fill,
     FundingPayment,
+    Horizon,
     Listing,
     MarkPrice,
     Marks,
     Opening,
     OtherIncome,
+    Place,
     PositionSide,
     Reversal,
     Transfer,
@@ -89,6 +91,10 @@ _drifts = st.builds(
     st.booleans(),
 )  # fmt: skip
 
+_places = st.builds(
+    Place, _texts, _sides, st.none() | _texts, _times, st.integers(0, 2**62), st.integers(0, 2**62), st.booleans()
+)
+
 events: st.SearchStrategy[Event] = st.one_of(
     fills,
     st.builds(Claim, fills),
@@ -107,5 +113,6 @@ events: st.SearchStrategy[Event] = st.one_of(
               st.lists(st.builds(Finding, _texts, _causes), max_size=2).map(tuple), st.integers(0, 2**62),
               st.none() | _texts, st.lists(_texts, max_size=2).map(tuple)),
     st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
+    st.builds(Horizon, _times, _times, st.lists(_places, max_size=3).map(tuple)),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 
 from account_monitor.ledger.alerts import Alert, trim
@@ -16,6 +17,7 @@ from account_monitor.ledger.events import (
     Event,
     Fill,
     FundingPayment,
+    Horizon,
     Listing,
     MarkPrice,
     Marks,
@@ -47,7 +49,7 @@ _new = tuple.__new__
 MAX_ADJUSTMENTS = 32
 """Corrections that are remembered as standing; one that is older cannot be taken back."""
 
-_SAID = frozenset({Alert, Reconciliation, Quarantine})
+_SAID = frozenset({Alert, Reconciliation, Quarantine, Horizon})
 """What is said about an account, at times of other clocks."""
 
 Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
@@ -79,6 +81,15 @@ class History(Protocol):
 
     def history(self, key: str, *, after: int, until: int) -> Iterable[Journaled]:
         """Return the fills and funding of a position with after < seq <= until, each with its seq."""
+
+
+class Settled(NamedTuple):
+    """The last horizon: when it was drawn, what it is before, and how far the account had come then."""
+
+    at_ms: int
+    before_ms: int
+    moved_ms: int
+    """The venue time of the youngest event that had moved a wallet."""
 
 
 @dataclass(slots=True)
@@ -119,7 +130,19 @@ class AccountState:
     quarantined: dict[str, Quarantine] = field(default_factory=dict)
     """By kind and name, the last quarantine, which may be over."""
     wallet_statements: list[tuple[int, int]] = field(default_factory=list)
-    """(seq, time) of the openings that stated wallets: they include money that moved up to that time and came later."""
+    """(seq, time) of what stated wallets, or made them final: money that moved up to that time and came later is in."""
+    settled: Settled | None = None
+    """None: no horizon was drawn yet."""
+
+    @property
+    def needed_after(self) -> int:
+        """The sequence up to which no entry is read again, whatever comes."""
+        return min((timeline.needed_after for timeline in self.timelines.values()), default=self.seq)
+
+    @property
+    def moved_ms(self) -> int:
+        """The venue time of the youngest event that moved a wallet, 0 where none did."""
+        return max(self.wallet_touched_ms.values(), default=0)
 
 
 class Account:
@@ -254,7 +277,7 @@ class Account:
         if isinstance(event, FundingPayment | Transfer | OtherIncome | Charge):
             if self._is_stated(seq, event.at_ms):
                 return Entry(seq, event, "contained", ())
-        elif isinstance(event, Opening | Adjustment | Reversal):
+        elif isinstance(event, Opening | Adjustment | Reversal | Horizon):
             self.restate(batch)
         if not isinstance(event, FundingPayment) or key is None:
             return self._apply_to_account(seq, event)
@@ -388,6 +411,9 @@ class Account:
                 if all(timeline.instrument.symbol != event.symbol for timeline in state.timelines.values()):
                     state.listings[event.symbol] = event
                 return Entry(seq, event, "noted", ())
+            case Horizon():
+                self._settle(seq, event)
+                return Entry(seq, event, "noted", ())
             case Fill():
                 raise AssertionError("a fill always names its position")
             case _:
@@ -408,6 +434,27 @@ class Account:
         postings = (*wallets, *self._lift_anchors(seq, taken))
         self._move_wallets(postings, event.at_ms)
         return Entry(seq, event, "booked", postings)
+
+    def _settle(self, seq: int, horizon: Horizon) -> None:
+        """Let what is before a horizon be final."""
+        state = self.state
+        state.adjustments = [each for each in state.adjustments if each.at_ms > horizon.before_ms]
+        liftable = {adjustment.id for adjustment in state.adjustments}
+        for timeline in state.timelines.values():
+            timeline.keep_adjusted(liftable)
+        for place in horizon.places:
+            if (settled := state.timelines.get(place.key)) is not None:
+                settled.begin_at(place, partial(self._known, place.key, until=seq), seq, self._usd_assets)
+        for timeline in state.timelines.values():
+            timeline.plant(seq)
+        needed_after = state.needed_after
+        old = [stated for stated in state.wallet_statements if stated[0] <= needed_after]
+        latest = max(old, key=lambda stated: stated[1], default=None)  # what is read again came after all of them
+        state.wallet_statements = [
+            *(stated for stated in state.wallet_statements if stated == latest or stated[0] > needed_after),
+            (seq, horizon.before_ms),
+        ]
+        state.settled = Settled(horizon.at_ms, horizon.before_ms, state.moved_ms)
 
     def _settle_adjustments(self) -> None:
         """Let no correction be taken back any more: what comes now says what is, whatever was corrected."""
@@ -458,7 +505,10 @@ class Account:
     def _timeline(self, key: str, symbol: str) -> Timeline:
         timeline = self.state.timelines.get(key)
         if timeline is None:
-            timeline = self.state.timelines[key] = Timeline(key, self.instrument(symbol))
+            seq = self.state.seq  # nothing that was journaled up to there is of this position
+            beginning = Checkpoint(None, seq, seq, Leg(), Ahead())
+            timeline = Timeline(key, self.instrument(symbol), checkpoints=[beginning])
+            self.state.timelines[key] = timeline
             if self.state.flat_until_ms > 0:
                 timeline.floor = Floor(at_ms=self.state.flat_until_ms)
         return timeline

@@ -303,9 +303,46 @@ class Marks(NamedTuple):
         return f"marks:{self.at_ms}"
 
 
+class Place(NamedTuple):
+    """How far a position had come in venue order: the last event up to there, and how many there were of each kind."""
+
+    symbol: str
+    position_side: PositionSide
+    trade_id: str | None
+    """The last fill's; None: there was none since the position's last beginning."""
+    at_ms: int
+    """The latest time of a fill up to there."""
+    fill_count: int
+    payment_count: int
+    is_by_time: bool = False
+    """Whether the position's fills are ordered by time, because not all of its ids are numbers."""
+
+    @property
+    def key(self) -> str:
+        """The position."""
+        return position_key(self.symbol, self.position_side)
+
+
+class Horizon(NamedTuple):
+    """What happened so long ago that it is final: whatever else comes to be known of it moves nothing.
+
+    Fills up to the place of their position, money that moved without a trade up to `before_ms`, and corrections up to
+    then. It moves nothing either: it says what need not be read again.
+    """
+
+    at_ms: int
+    before_ms: int
+    places: tuple[Place, ...] = ()
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a horizon within its account."""
+        return f"horizon:{self.at_ms}"
+
+
 FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
 """Money that moves without a trade."""
-Remark: TypeAlias = Claim | Listing | Alert | Reconciliation | Quarantine
+Remark: TypeAlias = Claim | Listing | Alert | Reconciliation | Quarantine | Horizon
 """What is said about an account, and moves nothing."""
 Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Reversal | Marks | Remark
 LegEvent: TypeAlias = Fill | FundingPayment

@@ -93,6 +93,7 @@ class Leg:
     """The largest time of a fill, which need not be the last one's: venues order by trade id."""
     last_funding: tuple[int, str] = (NEVER_MS, "")
     """(time, id) of the youngest payment."""
+    payment_count: int = 0
 
     def book(self, fill: Fill, instrument: Instrument, usd_assets: frozenset[str]) -> Movement:
         """Apply the next fill in venue order and return what it did."""
@@ -139,6 +140,7 @@ class Leg:
         usd = self.funding.add(payment.asset, payment.amount, rate)
         if self.quantity:
             self.trips.earn(usd)
+        self.payment_count += 1
         self.last_funding = max(self.last_funding, (payment.at_ms, payment.id))
         self.last_at_ms = max(self.last_at_ms, payment.at_ms)
 
@@ -153,6 +155,7 @@ class Leg:
             self.quantity, self.cost, self.realized, self.rounding, self.realized_usd, self.realized_unvalued,
             self.fees.copy(), self.funding.copy(), self.trips.copy(), self.fill_count,
             self.fills_without_fee, self.last_price, self.last_at_ms, self.latest_fill_ms, self.last_funding,
+            self.payment_count,
         )  # fmt: skip
 
     def _realize(self, amount: Decimal, rate: Decimal | None) -> Decimal | None:

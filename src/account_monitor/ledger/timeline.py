@@ -6,17 +6,20 @@ place. Checkpoints thin out with age, so a fill that is late by n costs about n,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
-from account_monitor.ledger.events import Anchor, Fill, FundingPayment, LegEvent, is_numbered, trade_number
+from account_monitor.ledger.events import Anchor, Fill, FundingPayment, LegEvent, Place, is_numbered, trade_number
 from account_monitor.ledger.instruments import Instrument
 from account_monitor.ledger.position import NEVER_MS, Leg
 
 CHECKPOINT_EVERY = 64
 """Fills between checkpoints: a copy costs about as much as folding two fills, so one in 64 is lost in the noise."""
+
+MAX_PLANTED = 12
+"""Checkpoints of horizons that are kept however close they stand: a horizon begins at one that eight others follow."""
 
 MAX_ADJUSTED = 8
 """Anchors that may be lifted again; each keeps the checkpoints from before it."""
@@ -33,7 +36,7 @@ Journaled: TypeAlias = tuple[int, LegEvent]
 
 
 class Floor(NamedTuple):
-    """What openings and adjustments contain, all of them together: it moves nothing, whenever it comes."""
+    """What openings, adjustments and horizons contain, all together: it moves nothing, whenever it comes."""
 
     last_number: int = -1
     """Numeric trade ids up to this one."""
@@ -41,22 +44,39 @@ class Floor(NamedTuple):
     """Every fill up to this time."""
     unnumbered_ms: int = NEVER_MS
     """Fills whose id is not a number, up to this time."""
+    next_ms: tuple[int, str] = (0, "")
+    """Of the millisecond after `at_ms`, fills up to this one: (length of its id, id)."""
 
     def contains(self, fill: Fill) -> bool:
-        """Whether some anchor's quantity already includes the fill."""
-        number = trade_number(fill.trade_id)
-        if number is None:
-            return fill.at_ms <= max(self.at_ms, self.unnumbered_ms)
-        return number <= self.last_number or fill.at_ms <= self.at_ms
+        """Whether some anchor's quantity already includes the fill, or it is final."""
+        trade_id, at_ms = fill.trade_id, fill.at_ms
+        number = trade_number(trade_id)
+        if at_ms <= self.at_ms or (at_ms <= self.unnumbered_ms if number is None else number <= self.last_number):
+            return True
+        return at_ms == self.at_ms + 1 and (len(trade_id), trade_id) <= self.next_ms
 
     def extended_by(self, anchor: Anchor) -> Floor:
         """Return the floor that contains what the anchor does, too."""
         at_ms = NEVER_MS if anchor.at_ms is None else anchor.at_ms
         if anchor.last_trade_id is None:
-            return self._replace(at_ms=max(self.at_ms, at_ms))
+            return self._raised_to(at_ms, (0, ""))
+        return self._with_numbers(anchor.last_trade_id, at_ms)
+
+    def after(self, fill: Fill, latest_ms: int, *, by_number: bool) -> Floor:
+        """Return the floor that contains everything up to a fill in venue order, too."""
+        number = trade_number(fill.trade_id)
+        if by_number and number is not None:
+            return self._with_numbers(number, latest_ms)
+        return self._raised_to(fill.at_ms - 1, (len(fill.trade_id), fill.trade_id))
+
+    def _with_numbers(self, last_number: int, at_ms: int) -> Floor:
         return self._replace(
-            last_number=max(self.last_number, anchor.last_trade_id), unnumbered_ms=max(self.unnumbered_ms, at_ms)
+            last_number=max(self.last_number, last_number), unnumbered_ms=max(self.unnumbered_ms, at_ms)
         )
+
+    def _raised_to(self, at_ms: int, next_ms: tuple[int, str]) -> Floor:
+        at_ms, next_ms = max((self.at_ms, self.next_ms), (at_ms, next_ms))
+        return self._replace(at_ms=at_ms, next_ms=next_ms)
 
 
 class Ahead(NamedTuple):
@@ -78,6 +98,8 @@ class Checkpoint(NamedTuple):
     leg: Leg
     ahead: Ahead | None = None
     """The events after its place that were journaled up to `until`; None where they are too many to keep."""
+    is_planted: bool = False
+    """Whether a horizon left it, for a later one to begin at."""
 
 
 class Adjusted(NamedTuple):
@@ -234,6 +256,74 @@ class Timeline:
         self.checkpoints = list(lifted.checkpoints)
         return later
 
+    # -- final -------------------------------------------------------------------------------------------------------
+
+    @property
+    def needed_after(self) -> int:
+        """The sequence up to which nothing is read again."""
+        return min(checkpoints[0].seq for checkpoints in (self.checkpoints, *(a.checkpoints for a in self.adjusted)))
+
+    def keep_adjusted(self, liftable: Collection[str]) -> None:
+        """Forget what was before the first anchors, where none of these may be lifted any more."""
+        while self.adjusted and self.adjusted[0].id not in liftable:
+            del self.adjusted[0]
+
+    def begin_at(
+        self, place: Place, known: Callable[[Checkpoint], list[Journaled]], until: int, usd_assets: frozenset[str]
+    ) -> None:
+        """Let what is up to a place be final, and forget what it took to restate it; the position stays what it is.
+
+        Nothing happens where that is not the place any more, because something came late, or where a correction may
+        still be lifted. `known` returns what comes after a checkpoint, of all that was journaled up to `until`.
+        """
+        counts = (place.fill_count, place.payment_count)
+        base = next((c for c in reversed(self.checkpoints) if _is_within(c, counts)), None)
+        if base is None or self.adjusted or place.is_by_time is self.by_number:
+            return
+        start, last = base, base.last
+        if _counts(base) != counts:
+            ordered = self._in_venue_order(known(base), base)
+            inside, after = ordered[: sum(counts) - sum(_counts(base))], ordered[sum(counts) - sum(_counts(base)) :]
+            last = next((event for _, event in reversed(inside) if isinstance(event, Fill)), last)
+            if last is not None and not self._ends_place(last, after, 0):
+                return
+            start = self._after(base, inside, after, until, usd_assets)
+        if place.fill_count == self.checkpoints[0].leg.fill_count:
+            last = None
+        if _counts(start) != counts or place.trade_id != (None if last is None else last.trade_id):
+            return
+        younger = (checkpoint for checkpoint in self.checkpoints if not _is_within(checkpoint, counts))
+        self.checkpoints = [start._replace(last=None), *younger]  # from here on the floor alone says what is before
+        if last is not None:
+            self.floor = (self.floor or Floor()).after(last, start.leg.latest_fill_ms, by_number=self.by_number)
+
+    def _after(
+        self,
+        base: Checkpoint,
+        inside: Sequence[Journaled],
+        after: Sequence[Journaled],
+        until: int,
+        usd_assets: frozenset[str],
+    ) -> Checkpoint:
+        """Return the checkpoint that comes some events after another."""
+        leg = base.leg.copy()
+        for _, event in inside:
+            if isinstance(event, Fill):
+                leg.book(event, self.instrument, usd_assets)
+            else:
+                leg.fund(event, usd_assets)
+        seq = min((seq for seq, _ in after), default=until + 1) - 1
+        return Checkpoint(None, seq, until, leg, _kept(after))
+
+    def plant(self, seq: int) -> None:
+        """Remember the end, so that a later horizon may begin there; `seq` is that of this one."""
+        youngest = self.checkpoints[-1]
+        if youngest.leg == self.leg:  # nothing came since
+            self.checkpoints[-1] = youngest._replace(seq=seq, until=seq, ahead=Ahead(), is_planted=True)
+            return
+        self.checkpoints.append(Checkpoint(self.last, seq, seq, self.leg.copy(), Ahead(), is_planted=True))
+        self.checkpoints = _thinned(self.checkpoints)
+
     # -- order -------------------------------------------------------------------------------------------------------
 
     def _order_of(self, fill: Fill) -> VenueOrder:
@@ -324,14 +414,27 @@ def _is_before(event: LegEvent, anchor: Anchor) -> bool:
     return event.at_ms <= anchor.at_ms
 
 
+def _counts(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.leg.fill_count, checkpoint.leg.payment_count
+
+
+def _is_within(checkpoint: Checkpoint, counts: tuple[int, int]) -> bool:
+    """Whether a checkpoint holds no more fills and payments than these."""
+    fill_count, payment_count = _counts(checkpoint)
+    return fill_count <= counts[0] and payment_count <= counts[1]
+
+
 def _thinned(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """Keep the first and, for every doubling of age in fills, the oldest and the youngest."""
+    """Keep the first and, for every doubling of age in fills, the oldest and the youngest; and those of horizons."""
     newest = checkpoints[-1].leg.fill_count
+    planted = [checkpoint.seq for checkpoint in checkpoints if checkpoint.is_planted]
+    oldest_planted = planted[-MAX_PLANTED] if len(planted) > MAX_PLANTED else -1
     by_age: dict[int, list[Checkpoint]] = {}
     for checkpoint in checkpoints[1:]:
         by_age.setdefault((newest - checkpoint.leg.fill_count).bit_length(), []).append(checkpoint)
     kept = [checkpoints[0]]
     for age in sorted(by_age, reverse=True):
-        group = by_age[age]
-        kept += group if len(group) < 3 else [group[0], group[-1]]
+        first, *between = by_age[age]
+        last = between[-1:]
+        kept += [first, *(c for c in between[:-1] if c.is_planted and c.seq >= oldest_planted), *last]
     return kept

@@ -22,11 +22,13 @@ from account_monitor.ledger.events import (
     Event,
     Fill,
     FundingPayment,
+    Horizon,
     Listing,
     MarkPrice,
     Marks,
     Opening,
     OtherIncome,
+    Place,
     PositionSide,
     Reversal,
     Side,
@@ -37,7 +39,7 @@ from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarant
 
 Kind: TypeAlias = Literal[
     "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
-    "listing", "alert", "reconciliation", "quarantine",
+    "listing", "alert", "reconciliation", "quarantine", "horizon",
 ]  # fmt: skip
 
 
@@ -197,6 +199,22 @@ class _Marks(_Wire):
     prices: list[_MarkPrice]
 
 
+class _Place(_Wire):
+    symbol: str
+    at_ms: int
+    fill_count: int
+    payment_count: int
+    position_side: PositionSide = "BOTH"
+    trade_id: str | None = None
+    is_by_time: bool = False
+
+
+class _Horizon(_Wire):
+    at_ms: int
+    before_ms: int
+    places: list[_Place] | None = None
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -230,6 +248,8 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "reconciliation", _encode(_report(event))
         case Quarantine():
             return "quarantine", _encode(_Quarantine(*event))
+        case Horizon(at_ms, before_ms, places):
+            return "horizon", _encode(_Horizon(at_ms, before_ms, [_place(each) for each in places] or None))
         case Marks(at_ms, prices):
             return "marks", _encode(_Marks(at_ms, [_MarkPrice(p.symbol, _text(p.price), p.at_ms) for p in prices]))
         case _:
@@ -329,6 +349,11 @@ def _anchors(positions: tuple[Anchor, ...]) -> list[_Anchor] | None:
     ] or None  # fmt: skip
 
 
+def _place(place: Place) -> _Place:
+    symbol, side, trade_id, at_ms, fill_count, payment_count, is_by_time = place
+    return _Place(symbol, at_ms, fill_count, payment_count, side, trade_id, is_by_time)
+
+
 def decode_event(seq: int, kind: str, body: str | bytes) -> Event:
     """Return the event that entry `seq` of a journal holds.
 
@@ -360,6 +385,7 @@ _reversal_decoder = msgspec.json.Decoder(_Reversal)
 _alert_decoder = msgspec.json.Decoder(_Alert)
 _report_decoder = msgspec.json.Decoder(_Reconciliation)
 _quarantine_decoder = msgspec.json.Decoder(_Quarantine)
+_horizon_decoder = msgspec.json.Decoder(_Horizon)
 _marks_decoder = msgspec.json.Decoder(_Marks)
 
 
@@ -479,6 +505,15 @@ def _read_quarantine(body: str | bytes) -> Quarantine:
     return Quarantine(w.kind, w.name, w.at_ms, w.is_over, w.reason, w.by)
 
 
+def _read_horizon(body: str | bytes) -> Horizon:
+    w = _horizon_decoder.decode(body)
+    places = (
+        Place(p.symbol, p.position_side, p.trade_id, p.at_ms, p.fill_count, p.payment_count, p.is_by_time)
+        for p in w.places or ()
+    )
+    return Horizon(w.at_ms, w.before_ms, tuple(places))
+
+
 def _read_marks(body: str | bytes) -> Marks:
     w = _marks_decoder.decode(body)
     _finite(*(p.price for p in w.prices))
@@ -510,5 +545,6 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "alert": _read_alert,
     "reconciliation": _read_report,
     "quarantine": _read_quarantine,
+    "horizon": _read_horizon,
     "marks": _read_marks,
 }
