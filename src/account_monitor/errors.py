@@ -7,6 +7,7 @@ AccountMonitorError
 │   ├── JournalInUse          another process writes it
 │   ├── JournalTooNew         written by a younger version of this program
 │   ├── JournalCorrupt        the hash chain or the file is broken
+│   ├── JournalCompacted      what is asked for is in the history only
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
 ├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
@@ -52,6 +53,10 @@ class JournalTooNew(JournalError):
 
 class JournalCorrupt(JournalError):
     """The file or its hash chain is broken; the text names the first entry that does not fit."""
+
+
+class JournalCompacted(JournalError):
+    """Older entries are in the history only."""
 
 
 class RecordingStopped(JournalError):

@@ -216,6 +216,10 @@ class Recording(Protocol):
     def last_seq(self) -> int:
         """The sequence of the newest entry, 0 when there is none."""
 
+    @property
+    def base_seq(self) -> int:
+        """The sequence up to which entries are in the history only; to read these raises JournalCompacted. 0: none."""
+
     def history(self, key: str, *, after: int, until: int) -> Iterable[tuple[int, LegEvent]]:
         """Return the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
 
@@ -268,6 +272,9 @@ class Journal(Recording, Protocol):
 
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a restart folds only what came after it."""
+
+    def compact(self, until: int) -> None:
+        """Forget the entries up to a sequence, which are in the history, when there is nothing else to do."""
 
     async def close(self) -> None:
         """Commit what waits, stop the writer and release the file."""

@@ -38,6 +38,16 @@ class Row(NamedTuple):
     hash: bytes
 
 
+class Base(NamedTuple):
+    """What comes before the first entry that a journal still holds: the last that it does not, 0 where it has all."""
+
+    seq: int
+    hash: bytes
+
+
+BEGINNING = Base(0, START)
+
+
 class Head(NamedTuple):
     """The end of a journal: its epoch, and the newest entry with its hash."""
 
@@ -68,10 +78,9 @@ def columns(event: Event) -> tuple[str | None, int | None, str | None]:
 class Chain:
     """Follows a journal entry by entry and says where it breaks."""
 
-    def __init__(self, epochs: Sequence[tuple[int, int]]) -> None:
-        """Start before the first entry; `epochs` are (epoch, first seq) in the order of the epochs."""
-        self.seq = 0
-        self.hash = START
+    def __init__(self, epochs: Sequence[tuple[int, int]], base: Base = BEGINNING) -> None:
+        """Start after the base; `epochs` are (epoch, first seq) in the order of the epochs."""
+        self.seq, self.hash = base
         self._epochs = [epoch for epoch, _ in epochs]
         self._starts = [first_seq for _, first_seq in epochs]
 

@@ -41,8 +41,8 @@ class JournalCheckpoints(KeptStates):
 def load_state(
     journal: Recording, usd_assets: frozenset[str], *, until: int | None = None, happened_by_ms: int | None = None
 ) -> AccountState | None:
-    """Return the newest state that this ledger folded under these settings: at most at a sequence, with no event after
-    a time.
+    """Return the newest state that this ledger folded under these settings and can go on from: at most at a sequence,
+    with no event after a time.
 
     Raises: JournalCorrupt for a state that cannot be read.
     """
@@ -51,6 +51,8 @@ def load_state(
             state = decode_state(written)
         except msgspec.DecodeError as error:
             raise JournalCorrupt(f"account {journal.account}: checkpoint at seq {seq}: {error}") from error
+        if state.needed_after < journal.base_seq:
+            return None  # what is late would need entries that are in the history only
         if happened_by_ms is None or state.latest_ms <= happened_by_ms:
             return state
     return None

@@ -74,6 +74,11 @@ class Journal:
         return self._writer.committed.last_seq
 
     @property
+    def base_seq(self) -> int:
+        """The sequence up to which entries are in the history only, 0 where all are here."""
+        return self._writer.committed.base_seq
+
+    @property
     def failure(self) -> str | None:
         """Why nothing is recorded any more, None while all is well."""
         return self._writer.failure
@@ -96,6 +101,13 @@ class Journal:
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a fold begins there. Of the older ones, one for every 200,000 entries stays."""
         await self._writer.submit(lambda recorder: recorder.save_checkpoint(seq, fingerprint, state))
+
+    def compact(self, until: int) -> None:
+        """Forget the entries up to a sequence, a few at a time while nothing else is to be written.
+
+        They are in the history, and no fold needs them: who asks for it knows.
+        """
+        self._writer.do_between(lambda recorder: recorder.forget(until))
 
     def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield (seq, state) of the checkpoints written under this fingerprint, up to a sequence, the newest first."""

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew
-from account_monitor.stores.chain import START, Head
+from account_monitor.stores.chain import Base, Head
 from account_monitor.stores.sql import load_migrations, load_queries
 
 SQL = load_queries("journal")
@@ -106,7 +106,7 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
     owner, head = read_head(connection)
     if owner != account:
         raise JournalError(f"{path} is the journal of account {owner!r}, expected {account!r}")
-    newest = connection.execute(SQL["newest_entry"]).fetchone() or (0, START)
+    newest = connection.execute(SQL["newest_entry"]).fetchone() or read_base(connection)
     if newest != (head.seq, head.hash):
         raise JournalCorrupt(f"{path}: entry {head.seq} was the newest, found entry {newest[0]} with another hash")
 
@@ -184,6 +184,12 @@ def read_head(connection: apsw.Connection) -> tuple[str, Head]:
     row: Any = connection.execute(SQL["head"]).fetchone()
     account, epoch, seq, last_hash = row
     return account, Head(epoch, seq, last_hash)
+
+
+def read_base(connection: apsw.Connection) -> Base:
+    """Return what comes before the first entry that a journal still holds."""
+    row: Any = connection.execute(SQL["base"]).fetchone()
+    return Base._make(row)
 
 
 def sync_directory(directory: Path) -> None:

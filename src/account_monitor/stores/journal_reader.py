@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, Self
 import apsw
 import msgspec
 
-from account_monitor.errors import JournalCorrupt, JournalError
+from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
 from account_monitor.ledger.events import Fill, FundingPayment, LegEvent
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
-from account_monitor.stores.chain import Chain, Head, Row
+from account_monitor.stores.chain import Base, Chain, Head, Row
 from account_monitor.stores.codec import decode_event
-from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_head
+from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_base, read_head
+from account_monitor.stores.spent import Spent
 
 _CHUNK = 1_000
 """Entries that are held at once: half a megabyte, and no reader keeps the WAL from being reset for long."""
@@ -71,6 +72,24 @@ class JournalReader:
         """The sequence of the newest entry, 0 when there is none."""
         return self.head().seq
 
+    def base(self) -> Base:
+        """Return what comes before the first entry that is here; up to there all are in the history only."""
+        with self._connection() as connection:
+            return read_base(connection)
+
+    @property
+    def base_seq(self) -> int:
+        """The sequence up to which entries are in the history only, 0 where all are here."""
+        return self.base().seq
+
+    def hash_at(self, seq: int) -> bytes | None:
+        """Return the hash of an entry, None where there is none yet. Raises: JournalCompacted."""
+        base = self.base()
+        if seq == base.seq:
+            return base.hash
+        rows = self._rows_after(seq - 1, "hash_at", seq)
+        return rows[0][0] if rows else None
+
     def end(self) -> JournalEnd:
         """Return where the journal ends and how far it had seen its sources then, as of one moment."""
         with self._connection() as connection, _snapshot(connection):
@@ -83,8 +102,11 @@ class JournalReader:
         return self._rows("epochs")
 
     def rows(self, *, after: int, until: int) -> list[Row]:
-        """Return the next thousand entries with after < seq <= until as the table holds them."""
-        return [Row._make(row) for row in self._rows("rows_to_verify", after, until, _CHUNK)]
+        """Return the next thousand entries with after < seq <= until as the table holds them.
+
+        Raises: JournalCompacted.
+        """
+        return [Row._make(row) for row in self._rows_after(after, "rows_to_verify", after, until, _CHUNK)]
 
     def newest_state(self, until: int) -> tuple[int, str, bytes] | None:
         """Return (seq, fingerprint, state) of the newest checkpoint up to a sequence, None where there is none."""
@@ -96,22 +118,25 @@ class JournalReader:
     ) -> Iterator[JournalEntry]:
         """Yield entries with after < seq <= until, in journal order; with a time, only what happened up to it.
 
-        Raises: JournalCorrupt.
+        Raises: JournalCorrupt; JournalCompacted where the first of them are in the history only.
         """
         if happened_by_ms is None:
             last = _LAST if until is None else until
-            while rows := self._rows("entries", after, last, _CHUNK):
+            while rows := self._rows_after(after, "entries", after, last, _CHUNK):
                 yield from map(_entry, rows)
                 after = rows[-1][0]
             return
         last = self.head().seq if until is None else until
         for start in range(after, last, _WINDOW):
-            rows = self._rows("entries_happened_by", start, min(start + _WINDOW, last), happened_by_ms)
+            rows = self._rows_after(start, "entries_happened_by", start, min(start + _WINDOW, last), happened_by_ms)
             yield from map(_entry, rows)
 
     def history(self, key: str, *, after: int, until: int) -> Iterator[tuple[int, LegEvent]]:
-        """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order."""
-        while rows := self._rows("history", key, after, until, _CHUNK):
+        """Yield the fills and funding of a position with after < seq <= until, each with its seq, in journal order.
+
+        Raises: JournalCompacted.
+        """
+        while rows := self._rows_after(after, "history", key, after, until, _CHUNK):
             for seq, kind, body in rows:
                 event = decode_event(seq, kind, body)
                 if not isinstance(event, Fill | FundingPayment):
@@ -120,7 +145,10 @@ class JournalReader:
             after = rows[-1][0]
 
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
-        """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
+        """Return funding, transfers and other income that happened at or after a time, in the order of their times.
+
+        Of those that are in the history only there are none: they are final.
+        """
         return [
             JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
             for seq, kind, body, source, recorded_at_ms in self._rows("flows", since_ms)
@@ -128,7 +156,10 @@ class JournalReader:
 
     def unknown(self, event_ids: Iterable[str]) -> set[str]:
         """Return which of these events were never recorded."""
-        return {row[0] for row in self._rows("find_unknown", msgspec.json.encode(list(event_ids)).decode())}
+        asked = msgspec.json.encode(list(event_ids)).decode()
+        with self._connection() as connection, _snapshot(connection):
+            unknown = {str(row[0]) for row in connection.execute(SQL["find_unknown"], (asked,))}
+            return unknown - Spent(connection).among(unknown)
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""
@@ -163,7 +194,7 @@ class JournalReader:
     def _place(self, cursor: str) -> tuple[int, int, int]:
         place = _read_cursor(cursor)
         at_ms, trade_number, seq = place
-        if not self._rows("fill_at", seq, at_ms, trade_number)[0][0]:
+        if seq > self.base_seq and not self._rows("fill_at", seq, at_ms, trade_number)[0][0]:
             raise ValueError(f"cursor {cursor!r} is not from this journal")
         return place
 
@@ -171,14 +202,19 @@ class JournalReader:
         """Return the sequence of the last entry that was recorded up to a time, 0 where there was none.
 
         Where the clock of the machine was put back meanwhile, the end of one of the stretches up to then.
+        Raises: JournalCompacted where that is in the history only.
         """
-        first, last = 0, self.head().seq
+        base = first = self.base_seq
+        last = self.head().seq
         while first < last:
             middle = (first + last + 1) // 2
-            if self._rows("recorded_at", middle)[0][0] <= recorded_ms:
+            rows = self._rows_after(middle - 1, "recorded_at", middle)
+            if rows[0][0] <= recorded_ms:
                 first = middle
             else:
                 last = middle - 1
+        if first == base > 0:
+            raise self._compacted(base)
         return first
 
     def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -209,12 +245,14 @@ class JournalReader:
         return DeadLetterCounts(kept, parked, parked - kept, retried)
 
     def verify(self, progress: Callable[[int], None] | None = None) -> tuple[int, bytes]:
-        """Recompute the chain up to the entry that is newest now; return how many entries it has and the last hash.
+        """Recompute the chain up to the entry that is newest now; return the sequence of that and its hash.
+
+        It begins with the first entry that is here: its hash covers those that are in the history only.
 
         `progress` is called with the entries done so far. Raises: JournalCorrupt, naming the first that does not fit.
         """
         head = self.head()
-        chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in self.epochs()])
+        chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in self.epochs()], self.base())
         while rows := self._rows_to_verify(chain.seq, head.seq):
             for row in rows:
                 chain.check(Row(*row))
@@ -249,6 +287,18 @@ class JournalReader:
     def _rows(self, name: str, *parameters: object) -> list[Any]:
         with self._connection() as connection:
             return connection.execute(SQL[name], parameters).fetchall()
+
+    def _rows_after(self, after: int, name: str, *parameters: object) -> list[Any]:
+        """Return rows of entries after a sequence. Raises: JournalCompacted where some of these are not here."""
+        with self._connection() as connection:
+            rows = connection.execute(SQL[name], parameters).fetchall()
+            base_seq = read_base(connection).seq  # asked for afterwards: it never goes back
+        if after < base_seq:
+            raise self._compacted(base_seq)
+        return rows
+
+    def _compacted(self, base_seq: int) -> JournalCompacted:
+        return JournalCompacted(f"{self.path}: the entries up to {base_seq} are in the history only")
 
     @contextmanager
     def _connection(self) -> Iterator[apsw.Connection]:

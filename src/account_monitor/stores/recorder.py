@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 
-from account_monitor.ledger.events import Event, Fill
+from account_monitor.ledger.events import Event, Fill, Horizon
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
@@ -24,7 +25,8 @@ from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import Head, columns, link
 from account_monitor.stores.codec import decode_event, encode_event
 from account_monitor.stores.dead_letters import Refusal, mark_retried, park, refusal
-from account_monitor.stores.journal_file import SQL
+from account_monitor.stores.journal_file import SQL, read_base
+from account_monitor.stores.spent import SPENT, Forgotten, Spent, Verdict, identity_of
 
 CHECKPOINTS_KEPT = 2
 """The newest, and one before it in case the newest is of another version of the program."""
@@ -32,6 +34,10 @@ CHECKPOINTS_KEPT = 2
 
 CHECKPOINT_EVERY = 200_000
 """Entries between two of the older ones: a look into the past folds so many at most, in two or three seconds."""
+
+
+FORGOTTEN_AT_ONCE = 100
+"""Old entries that go in one transaction: what comes meanwhile waits for a millisecond or two."""
 
 
 class _Known(NamedTuple):
@@ -59,14 +65,19 @@ class Recorder:
     def __init__(self, connection: apsw.Connection, head: Head, positions: Mapping[str, StreamPosition]) -> None:
         self.head = head
         self.positions = dict(positions)
+        self.base_seq = read_base(connection).seq
         self._connection = connection
+        self._spent = Spent(connection)
 
     def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition], now_ms: int) -> Recorded:
         """Record what is new, park what cannot be booked, and move the positions."""
         batch = _sort(deliveries, {})
-        entries = self._insert_all_new(batch, now_ms)
+        may_be_known = any(self._spent.may_know(event) for _, event, _ in batch.fresh)
+        entries = None if may_be_known else self._insert_all_new(batch, now_ms)
         if entries is None:
-            batch = _sort(deliveries, self._known(deliveries, [_identity(event) for _, event, _ in batch.fresh]))
+            known = self._known(deliveries, [identity_of(event) for _, event, _ in batch.fresh])
+            verdicts = self._spent.verdicts([event for _, event, _ in batch.fresh if identity_of(event) not in known])
+            batch = _sort(deliveries, known, verdicts)
             entries = self._insert(batch, now_ms)
         if batch.refusals:
             park(self._connection, batch.refusals, now_ms)
@@ -78,6 +89,24 @@ class Recorder:
         """Keep a folded state and forget older ones."""
         self._connection.execute(SQL["save_checkpoint"], (seq, fingerprint, state))
         self._connection.execute(SQL["drop_old_checkpoints"], (CHECKPOINTS_KEPT, fingerprint, CHECKPOINT_EVERY))
+
+    def forget(self, until: int) -> bool:
+        """Forget some of the entries up to a sequence, the oldest, but not that they were; return whether any are left.
+
+        The last entry stays, whatever is asked for.
+        """
+        until = min(until, self.head.seq - 1)
+        rows: Any = self._connection.execute(SQL["entries_to_forget"], (until, FORGOTTEN_AT_ONCE)).fetchall()
+        if not rows:
+            return False
+        self._spent.take(map(Forgotten._make, rows))
+        last = Forgotten._make(rows[-1])
+        self._connection.execute(SQL["forget_entries"], (last.seq,))
+        if last.seq > self.base_seq:
+            self._connection.execute(SQL["move_base"], (last.seq, last.hash))
+            self._connection.execute(SQL["forget_checkpoints"], (last.seq,))
+            self.base_seq = last.seq
+        return last.seq < until
 
     def _insert_all_new(self, batch: _Sorted, now_ms: int) -> list[JournalEntry] | None:
         # Nearly every batch is all new, so nothing is looked up before: the unique index says if one was not.
@@ -106,6 +135,9 @@ class Recorder:
         insert_rows(self._connection, SQL["append_entries"], rows)
         self._connection.execute(SQL["move_head"], (seq, last_hash))
         self.head = Head(epoch, seq, last_hash)
+        for entry in entries:
+            if type(entry.event) is Horizon:
+                self._spent.note(entry.event)
         return entries
 
     def _known(self, deliveries: Sequence[Delivery], identities: list[str]) -> dict[str, _Known]:
@@ -139,7 +171,12 @@ class Recorder:
             self.positions[position.source] = position
 
 
-def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _Sorted:
+_NOTHING: Mapping[str, Verdict] = MappingProxyType({})
+
+
+def _sort(
+    deliveries: Sequence[Delivery], recorded: Mapping[str, _Known], verdicts: Mapping[str, Verdict] = _NOTHING
+) -> _Sorted:
     known = dict(recorded)
     batch = _Sorted([], [], [], [], [], [])
     for delivery in deliveries:
@@ -151,7 +188,16 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _So
             batch.parked.append(delivery)
             batch.refusals.append(refusal(delivery))
             continue
-        identity = _identity(event)
+        identity = identity_of(event)
+        verdict = verdicts.get(identity)
+        if verdict is not None:
+            if verdict == SPENT:
+                batch.duplicates.append(delivery)
+            else:
+                refused = delivery._replace(rejection=CONFLICTING_FILL, reason=verdict)
+                batch.parked.append(refused)
+                batch.refusals.append(refusal(refused))
+            continue
         before = known.get(identity)
         if before is not None and type(event) is Fill and _is_counterpart(event, before.event, known):
             event = _as_counterpart(event)
@@ -166,10 +212,6 @@ def _sort(deliveries: Sequence[Delivery], recorded: Mapping[str, _Known]) -> _So
         else:
             batch.duplicates.append(delivery)
     return batch
-
-
-def _identity(event: Event) -> str:
-    return event.identity if type(event) is Fill else event.event_id
 
 
 def _as_counterpart(fill: Fill) -> Fill:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,9 @@ from account_monitor.stores.recorder import Recorder
 _CHECKPOINT_PAGES = 2_000
 """The WAL grows to 8 MB before it is copied into the file: seldom while busy, and little to read after a crash."""
 
+_PAUSE_SECONDS = 0.01
+"""Between two pieces of what is done when nobody waits: it may take the night."""
+
 _LARGEST_GROUP = 64
 """Requests in one transaction. Callers wait for theirs, so the queue is no longer than there are callers."""
 
@@ -26,9 +30,10 @@ T = TypeVar("T")
 
 
 class Committed(NamedTuple):
-    """What the last commit left: the newest entry, and how far each source was seen."""
+    """What the last commit left: the newest entry, the last that was forgotten, and how far each source was seen."""
 
     last_seq: int
+    base_seq: int
     positions: Mapping[str, StreamPosition]
 
 
@@ -36,6 +41,13 @@ class _Request(NamedTuple):
     work: Callable[[Recorder], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+
+
+class _Wake:
+    """Ends the wait for a request."""
+
+
+_WAKE = _Wake()
 
 
 class Writer:
@@ -48,7 +60,9 @@ class Writer:
         self._connection = connection
         self._recorder = recorder
         self.committed = self._state()
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | _Wake | None] = queue.SimpleQueue()
+        self._spare_work: Callable[[Recorder], bool] | None = None
+        self._pause_until = 0.0
         self._is_closing = False
         self._wal_pages = 0
         connection.set_wal_hook(self._note_wal)  # instead of SQLite's own checkpoint, which would delay an answer
@@ -67,6 +81,15 @@ class Writer:
         self._requests.put(_Request(work, future, loop))
         return await future
 
+    def do_between(self, work: Callable[[Recorder], bool]) -> None:
+        """Run `work` in a transaction of its own when nobody waits, and again while it says that there is more.
+
+        It replaces what was to be done so before. It is durable with the next commit that somebody waits for.
+        """
+        if self.failure is None and not self._is_closing:
+            self._spare_work = work
+            self._requests.put(_WAKE)
+
     async def close(self) -> None:
         """Commit what waits, empty the WAL into the file and stop."""
         if not self._is_closing:
@@ -81,15 +104,39 @@ class Writer:
             if group:
                 self._serve(group)
                 self._checkpoint()
+            if is_open and self._spare_work is not None and self._has_time():
+                self._work_between(self._spare_work)
+                self._checkpoint()
         self._finish()
+
+    def _has_time(self) -> bool:
+        return self.failure is None and self._requests.empty() and time.monotonic() >= self._pause_until
+
+    def _work_between(self, work: Callable[[Recorder], bool]) -> None:
+        try:
+            self._connection.pragma("synchronous", "NORMAL")
+            self._connection.execute("BEGIN IMMEDIATE")
+            is_unfinished = work(self._recorder)
+            self._connection.execute("COMMIT")
+            self._connection.pragma("synchronous", "FULL")
+            self.committed = self._state()
+        except BaseException as error:  # noqa: BLE001  # as in `_serve`
+            self._stop(error)
+            is_unfinished = False
+        if not is_unfinished and self._spare_work is work:
+            self._spare_work = None
+        self._pause_until = time.monotonic() + _PAUSE_SECONDS
 
     def _next_group(self) -> tuple[list[_Request], bool]:
         group: list[_Request] = []
+        timeout = None if self._spare_work is None else _PAUSE_SECONDS
         try:
             while len(group) < _LARGEST_GROUP:
-                request = self._requests.get(block=not group)
+                request = self._requests.get(block=not group, timeout=timeout)
                 if request is None:
                     return group, False
+                if isinstance(request, _Wake):
+                    break
                 group.append(request)
         except queue.Empty:
             pass
@@ -114,7 +161,8 @@ class Writer:
         return results
 
     def _state(self) -> Committed:
-        return Committed(self._recorder.head.seq, MappingProxyType(dict(self._recorder.positions)))
+        recorder = self._recorder
+        return Committed(recorder.head.seq, recorder.base_seq, MappingProxyType(dict(recorder.positions)))
 
     def _stop(self, error: BaseException) -> None:
         if self.failure is None:

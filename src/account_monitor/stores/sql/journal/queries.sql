@@ -21,6 +21,12 @@ UPDATE meta SET last_seq = ?, last_hash = ?;
 -- name: head
 SELECT account, (SELECT max(epoch) FROM epochs), last_seq, last_hash FROM meta;
 
+-- name: base
+SELECT base_seq, base_hash FROM meta;
+
+-- name: move_base
+UPDATE meta SET base_seq = ?, base_hash = ?;
+
 -- name: newest_entry
 SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1;
 
@@ -51,6 +57,36 @@ AND (kind NOT IN ('fill', 'void') OR NOT EXISTS (
     AND later.seq > journal.seq AND later.at_ms > ?3
 ))
 ORDER BY seq;
+
+-- name: hash_at
+SELECT hash FROM journal WHERE seq = ?;
+
+-- name: entries_to_forget
+SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash, CASE kind WHEN 'horizon' THEN body END
+FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: forget_entries
+DELETE FROM journal WHERE seq <= ?;
+
+-- name: forget_checkpoints
+DELETE FROM checkpoints WHERE seq < ?;
+
+-- name: spend
+INSERT OR IGNORE INTO spent (id) VALUES (?)
+
+-- name: find_spent
+SELECT value FROM json_each(?) JOIN spent ON spent.id = unhex(value);
+
+-- name: raise_floor
+INSERT INTO floors (position_key, last_number, at_ms, spent_number) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (position_key) DO UPDATE SET
+last_number = max(last_number, ?2), at_ms = max(at_ms, ?3), spent_number = max(spent_number, ?4);
+
+-- name: floors
+SELECT position_key, last_number, at_ms, spent_number FROM floors;
+
+-- name: horizons
+SELECT seq, body FROM journal WHERE kind = 'horizon';
 
 -- name: recorded_at
 SELECT recorded_at_ms FROM journal WHERE seq = ?;
@@ -142,11 +178,15 @@ FROM dead_letters WHERE id = ?;
 INSERT INTO checkpoints (seq, fingerprint, state) VALUES (?, ?, ?);
 
 -- name: drop_old_checkpoints
--- The newest stay, and of the others, if this program can use them, the first in every so many entries.
+-- The newest stay, and of the others, if this program can use them, the first in every so many entries, and the first
+-- after every horizon.
 DELETE FROM checkpoints WHERE id NOT IN (SELECT id FROM checkpoints ORDER BY id DESC LIMIT ?1) AND (
     fingerprint <> ?2 OR EXISTS (
         SELECT 1 FROM checkpoints AS before
         WHERE before.id < checkpoints.id AND before.fingerprint = ?2 AND before.seq / ?3 = checkpoints.seq / ?3
+        AND NOT EXISTS (
+            SELECT 1 FROM journal WHERE kind = 'horizon' AND seq > before.seq AND seq <= checkpoints.seq
+        )
     )
 );
 

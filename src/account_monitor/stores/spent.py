@@ -1,0 +1,186 @@
+"""Spent: what a journal recorded and does not hold any more, so that it is known when it comes again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import apsw
+import msgspec
+
+from account_monitor.errors import JournalCorrupt
+from account_monitor.ledger.events import Event, Fill, Horizon, Marks, trade_number
+from account_monitor.stores.bulk import insert_rows
+from account_monitor.stores.codec import decode_event
+from account_monitor.stores.journal_file import SQL, read_base
+
+_ID_BYTES = 16
+"""Of a SHA-256: among a billion ids two are alike once in 10^20 journals."""
+
+Verdict: TypeAlias = Literal["spent"] | str | None
+SPENT: Literal["spent"] = "spent"
+
+
+class Floor(NamedTuple):
+    """Of one position: numbered fills up to `last_number` are final, and those that are gone happened up to `at_ms`."""
+
+    last_number: int = 0
+    at_ms: int = 0
+    spent_number: int = 0
+    """The highest number of a fill that is remembered by its id."""
+
+
+class Forgotten(NamedTuple):
+    """An entry that is to go: what has to be remembered of it."""
+
+    seq: int
+    event_id: str
+    kind: str
+    at_ms: int
+    position_key: str | None
+    trade_number: int | None
+    hash: bytes
+    horizon: str | None
+    """Its body, where it is one."""
+
+
+class Spent:
+    """Tells what came before from what is new, among what the journal does not hold."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._has_ids = read_base(connection).seq > 0
+        self._floors: dict[str, dict[str, Floor]] = {}
+        """By symbol and position."""
+        self._highest: dict[str, int] = {}
+        """By symbol: every numbered fill after it is new."""
+        for key, *floor in connection.execute(SQL["floors"]):
+            self._raise(key, Floor._make(floor))
+        rows: Any = connection.execute(SQL["horizons"])
+        for seq, body in rows:
+            self.note(_horizon(seq, body))
+
+    def note(self, horizon: Horizon) -> None:
+        """Take over what a horizon that was recorded says is final."""
+        for key, floor in _floors_of(horizon):
+            self._raise(key, floor)
+
+    def may_know(self, event: Event) -> bool:
+        """Whether an event may have been recorded, or contradict what was; most are above every doubt."""
+        if type(event) is Fill and (number := trade_number(event.trade_id)) is not None:
+            return number <= self._highest.get(event.symbol, 0)
+        return self._has_ids and type(event) is not Marks
+
+    def verdicts(self, events: Sequence[Event]) -> dict[str, Verdict]:
+        """Return by identity what is known of events that the journal does not hold: spent, or why it is refused."""
+        asked = [event for event in events if self.may_know(event)]
+        known = self._known({identity_of(event) for event in asked}) if self._has_ids else set()
+        told = {identity_of(event): self._verdict(event, known) for event in asked}
+        return {identity: verdict for identity, verdict in told.items() if verdict is not None}
+
+    def among(self, identities: Collection[str]) -> set[str]:
+        """Return which of these the journal does not take as new."""
+        if not self._has_ids:
+            return set()
+        return self._known(identities) | {identity for identity in identities if self._is_final(identity)}
+
+    def _is_final(self, identity: str) -> bool:
+        kind, _, rest = identity.partition(":")
+        symbol, _, trade_id = rest.rpartition(":")
+        number = trade_number(trade_id) if kind == "fill" else None
+        return number is not None and number <= self._last_number(symbol)
+
+    def _last_number(self, symbol: str) -> int:
+        """Return up to which number fills of a symbol are final, in one position or another."""
+        return max((floor.last_number for floor in self._floors.get(symbol, {}).values()), default=0)
+
+    def _verdict(self, event: Event, known: Collection[str]) -> Verdict:
+        if identity_of(event) in known:
+            return SPENT
+        number = trade_number(event.trade_id) if type(event) is Fill else None
+        if type(event) is not Fill or number is None:
+            return None
+        floor = self._floors[event.symbol].get(event.key, Floor())
+        if number <= floor.last_number:
+            if event.at_ms <= floor.at_ms:
+                return SPENT if self._has_ids else None
+            return (
+                f"{event.identity} is final: trades up to {floor.last_number} happened up to {floor.at_ms},"
+                f" this one at {event.at_ms}"
+            )
+        if self._has_ids and number <= self._last_number(event.symbol):
+            return f"{event.identity} may be recorded under another position than {event.key}, and is not kept any more"
+        return None
+
+    def _known(self, identities: Collection[str]) -> set[str]:
+        """Return which identities are remembered."""
+        by_id = {_id(identity).hex(): identity for identity in identities}
+        rows: Any = self._connection.execute(SQL["find_spent"], (msgspec.json.encode(list(by_id)).decode(),))
+        return {by_id[row[0]] for row in rows}
+
+    def take(self, rows: Iterable[Forgotten]) -> None:
+        """Remember what is about to be deleted, in the same transaction."""
+        ids: list[tuple[bytes]] = []
+        raised: dict[str, Floor] = {}
+        for row in rows:
+            if row.horizon is not None:
+                for key, floor in _floors_of(_horizon(row.seq, row.horizon)):
+                    raised[key] = _higher(raised.get(key, Floor()), floor)
+            identity = row.event_id
+            if row.kind in ("fill", "void"):
+                assert row.position_key is not None  # every fill has one
+                assert row.trade_number is not None
+                identity = identity.partition(" ")[0]
+                key, number = row.position_key, row.trade_number
+                last_number = self._floors.get(_symbol(key), {}).get(key, Floor()).last_number
+                is_final = 0 < number <= last_number
+                floor = Floor(0, row.at_ms) if is_final else Floor(0, 0, max(number, 0))
+                raised[key] = _higher(raised.get(key, Floor()), floor)
+                if is_final:
+                    continue
+            if row.kind != "marks":  # this program's own, by the second: an older price changes nothing
+                ids.append((_id(identity),))
+        insert_rows(self._connection, SQL["spend"], ids)
+        for key, floor in raised.items():
+            self._connection.execute(SQL["raise_floor"], (key, *floor))
+            self._raise(key, floor)
+        self._has_ids = True
+
+    def _raise(self, key: str, floor: Floor) -> None:
+        floors = self._floors.setdefault(_symbol(key), {})
+        floors[key] = _higher(floors.get(key, Floor()), floor)
+        highest = max(floor.last_number, floor.spent_number)
+        self._highest[_symbol(key)] = max(self._highest.get(_symbol(key), 0), highest)
+
+
+def identity_of(event: Event) -> str:
+    """Return what an event is known by, whatever was revised of it."""
+    return event.identity if type(event) is Fill else event.event_id
+
+
+def _id(identity: str) -> bytes:
+    return sha256(identity.encode("utf-8", "surrogatepass")).digest()[:_ID_BYTES]
+
+
+def _symbol(key: str) -> str:
+    return key.removesuffix(":LONG").removesuffix(":SHORT")
+
+
+def _higher(one: Floor, other: Floor) -> Floor:
+    return Floor._make(map(max, one, other))
+
+
+def _floors_of(horizon: Horizon) -> Iterable[tuple[str, Floor]]:
+    """Yield by position up to which number its fills are final."""
+    for place in horizon.places:
+        number = None if place.trade_id is None or place.is_by_time else trade_number(place.trade_id)
+        if number is not None:
+            yield place.key, Floor(number, place.at_ms)
+
+
+def _horizon(seq: int, body: str) -> Horizon:
+    event = decode_event(seq, "horizon", body)
+    if not isinstance(event, Horizon):
+        raise JournalCorrupt(f"entry {seq} is no horizon")
+    return event

@@ -1,0 +1,322 @@
+"""A compacted journal: what it forgot it does not count again, and what it holds is as good as before."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from account_monitor.errors import JournalCompacted
+from account_monitor.ledger.account import Account, EventList
+from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
+from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.money import ONE
+from account_monitor.monitor.horizon import horizon
+from account_monitor.monitor.ports import CONFLICTING_FILL, VENUE_TRADES, Recorded
+from account_monitor.stores import recorder
+from account_monitor.stores.backup import backup, restore
+from account_monitor.stores.checkpoints import JournalCheckpoints, decode_state, encode_state
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_reader import open_reader
+from tests.journal_samples import deliveries, delivery, fill
+from tests.properties.test_ledger_inputs import facts, fills, incomes, payments, transfers
+
+USDT = frozenset({"USDT"})
+
+
+def opened(folder: Path) -> Journal:
+    return Journal.open(folder, "main", clock=lambda: 7)
+
+
+async def compacted(journal: Journal, until: int) -> None:
+    journal.compact(until)
+    async with asyncio.timeout(10):
+        while journal.base_seq < until:  # noqa: ASYNC110  # another thread does it
+            await asyncio.sleep(0.001)
+
+
+def final(trade_id: str, at_ms: int) -> Horizon:
+    """Fills of BTCUSDT up to this one are final."""
+    return Horizon(10_000 + int(trade_id), at_ms, (Place("BTCUSDT", "BOTH", trade_id, at_ms, int(trade_id), 0),))
+
+
+def count(journal: Journal, table: str) -> int:
+    with journal.reader._connection() as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[index]
+
+
+async def old(folder: Path, *more: Event) -> Journal:
+    """A journal that forgot fills 1 to 10, and what else there is, and holds fills 11 to 20."""
+    journal = opened(folder)
+    await journal.append([*deliveries(*range(1, 11)), *map(delivery, more)])
+    await journal.append([*deliveries(*range(11, 21)), delivery(final("10", 1_010))])
+    await compacted(journal, 10 + len(more))
+    return journal
+
+
+async def test_what_was_forgotten_is_a_duplicate_when_it_comes_again(tmp_path: Path) -> None:
+    transfer, text = Transfer("t", "USDT", ONE, 5), fill("text", at_ms=500)
+    journal = await old(tmp_path, transfer, text)
+    again = [*deliveries(*range(1, 21)), delivery(transfer), delivery(text), delivery(text._replace(at_ms=9_000))]
+
+    recorded = await journal.append(again)
+
+    assert recorded == Recorded([], again, [], [])
+    assert count(journal, "spent") == 2  # a fill with a number needs none
+    await journal.close()
+
+
+async def test_what_was_forgotten_is_not_unknown(tmp_path: Path) -> None:
+    transfer, text = Transfer("t", "USDT", ONE, 5), fill("text", at_ms=500)
+    journal = await old(tmp_path, transfer, text)
+
+    asked = [
+        fill("3").identity,
+        fill("11").identity,
+        fill("21").identity,
+        text.identity,
+        transfer.event_id,
+        "transfer:u",
+    ]
+    assert journal.unknown(asked) == {fill("21").identity, "transfer:u"}
+    await journal.close()
+
+
+async def test_what_was_forgotten_is_known_after_a_start_too(tmp_path: Path) -> None:
+    await (await old(tmp_path, Transfer("t", "USDT", ONE, 5))).close()
+    journal = opened(tmp_path)
+
+    recorded = await journal.append([*deliveries(3, 21), delivery(Transfer("t", "USDT", ONE, 5))])
+
+    assert [entry.event for entry in recorded.entries] == [fill("21", at_ms=1_021)]
+    assert journal.base_seq == 11
+    await journal.close()
+
+
+async def test_a_final_number_at_a_later_time_is_parked(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+
+    recorded = await journal.append([delivery(fill("3", at_ms=5_000))])
+
+    assert recorded.entries == []
+    assert [parked.rejection for parked in recorded.parked] == [CONFLICTING_FILL]
+    (letter,) = journal.reader.dead_letters()
+    assert letter.reason == (
+        "fill:BTCUSDT:3 is final: trades up to 10 happened up to 1010, this one at 5000"
+    )  # fmt: skip
+    await journal.close()
+
+
+async def test_a_number_that_is_final_for_another_position_is_parked(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+
+    recorded = await journal.append([delivery(fill("3", at_ms=1_003)._replace(position_side="LONG"))])
+
+    assert (recorded.entries, len(recorded.parked)) == ([], 1)
+    await journal.close()
+
+
+async def test_a_final_number_that_was_never_recorded_is_recorded_until_something_is_forgotten(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(1, 3), delivery(final("3", 1_003))])
+
+    recorded = await journal.append(deliveries(2))
+
+    assert [entry.event for entry in recorded.entries] == [fill("2", at_ms=1_002)]
+    await journal.close()
+
+
+async def test_a_fill_that_no_horizon_covers_is_remembered_by_its_id(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(5, 30, 6)])
+    await compacted(journal, 2)
+
+    recorded = await journal.append(deliveries(5, 30, 7))
+
+    assert [entry.event for entry in recorded.entries] == [fill("7", at_ms=1_007)]
+    await journal.close()
+
+
+async def test_a_record_that_follows_a_forgotten_one_is_still_known(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    told = fill("1", at_ms=1)
+    await journal.append([delivery(told)])
+    await journal.append([delivery(told._replace(fee=ONE), source=VENUE_TRADES), delivery(fill("2"))])
+    await compacted(journal, 1)
+
+    recorded = await journal.append([delivery(told._replace(realized_pnl=ONE), source=VENUE_TRADES)])
+
+    (entry,) = recorded.entries
+    assert isinstance(entry.event, Fill)
+    assert (entry.event.revision, entry.event.fee) == (2, ONE)
+    await journal.close()
+
+
+async def test_to_read_what_was_forgotten_is_an_error_and_never_a_shorter_answer(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    reader = journal.reader
+
+    for read in (
+        lambda: list(journal.entries()),
+        lambda: list(journal.entries(after=9)),
+        lambda: list(journal.entries(after=5, happened_by_ms=1_000_000)),
+        lambda: list(journal.history("BTCUSDT", after=9, until=20)),
+        lambda: reader.rows(after=9, until=20),
+        lambda: reader.hash_at(9),
+        lambda: journal.seq_at(6),
+    ):
+        with pytest.raises(JournalCompacted, match="the entries up to 10 are in the history only"):
+            read()
+    assert [entry.seq for entry in journal.entries(after=10)] == list(range(11, 22))
+    assert len(list(journal.history("BTCUSDT", after=10, until=99))) == 10
+    assert reader.hash_at(10) == reader.base().hash
+    assert journal.seq_at(7) == 21
+    await journal.close()
+
+
+async def test_what_is_left_is_verified_from_the_hash_of_what_is_gone(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    assert journal.reader.verify()[0] == 21
+    await journal.close()
+    with open_reader(tmp_path / "main.journal") as reader:
+        assert reader.verify()[0] == 21
+
+
+async def test_a_compacted_journal_is_backed_up_and_restored(tmp_path: Path) -> None:
+    journal = await old(tmp_path / "a")
+    backup({"main": journal.path}, tmp_path / "backup.tar", clock=lambda: 8)
+    await journal.close()
+
+    restore(tmp_path / "backup.tar", tmp_path / "b", clock=lambda: 9)
+
+    journal = opened(tmp_path / "b")
+    assert (journal.base_seq, journal.last_seq, journal.epoch) == (10, 21, 2)
+    assert (await journal.append(deliveries(3))).entries == []
+    await journal.close()
+
+
+async def test_a_state_that_needs_what_was_forgotten_is_not_loaded(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append(deliveries(*range(1, 21)))
+    checkpoints = JournalCheckpoints(journal, USDT)
+    account = Account(journal, usd_assets=USDT)
+    account.apply_all([(entry.seq, entry.event) for entry in journal.entries()])
+    await checkpoints.save(account.state)
+    assert checkpoints.load() is not None
+
+    await compacted(journal, 10)
+
+    assert checkpoints.load() is None
+    await journal.close()
+
+
+async def test_the_newest_entry_stays(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append(deliveries(1, 2, 3))
+
+    await compacted(journal, 2)
+    journal.compact(99)
+    await asyncio.sleep(0.05)
+
+    assert [entry.seq for entry in journal.entries(after=2)] == [3]
+    await journal.close()
+
+
+async def test_a_journal_that_is_killed_between_two_pieces_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "FORGOTTEN_AT_ONCE", 3)
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(*range(1, 41)), delivery(final("30", 1_030))])
+    seen: set[int] = set()
+    journal.compact(30)
+    while journal.base_seq < 30:
+        copy = tmp_path / f"copy{len(seen)}"
+        if journal.base_seq not in seen:
+            seen.add(journal.base_seq)
+            copy.mkdir()
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{journal.path}{suffix}", copy)
+        await asyncio.sleep(0.001)
+    await journal.close()
+
+    assert len(seen) > 3
+    for number in range(len(seen)):
+        journal = opened(tmp_path / f"copy{number}")
+        assert journal.reader.verify()[0] == 41
+        assert (await journal.append(deliveries(*range(1, 41)))).entries == []
+        await compacted(journal, 30)
+        assert len((await journal.append(deliveries(41))).entries) == 1
+        await journal.close()
+
+
+async def test_the_file_does_not_grow_with_the_history(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    sizes, rows = [], []
+    for n in range(10, 22):
+        numbers = range(1 + 1_000 * n, 1_001 + 1_000 * n)
+        await journal.append(deliveries(*numbers))
+        await journal.append([delivery(final(str(max(numbers[0] - 1, 1)), 10**6))])
+        if n > 10:
+            await compacted(journal, journal.last_seq - 1_002)
+        with journal.reader._connection() as connection:
+            sizes.append(int(connection.pragma("page_count")))
+        rows.append(count(journal, "journal"))
+
+    assert rows[-1] == rows[3] == 1_002
+    assert sizes[-1] <= 1.1 * sizes[3]
+    assert count(journal, "spent") < 20
+    await journal.close()
+
+
+# -- with a ledger -----------------------------------------------------------------------------------------------------
+
+_drawn = st.integers(0, 40)
+_any = st.lists(
+    st.one_of(fills(symbol=st.sampled_from(["BTCUSDT", "ETHBTC"])), fills(), payments, transfers, incomes, _drawn),
+    max_size=40, unique_by=lambda e: e if isinstance(e, int) else e.event_id,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(_any)
+def test_nothing_old_counts_again_and_all_is_as_in_the_whole_journal(happened: list[Event | int]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(_compare(Path(name), happened))
+
+
+async def _compare(folder: Path, happened: Sequence[Event | int]) -> None:
+    journal = opened(folder)
+    account = Account(journal, usd_assets=USDT)
+    whole: list[Event] = []
+    for number, each in enumerate(happened):
+        if isinstance(each, int):
+            each = horizon(account.state, 100 + number, each)
+        elif isinstance(each, Fill):
+            each = each._replace(is_counterpart=False)
+        recorded = await journal.append([delivery(each)])
+        account.apply_all([(entry.seq, entry.event) for entry in recorded.entries])
+        whole += [entry.event for entry in recorded.entries]
+        if isinstance(each, Horizon):
+            await compacted(journal, min(account.state.needed_after, journal.last_seq - 1))
+            state = decode_state(encode_state(account.state))
+            account = Account(journal, usd_assets=USDT, state=state)
+    gone = [event for event in whole[: journal.base_seq] if not isinstance(event, Marks)]
+    again = await journal.append([delivery(event) for event in gone if getattr(event, "revision", 0) == 0])
+    assert again.entries == []
+    assert journal.reader.verify()[0] == journal.last_seq
+    await journal.close()
+
+    known = EventList()
+    expected = Account(known, usd_assets=USDT)
+    for seq, event in enumerate(whole, start=1):
+        known.add(seq, event)
+        expected.apply(seq, event)
+    assert facts(account) == facts(expected)
+    assert residuals(account) == residuals(expected)
