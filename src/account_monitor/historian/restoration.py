@@ -1,4 +1,4 @@
-"""Restoration: a service that starts without a journal looks whether the history has its past."""
+"""Restoration: a service that starts without a journal, or without what it must fold again, asks the history for it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import structlog
 
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings
-from account_monitor.errors import HistoryUnavailable, StartAborted
+from account_monitor.errors import HistoryUnavailable, JournalError, StartAborted
 from account_monitor.monitor.desk import Desk
+from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.history.opening import SQLITE, history_store
-from account_monitor.stores.history.restoring import restore_journal
+from account_monitor.stores.history.restoring import refill_journal, restore_journal
 from account_monitor.stores.history.sqlite import FILE_NAME
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
 
 AGAIN_SECONDS = 1.0
 """How long to wait before a database that did not answer is asked again."""
@@ -31,7 +33,8 @@ log = structlog.get_logger()
 
 
 class Restoration:
-    """Makes the journals that are missing, before their accounts are opened.
+    """Makes the journals that are missing, and brings back what others forgot and another ledger has to fold again,
+    before their accounts are opened.
 
     While the database does not answer nobody knows whether there is a past, and to begin without it would part the
     account from it: that waits.
@@ -43,14 +46,17 @@ class Restoration:
         self._is_stopping = is_stopping
 
     async def run(self, account: str, *, is_patient: bool = True) -> None:
-        """Make the journal of an account that has none, where the history has a copy of one.
+        """Make the journal of an account that has none, where the history has a copy of one, or make it whole.
 
         Raises: JournalError and its kinds; StartAborted; HistoryUnavailable where it shall not wait.
         """
         settings = self._settings
         data_dir, database = settings.service.data_dir, settings.database
-        if await asyncio.to_thread(_has_no_other_past, journal_path(data_dir, account), database.url):
+        path = journal_path(data_dir, account)
+        is_cut_off = await asyncio.to_thread(_is_cut_off, path, settings.service.usd_assets)
+        if not is_cut_off and await asyncio.to_thread(_has_no_other_past, path, database.url):
             return
+        restore = self._refill if is_cut_off else self._restore
         store = history_store(database.url, data_dir, clock=now_ms, password=database.password)
         problem = ""
         try:
@@ -58,7 +64,7 @@ class Restoration:
                 try:
                     if is_patient:
                         self._desk.wait_for(START, f"account {account}: its past is looked for in the history")
-                    await self._restore(store, account)
+                    await restore(store, account)
                     return
                 except HistoryUnavailable as error:
                     if not is_patient:
@@ -73,7 +79,29 @@ class Restoration:
             await store.close()
 
     async def _restore(self, store: HistoryStore, account: str) -> None:
-        began = told_at = time.monotonic()
+        began = time.monotonic()
+        await store.open()
+        replica = await restore_journal(
+            store, self._settings.service.data_dir, account, clock=now_ms, progress=self._teller(account)
+        )
+        if replica is not None:
+            seconds = round(time.monotonic() - began, 1)
+            log.info(
+                "journal_restored", account=account, entries=replica.seq, source=store.description, seconds=seconds
+            )
+
+    async def _refill(self, store: HistoryStore, account: str) -> None:
+        began = time.monotonic()
+        await store.open()
+        entries = await refill_journal(
+            store, self._settings.service.data_dir, account, clock=now_ms, progress=self._teller(account)
+        )
+        seconds = round(time.monotonic() - began, 1)
+        log.info("journal_refilled", account=account, entries=entries, source=store.description, seconds=seconds)
+
+    def _teller(self, account: str) -> Callable[[int, int], None]:
+        """Return what says now and then how far it is, and gives up where the service is to stop."""
+        told_at = time.monotonic()
 
         def tell(done: int, whole: int) -> None:
             nonlocal told_at
@@ -82,17 +110,20 @@ class Restoration:
                 told_at = time.monotonic()
                 log.info("journal_being_restored", account=account, entries=done, of=whole)
 
-        await store.open()
-        replica = await restore_journal(store, self._settings.service.data_dir, account, clock=now_ms, progress=tell)
-        if replica is not None:
-            seconds = round(time.monotonic() - began, 1)
-            log.info(
-                "journal_restored", account=account, entries=replica.seq, source=store.description, seconds=seconds
-            )
+        return tell
 
     def _abort_if_stopping(self, account: str) -> None:
         if self._is_stopping():
             raise StartAborted(f"stopped before the past of account {account} was restored")
+
+
+def _is_cut_off(journal: Path, usd_assets: frozenset[str]) -> bool:
+    """Whether a journal forgot entries that have to be folded again, because no kept state is of this ledger."""
+    try:
+        with open_reader(journal) as reader:
+            return reader.base_seq > 0 and load_state(reader, usd_assets) is None
+    except JournalError:
+        return False  # there is none, or none that forgot anything, or opening it will say what is wrong
 
 
 def _has_no_other_past(journal: Path, database_url: str) -> bool:

@@ -1,6 +1,6 @@
 """Restoring: a journal made again from the copy in the history, entry by entry, each proved by its hash.
 
-It begins a new epoch: what the lost journal recorded last may not have come as far as the copy, and readers saw it.
+One that was lost begins a new epoch: what it recorded last may not have come as far as the copy, and readers saw it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from account_monitor.errors import JournalCorrupt
 from account_monitor.monitor.ports import Clock
 from account_monitor.stores.bulk import insert_rows
-from account_monitor.stores.chain import Chain
+from account_monitor.stores.chain import BEGINNING, Base, Chain
 from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_file import (
@@ -26,6 +27,7 @@ from account_monitor.stores.journal_file import (
     journal_path,
     leftovers,
     open_for_writing,
+    read_base,
     sync_directory,
     transaction,
 )
@@ -62,6 +64,45 @@ async def restore_journal(
         connection.close()
         await asyncio.to_thread(_put, scratch, path)
     return replica
+
+
+async def refill_journal(
+    store: HistoryStore, data_dir: Path, account: str, *, clock: Clock, progress: Callable[[int, int], None]
+) -> int:
+    """Bring back what a journal forgot, from the copy in a store; return how many entries came back.
+
+    An attempt that was interrupted is gone on with. `progress` is as above.
+    Raises: HistoryUnavailable; JournalInUse; JournalCorrupt for a copy that does not lead to what the journal holds.
+    """
+    path = journal_path(data_dir, account)
+    with ExitStack() as stack:
+        stack.callback(WriterLock(path).release)
+        connection = await asyncio.to_thread(open_for_writing, path, account, clock())
+        stack.callback(connection.close)
+        with explained(path):
+            base, chain = read_base(connection), _chain_up_to_base(connection)
+        came_back = base.seq - chain.seq
+        async for rows in store.entries(account, after=chain.seq, until=base.seq):
+            await asyncio.to_thread(_add, connection, chain, rows, path)
+            progress(chain.seq, base.seq)
+        if (chain.seq, chain.hash) != base:
+            raise JournalCorrupt(
+                f"{path} begins after entry {base.seq}, and the history of account {account} does not lead there: it"
+                f" ends at entry {chain.seq}, or is another's"
+            )
+        with explained(path), transaction(connection):
+            connection.execute(SQL["move_base"], BEGINNING)
+            connection.execute(SQL["forget_spent"])
+            connection.execute(SQL["forget_floors"])
+    return came_back
+
+
+def _chain_up_to_base(connection: apsw.Connection) -> Chain:
+    """Return the chain of what came back already."""
+    base = read_base(connection)
+    found: Any = connection.execute(SQL["newest_entry_by"], (base.seq,)).fetchone()
+    epochs: Any = connection.execute(SQL["epochs"])
+    return Chain([(epoch, first_seq) for epoch, first_seq, _ in epochs], Base._make(found or BEGINNING))
 
 
 def _begin(path: Path, account: str, now_ms: int) -> apsw.Connection:

@@ -61,6 +61,15 @@ ORDER BY seq;
 -- name: hash_at
 SELECT hash FROM journal WHERE seq = ?;
 
+-- name: newest_entry_by
+SELECT seq, hash FROM journal WHERE seq <= ? ORDER BY seq DESC LIMIT 1;
+
+-- name: forget_spent
+DELETE FROM spent;
+
+-- name: forget_floors
+DELETE FROM floors;
+
 -- name: entries_to_forget
 SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash, CASE kind WHEN 'horizon' THEN body END
 FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?;
@@ -138,6 +147,10 @@ AND NOT EXISTS (
     AND later.seq > journal.seq AND later.seq <= ?
 )
 ORDER BY at_ms, trade_number, seq LIMIT ?;
+
+-- name: overtaken
+SELECT 1 FROM journal
+WHERE kind = 'fill' AND symbol = ? AND at_ms < ? AND trade_number > ? AND position_key = ? LIMIT 1;
 
 -- name: fill_at
 SELECT count(*) FROM journal WHERE seq = ? AND kind = 'fill' AND at_ms = ? AND trade_number = ?;
