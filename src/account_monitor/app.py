@@ -313,13 +313,21 @@ class App:
         """Let the history be written by another process, and be asked in another thread."""
         from account_monitor.historian.historian import Historian
         from account_monitor.historian.reading import HistoryReader
-        from account_monitor.stores.history.opening import history_store
+        from account_monitor.stores.history.opening import SQLITE, history_store
 
         settings = self.settings
         self._historian = Historian(settings, self.desk, self.alarms)
         self._historian.assign(self.desk.accounts)
         self.spawn("history", self._historian.run())
         database = settings.database
+        if settings.history.journal_retention_seconds is not None and database.url != SQLITE:
+            from account_monitor.historian.retention import Retention
+
+            retention_ms = int(settings.history.journal_retention_seconds * 1000)
+            retention = Retention(
+                self.desk, retention_ms=retention_ms, clock=now_ms, replicated=self._historian.replicated
+            )
+            self.spawn("retention", retention.run())
         store = history_store(database.url, settings.service.data_dir, clock=now_ms, password=database.password)
         self.desk.history = self._reader = HistoryReader(store)
 

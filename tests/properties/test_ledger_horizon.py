@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, Entry, EventList
@@ -130,19 +130,19 @@ def forgetful(journal: list[Event]) -> Account:
     return account
 
 
-@settings(bounded, max_examples=150)
+@bounded
 @given(everything)
 def test_an_account_without_its_old_entries_is_the_account_with_them(happened: list[Event | Draw]) -> None:
     check(happened)
 
 
-@settings(bounded, max_examples=150)
+@bounded
 @given(trades)
 def test_late_and_revised_fills_find_what_they_need(happened: list[Event | Draw]) -> None:
     check(happened)
 
 
-@settings(bounded, max_examples=150)
+@bounded
 @given(_happened(_numbered, _numbered, _numbered, payments))
 def test_what_is_not_too_late_counts_as_if_there_were_no_horizon(happened: list[Event | Draw]) -> None:
     compacted = check(happened)

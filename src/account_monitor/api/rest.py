@@ -42,7 +42,7 @@ from account_monitor.api.reference import Page, describe, reference_page
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.past import BeforeOpening
+from account_monitor.monitor.past import BeforeOpening, TooOld
 from account_monitor.monitor.ports import FillPage, FillQuery
 from account_monitor.monitor.reports import (
     AccountReport,
@@ -171,6 +171,8 @@ async def account(
     except BeforeOpening as error:
         opened = f"was {at!r}, before {time_text(error.opened_ms)}, when the account was opened: nobody knows"
         raise bad_parameter("at", opened) from None
+    except TooOld as error:
+        raise _too_old("at", at, error) from None
     return await _made(account_report, view, moment)
 
 
@@ -260,7 +262,10 @@ async def explain(
         raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
     if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
         raise _unknown_symbol(monitor.view, symbol)
-    span = await _looked_back(desk, monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
+    try:
+        span = await _looked_back(desk, monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
+    except TooOld as error:
+        raise _too_old("to" if from_ is None else "from", to if from_ is None else from_, error) from None
     return explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
 
 
@@ -316,6 +321,11 @@ async def _looked_back(desk: Desk, look: Callable[P, T], *arguments: P.args, **n
         raise Refused(problems.BUSY, f"{turn.waiting} questions about the past are waiting already")
     async with turn:
         return await asyncio.to_thread(look, *arguments, **named)
+
+
+def _too_old(name: str, text: str | None, error: TooOld) -> Refused:
+    first = "now" if error.first_ms is None else time_text(error.first_ms)
+    return bad_parameter(name, f"was {text!r}, expected a time from {first} on: what is older is in the history only")
 
 
 def _summary(account: str, monitor: Monitor | None) -> AccountSummary:

@@ -25,7 +25,7 @@ from account_monitor.ledger.events import Event
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.reports import account_report
 from account_monitor.monitor.views import ViewBuilder
-from account_monitor.stores.checkpoints import load_state
+from account_monitor.stores.checkpoints import KeptStates, load_state
 from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal_reader import JournalReader
 
@@ -48,6 +48,7 @@ def replay(
 ) -> None:
     """Fold the journal from its beginning and print the state as JSON; the service may be running.
 
+    Of a journal whose older entries are in the history only, it begins with the oldest state that was kept.
     With --verify, what was checked is said on the standard error; exit code 1 if anything is not as it should be.
     """
     if local and not verify:
@@ -58,8 +59,9 @@ def replay(
     name = journals.chosen(account)
     with journals.reader(name) as reader:
         if verify:
-            entries, last_hash = reader.verify()
+            last_seq, last_hash = reader.verify()
             _verify_checkpoint(reader, journals)
+            entries = last_seq - reader.base_seq
             click.echo(f"{journals.path(name)}: {entries} entries verified, last hash {last_hash.hex()}", err=True)
         if with_history:
             click.echo(asyncio.run(_verify_history(reader, settings)), err=True)
@@ -72,11 +74,14 @@ def replay(
 def _folded(
     reader: JournalReader, journals: Journals, *, until_ms: int | None = None, until_seq: int | None = None
 ) -> tuple[Account, int]:
-    """Return the account from nothing but the entries, and when the last of them was recorded."""
-    account = Account(reader, usd_assets=journals.usd_assets)
+    """Return the account from nothing but the entries that are here, and when the last of them was recorded."""
+    state = KeptStates(reader, journals.usd_assets).first() if reader.base_seq else None
+    account = Account(reader, usd_assets=journals.usd_assets, state=state)
+    if state is not None and until_ms is not None and reader.seq_at(until_ms) < state.seq:
+        raise CommandFailed(f"account {reader.account}: what was recorded then is in the history only")
     batch: list[tuple[int, Event]] = []
     last_ms = 0
-    for entry in reader.entries(until=until_seq):
+    for entry in reader.entries(after=account.state.seq, until=until_seq):
         if until_ms is not None and entry.recorded_at_ms > until_ms:
             continue  # not the end: the clock of the machine may have been put back
         last_ms = entry.recorded_at_ms

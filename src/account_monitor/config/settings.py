@@ -197,10 +197,14 @@ class DatabaseSettings(NamedTuple):
 
 @settings
 class HistorySettings(NamedTuple):
-    """`history`: how often marks and P&L are kept, how long, and when old rows are compressed."""
+    """`history`: how often marks and P&L are kept, how long, and when old rows are compressed.
+
+    `journal_retention`: how long the journal keeps entries that are in a database elsewhere; None: always.
+    """
 
     snapshot_interval_seconds: float = scalar(values.seconds("100ms"), 1.0, key="snapshot_interval")
     retention_seconds: float = scalar(values.seconds("1h"), 90 * 86_400.0, key="retention")
+    journal_retention_seconds: float | None = optional(values.seconds("1d"), 30 * 86_400.0, key="journal_retention")
     compress_after_seconds: float = scalar(values.seconds("1h"), 7 * 86_400.0, key="compress_after")
 
 

@@ -23,6 +23,7 @@ from account_monitor.historian.messages import (
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
+from account_monitor.stores.history.opening import SQLITE
 
 HISTORY = "history"
 """Its name in health, metrics and alerts."""
@@ -180,6 +181,13 @@ class Historian:
         """Return how many entries of a journal are not in the history yet."""
         monitor, followed = self._desk.monitor(account), self._followed.get(account)
         return 0 if monitor is None or followed is None else max(0, monitor.journal.last_seq - followed.seq)
+
+    def replicated(self, account: str) -> int:
+        """Return up to which entry the journal of an account is in a database elsewhere; 0 where that is not known."""
+        followed = self._followed.get(account)
+        if followed is None or followed.differs or self._settings.database.url == SQLITE:
+            return 0
+        return followed.seq
 
     def lags(self) -> Iterable[tuple[str, int]]:
         """Yield each account with its lag."""

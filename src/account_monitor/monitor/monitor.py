@@ -11,7 +11,7 @@ from typing import TypeAlias
 import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
-from account_monitor.ledger.account import Account, AccountState, moved
+from account_monitor.ledger.account import Account, AccountState, Settled, moved
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import (
     Adjustment,
@@ -20,6 +20,7 @@ from account_monitor.ledger.events import (
     Event,
     Fill,
     FundingPayment,
+    Horizon,
     MarkPrice,
     Marks,
     Opening,
@@ -30,6 +31,7 @@ from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
+from account_monitor.monitor.horizon import before_ms, horizon, is_due
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.past import Past
 from account_monitor.monitor.ports import (
@@ -126,6 +128,8 @@ class Monitor:
         self._seen: dict[str, StreamPosition] = {}
         """How far sources were seen, by source, where that is not recorded yet."""
         self._checkpoint_seq = 0
+        self._kept_settled: Settled | None = None
+        """The last horizon that a kept state knows: one more state is kept for each."""
         self._stopping = False
         self._opening_until = 0.0
 
@@ -158,6 +162,7 @@ class Monitor:
         state = self._checkpoints.load()
         account = Account(self.journal, usd_assets=self._usd_assets, state=state)
         self._checkpoint_seq = account.state.seq
+        self._kept_settled = account.state.settled
         batch: list[tuple[int, Event]] = []
         for entry in self.journal.entries(after=account.state.seq):
             batch.append((entry.seq, entry.event))
@@ -253,6 +258,19 @@ class Monitor:
         """The account as it was; reads only, and takes its time: ask in a thread."""
         return Past(self.journal, self._checkpoints, self._usd_assets, opening=self.opening)
 
+    def due_horizon(self, retention_ms: int) -> Horizon | None:
+        """Return the horizon that is to be drawn now, where entries are kept for so long; None where none is due."""
+        now_ms, state = self._clock(), self._account.state
+        if not is_due(state.settled, now_ms, retention_ms):
+            return None
+        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms))
+
+    def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
+        """Return up to which entry the journal is not needed any more; it reads, so ask in a thread."""
+        return self._checkpoints.compactable(
+            told_from_ms=told_from_ms, recorded_by_ms=recorded_by_ms, replicated_seq=replicated_seq
+        )
+
     @property
     def opening(self) -> Opening | None:
         """The opening that the journal holds."""
@@ -319,7 +337,8 @@ class Monitor:
         if self._comparison is not None:
             comparison, self._comparison = self._comparison, None
             self._publish(self._builder.after_comparison(comparison))
-        if self._account.state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY:
+        state = self._account.state
+        if state.seq - self._checkpoint_seq >= CHECKPOINT_EVERY or state.settled is not self._kept_settled:
             await self._save_checkpoint()
 
     def _awaits_opening(self) -> bool:
@@ -365,6 +384,7 @@ class Monitor:
         if self._account.state.seq > self._checkpoint_seq:
             await self._checkpoints.save(self._account.state)
             self._checkpoint_seq = self._account.state.seq
+            self._kept_settled = self._account.state.settled
 
     # -- prices ------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from account_monitor.errors import JournalCompacted
 from account_monitor.ledger.account import Account, History
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
 from account_monitor.ledger.explanation import Effect, Explanation, explain
@@ -27,6 +28,15 @@ class BeforeOpening(Exception):
     def __init__(self, opened_ms: int) -> None:
         super().__init__(f"the account was opened at {opened_ms} ms since 1970")
         self.opened_ms = opened_ms
+
+
+class TooOld(JournalCompacted):
+    """What was so long ago is in the history only; from `first_ms` on it can be told, if it is known from when."""
+
+    def __init__(self, first_ms: int | None) -> None:
+        since = "now" if first_ms is None else f"{first_ms} ms since 1970"
+        super().__init__(f"what was believed can be told from {since} on: older entries are in the history only")
+        self.first_ms = first_ms
 
 
 class Span(NamedTuple):
@@ -59,18 +69,21 @@ class Past:
         self._usd_assets = usd_assets
 
     def believed(self, at_ms: int) -> View:
-        """Return the account as of everything that was recorded up to a time."""
-        return self._view(self._folded(self._recording.seq_at(at_ms)))
+        """Return the account as of everything that was recorded up to a time. Raises: TooOld."""
+        return self._view(self._folded(self._seq_at(at_ms)))
 
     def known(self, at_ms: int) -> View:
         """Return the account as of everything that happened up to a time, as far as it is known now.
 
         Of several records of one execution the last one counts, if it came after the checkpoint that is folded from.
-        Raises: BeforeOpening.
+        Raises: BeforeOpening; TooOld.
         """
         if self._opening is not None and at_ms < self._opening.at_ms:
             raise BeforeOpening(self._opening.at_ms)
         state = self._states.load(happened_by_ms=at_ms)
+        if state is None and self._recording.base_seq:
+            first = self._states.first()
+            raise TooOld(None if first is None else first.latest_ms)
         folded_seq = 0 if state is None else state.seq
         known = _Known(self._recording, folded_seq)
         entries = self._recording.entries(after=folded_seq, happened_by_ms=at_ms)
@@ -81,10 +94,12 @@ class Past:
     def explain(self, from_ms: int | None, to_ms: int | None, *, symbol: str | None = None, limit: int = 100) -> Span:
         """Explain the change of equity between what was believed at two times; None: the beginning, and now.
 
-        `symbol`, or a position key, picks entries and causes; `limit` is for the entries.
+        `symbol`, or a position key, picks entries and causes; `limit` is for the entries. Of a journal whose older
+        entries are in the history only, the beginning is the first moment that can be told.
+        Raises: TooOld.
         """
-        from_seq = 0 if from_ms is None else self._recording.seq_at(from_ms)
-        to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._recording.seq_at(to_ms))
+        from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
+        to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
         entries = self._recording.entries(after=from_seq, until=to_seq)
         explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
         youngest: deque[Effect] = deque(maxlen=limit)
@@ -97,9 +112,34 @@ class Past:
         return Span(from_seq, to_seq, explanation, list(youngest), count)
 
     def _folded(self, until: int) -> Account:
-        account = Account(self._recording, usd_assets=self._usd_assets, state=self._states.load(until=until))
+        state = self._states.load(until=until)
+        if state is None and self._recording.base_seq:
+            raise self._too_old()
+        account = Account(self._recording, usd_assets=self._usd_assets, state=state)
         _apply(account, self._recording.entries(after=account.state.seq, until=until))
         return account
+
+    def _first_seq(self) -> int:
+        """Return the sequence from which everything can be told."""
+        if not self._recording.base_seq:
+            return 0
+        first = self._states.first()
+        if first is None:
+            raise TooOld(None)
+        return first.seq
+
+    def _seq_at(self, at_ms: int) -> int:
+        try:
+            return self._recording.seq_at(at_ms)
+        except JournalCompacted:
+            raise self._too_old() from None
+
+    def _too_old(self) -> TooOld:
+        first = self._states.first()
+        if first is None:
+            return TooOld(None)
+        entry = next(self._recording.entries(after=max(first.seq - 1, self._recording.base_seq)), None)
+        return TooOld(None if entry is None else entry.recorded_at_ms)
 
     def _view(self, account: Account) -> View:
         return ViewBuilder(self._recording.account, self._recording.epoch, account, Valuation(account)).view

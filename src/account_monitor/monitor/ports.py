@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from account_monitor.ledger.account import AccountState
-from account_monitor.ledger.events import Event, Fill, LegEvent
+from account_monitor.ledger.events import Event, Fill, LegEvent, Place
 
 Clock: TypeAlias = Callable[[], int]
 """Returns milliseconds since 1970-01-01 UTC."""
@@ -273,6 +273,9 @@ class Journal(Recording, Protocol):
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a restart folds only what came after it."""
 
+    def follows_time(self, place: Place) -> bool:
+        """Whether no fill with a higher number than the last one up to a place happened before that."""
+
     def compact(self, until: int) -> None:
         """Forget the entries up to a sequence, which are in the history, when there is nothing else to do."""
 
@@ -289,12 +292,21 @@ class FoldedStates(Protocol):
         Raises: JournalCorrupt for a state that cannot be read.
         """
 
+    def first(self) -> AccountState | None:
+        """Return the oldest state that may be continued from."""
+
 
 class Checkpoints(FoldedStates, Protocol):
     """The same, with room for more."""
 
     async def save(self, state: AccountState) -> None:
         """Keep a state."""
+
+    def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
+        """Return up to which entry a journal can do without, so that every moment from one time on can be told.
+
+        What was recorded after the other time stays, and what is in no replica.
+        """
 
 
 class PriceSink(Protocol):

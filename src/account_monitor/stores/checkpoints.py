@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 import account_monitor.ledger
-from account_monitor.errors import JournalCorrupt
+from account_monitor.errors import JournalCompacted, JournalCorrupt
 from account_monitor.ledger.account import AccountState
 from account_monitor.monitor.ports import Journal, Recording
 
@@ -24,6 +24,26 @@ class KeptStates:
     def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
         """Return the newest state that this ledger folded, None where there is none. Raises: JournalCorrupt."""
         return load_state(self._recording, self._usd_assets, until=until, happened_by_ms=happened_by_ms)
+
+    def first(self) -> AccountState | None:
+        """Return the oldest state that may be continued from. Raises: JournalCorrupt."""
+        first = state = self.load()
+        while state is not None and state.seq:
+            first, state = state, self.load(until=state.seq - 1)
+        return first
+
+    def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
+        """Return up to which entry a journal can do without, so that every moment from one time on can be told.
+
+        What was recorded after the other time stays, and what is in no replica.
+        """
+        try:
+            until = self._recording.seq_at(recorded_by_ms)
+            told_from = self._recording.seq_at(told_from_ms)
+        except JournalCompacted:
+            return 0
+        state = self.load(until=min(told_from, replicated_seq))
+        return 0 if state is None else min(until, state.needed_after)
 
 
 class JournalCheckpoints(KeptStates):

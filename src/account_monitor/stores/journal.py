@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from account_monitor.ledger.events import LegEvent
+from account_monitor.ledger.events import LegEvent, Place
 from account_monitor.monitor.ports import (
     Clock,
     Delivery,
@@ -101,6 +101,10 @@ class Journal:
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a fold begins there. Of the older ones, one for every 200,000 entries stays."""
         await self._writer.submit(lambda recorder: recorder.save_checkpoint(seq, fingerprint, state))
+
+    def follows_time(self, place: Place) -> bool:
+        """Whether no fill with a higher number than the last one up to a place happened before that."""
+        return self.reader.follows_time(place)
 
     def compact(self, until: int) -> None:
         """Forget the entries up to a sequence, a few at a time while nothing else is to be written.

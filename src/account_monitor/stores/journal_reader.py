@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
-from account_monitor.ledger.events import Fill, FundingPayment, LegEvent
+from account_monitor.ledger.events import Fill, FundingPayment, LegEvent, Place, trade_number
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Base, Chain, Head, Row
 from account_monitor.stores.codec import decode_event
@@ -197,6 +197,13 @@ class JournalReader:
         if seq > self.base_seq and not self._rows("fill_at", seq, at_ms, trade_number)[0][0]:
             raise ValueError(f"cursor {cursor!r} is not from this journal")
         return place
+
+    def follows_time(self, place: Place) -> bool:
+        """Whether no fill with a higher number than the last one up to a place happened before that."""
+        number = None if place.trade_id is None else trade_number(place.trade_id)
+        if number is None or place.is_by_time:
+            return True
+        return not self._rows("overtaken", place.symbol, place.at_ms, number, place.key)
 
     def seq_at(self, recorded_ms: int) -> int:
         """Return the sequence of the last entry that was recorded up to a time, 0 where there was none.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalError
+from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
@@ -115,13 +115,14 @@ class Projector:
         """Find the place up to which the store is written, and fold the account up to there."""
         await self._store.open()
         cursor = await self._store.cursor(self._account)
-        if not _is_of(reader, cursor):
+        if not self._is_of(reader, cursor):
             await self._begin_again(reader, cursor)
             cursor = await self._store.cursor(self._account)
         self._cursor, self._positions, self._state_seq, self._looked_seq = cursor, None, 0, 0
         state = load_state(reader, self._usd_assets, until=cursor.seq)
         account = await asyncio.to_thread(self._folded, reader, state, cursor.seq)
-        recorded_ms = reader.rows(after=cursor.seq - 1, until=cursor.seq)[0].recorded_at_ms if cursor.seq else 0
+        rows = reader.rows(after=cursor.seq - 1, until=cursor.seq) if cursor.seq > reader.base_seq else []
+        recorded_ms = rows[0].recorded_at_ms if rows else cursor.snapshot_ms
         self._snapshots = Snapshots(
             account, interval_ms=self._interval_ms, latest_ms=cursor.snapshot_ms, recorded_ms=recorded_ms
         )
@@ -132,14 +133,29 @@ class Projector:
 
         A restored journal says so by a new epoch; up to its beginning it must be what the store has.
         """
+        if reader.base_seq:
+            raise self._differs(cursor)  # what the store has, nobody else may have
         replica = await self._store.replica(self._account)
         begun = [] if replica is None else _begun_since(reader.epochs(), replica)
         if not begun or not await self._has(reader, begun[0] - 1):
-            raise HistoryDiffers(
-                f"the history holds another journal of account {self._account}, up to entry {cursor.seq}: start with an"
-                " empty data directory to restore it, or use another database, or give the account another name"
-            )
+            raise self._differs(cursor)
         await self._store.forget(self._account)
+
+    def _differs(self, cursor: Cursor) -> HistoryDiffers:
+        return HistoryDiffers(
+            f"the history holds another journal of account {self._account}, up to entry {cursor.seq}: start with an"
+            " empty data directory to restore it, or use another database, or give the account another name"
+        )
+
+    def _is_of(self, reader: JournalReader, cursor: Cursor) -> bool:
+        """Whether a journal holds the entry at which a cursor is. Raises: HistoryDiffers where that is too old."""
+        try:
+            return reader.hash_at(cursor.seq) == cursor.hash
+        except JournalCompacted:
+            raise HistoryDiffers(
+                f"the history of account {self._account} ends at entry {cursor.seq}, and its journal begins after"
+                f" entry {reader.base_seq}: put back the database that holds the entries between"
+            ) from None
 
     async def _has(self, reader: JournalReader, seq: int) -> bool:
         """Whether the store holds this entry of the journal."""
@@ -286,12 +302,6 @@ def _begun_since(epochs: list[tuple[int, int, int]], replica: Replica) -> list[i
         for epoch, first_seq, started_ms in epochs
         if epoch > replica.epoch or (epoch > 1 and started_ms > latest_ms)
     ]
-
-
-def _is_of(reader: JournalReader, cursor: Cursor) -> bool:
-    """Whether a journal holds the entry at which a cursor is."""
-    rows = reader.rows(after=cursor.seq - 1, until=cursor.seq)
-    return cursor.seq == 0 or bool(rows and rows[0].hash == cursor.hash)
 
 
 def _with_epochs(rows: list[Row], epochs: list[tuple[int, int, int]]) -> list[EntryRow]:

@@ -1,0 +1,79 @@
+"""Retention: which entries a journal can do without, because the history has them and no fold needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from account_monitor.ledger.events import Horizon
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import MONITOR, UNROUTED, Clock
+
+LOOK_SECONDS = 600.0
+RECORD_SECONDS = 60.0
+"""How long a horizon may wait to be recorded, before it is given up until the next look."""
+
+TOLD_PART = 4
+"""What was believed can be told of this part of the time for which entries are kept."""
+
+log = structlog.get_logger()
+
+
+class Retention:
+    """Draws horizons, and lets journals forget what is before them."""
+
+    def __init__(self, desk: Desk, *, retention_ms: int, clock: Clock, replicated: Callable[[str], int]) -> None:
+        """`replicated` says up to which entry a journal is in a database elsewhere."""
+        self._desk = desk
+        self._retention_ms = retention_ms
+        self._clock = clock
+        self._replicated = replicated
+        self._disordered: set[tuple[str, str]] = set()
+        self._asked: dict[str, int] = {}
+        """By account, up to which entry its journal was last asked to forget."""
+
+    async def run(self) -> None:
+        """Look after all accounts now and then."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for monitor in self._desk.monitors():
+                if monitor.name != UNROUTED and monitor.failure is None:
+                    await self.look_after(monitor)
+
+    async def look_after(self, monitor: Monitor) -> None:
+        """Draw the horizon of an account that is due, and forget what may be forgotten."""
+        drawn = monitor.due_horizon(self._retention_ms)
+        if drawn is not None:
+            drawn = await asyncio.to_thread(self._in_order, monitor, drawn)
+            try:
+                async with asyncio.timeout(RECORD_SECONDS):
+                    await monitor.record(drawn, source=MONITOR)
+            except TimeoutError:
+                return
+        now_ms, base_seq = self._clock(), monitor.journal.base_seq
+        until = await asyncio.to_thread(
+            monitor.compactable,
+            told_from_ms=now_ms - self._retention_ms // TOLD_PART,
+            recorded_by_ms=now_ms - self._retention_ms,
+            replicated_seq=self._replicated(monitor.name),
+        )
+        if until > base_seq:
+            monitor.journal.compact(until)
+        if until > max(base_seq, self._asked.get(monitor.name, 0)):
+            self._asked[monitor.name] = until
+            log.info("journal_compacts", account=monitor.name, entries=until - base_seq, until=until)
+
+    def _in_order(self, monitor: Monitor, drawn: Horizon) -> Horizon:
+        """Leave out positions whose trade ids do not follow time: of these nobody can say what is still to come."""
+        disordered = [place for place in drawn.places if not monitor.journal.follows_time(place)]
+        for place in disordered:
+            if (monitor.name, place.key) not in self._disordered:
+                self._disordered.add((monitor.name, place.key))
+                log.warning(
+                    "journal_not_compacted", account=monitor.name, position=place.key,
+                    reason=f"trades after {place.trade_id} happened before it: their numbers do not follow time",
+                )  # fmt: skip
+        return drawn._replace(places=tuple(place for place in drawn.places if place not in disordered))

@@ -1,0 +1,260 @@
+"""Months of trading in seconds: the journal keeps some days of it, and the account is what all of it makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from account_monitor.errors import JournalCorrupt
+from account_monitor.historian.restoration import _is_cut_off
+from account_monitor.historian.retention import Retention
+from account_monitor.ledger.account import USD_ASSETS, Account, EventList
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Transfer
+from account_monitor.ledger.explanation import residuals
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.past import TooOld
+from account_monitor.stores import checkpoints
+from account_monitor.stores.history import sqlite
+from account_monitor.stores.history.projector import Progress, Projector
+from account_monitor.stores.history.restoring import refill_journal
+from account_monitor.stores.history.sqlite import SqliteHistory
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
+from tests.monitor_by_hand import NOW_MS, Clock, heard, opened
+from tests.properties.test_ledger_inputs import facts
+
+D = Decimal
+HOUR = 3_600_000
+DAY = 24 * HOUR
+RETENTION = 4 * DAY
+
+
+class Months:
+    """An account that trades all day long, and what it recorded."""
+
+    def __init__(self, folder: Path, *, replicated_seq: int = 0) -> None:
+        self.folder = folder
+        self.replicated_seq = replicated_seq
+        self.clock = Clock()
+        self.whole: list[Event] = []
+        self.rows: list[int] = []
+        self.sizes: list[int] = []
+        self._chance = Random(7)  # the same for all
+        self._number = 0
+        self._late: list[Fill] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Monitor]:
+        async with opened(self.folder, self.clock) as monitor:
+            running = asyncio.create_task(monitor.run())
+            monitor.observers.append(lambda view, change: self._note(change.recorded))
+            yield monitor
+            monitor.stop()
+            await running
+
+    def _note(self, recorded: object) -> None:
+        self.whole += [entry.event for entry in getattr(recorded, "entries", ())]
+
+    async def days(self, monitor: Monitor, count: int) -> None:
+        desk = Desk(self.clock, "9")
+        retention = Retention(
+            desk, retention_ms=RETENTION, clock=self.clock, replicated=lambda account: self.replicated_seq
+        )
+        for hour in range(24 * count):
+            self.clock.ms += HOUR
+            await hand(monitor, *self._hour(hour))
+            if hour % 3 == 0:
+                await retention.look_after(monitor)
+            if hour % 24 == 23:
+                await rested(monitor)
+                self.rows.append(monitor.journal.last_seq - monitor.journal.base_seq)
+                with journal_of(monitor).reader._connection() as connection:
+                    self.sizes.append(int(connection.pragma("page_count")))
+
+    def _hour(self, hour: int) -> list[Event]:
+        fills = [self._fill("BTCUSDT") for _ in range(4)]
+        if hour % 24 == 5:
+            fills.append(self._fill("ETHUSDT"))  # once a day
+        if hour == 30:
+            fills.append(self._fill("SOLUSDT"))  # once, and never again
+        self._late += [fill for fill in fills if self._chance.random() < 0.1]
+        told: list[Event] = [fill for fill in fills if fill not in self._late]
+        told += [self._late.pop(0) for _ in range(len(self._late) > 5)]
+        if hour % 8 == 0:
+            told.append(FundingPayment(f"f{self.clock.ms}", "USDT", D("-0.25"), self.clock.ms, "BTCUSDT"))
+        if hour % 24 == 0:
+            told.append(Transfer(f"t{self.clock.ms}", "USDT", D(10), self.clock.ms))
+        return told
+
+    def _fill(self, symbol: str) -> Fill:
+        self._number += 1
+        side = self._chance.choice(["BUY", "SELL"])
+        price = D(self._chance.randrange(90, 110))
+        return Fill(symbol, str(self._number), side, D(1), price, self.clock.ms + self._number % 1_000,  # type: ignore[arg-type]
+                    fee=D("0.01"), fee_asset="USDT")  # fmt: skip
+
+    def folded(self) -> Account:
+        known = EventList()
+        account = Account(known)
+        for seq, event in enumerate(self.whole, start=1):
+            known.add(seq, event)
+            account.apply(seq, event)
+        return account
+
+
+async def hand(monitor: Monitor, *events: Event) -> None:
+    """Let events be recorded and applied."""
+    count = monitor.taken_count + len(events)
+    for event in events:
+        monitor.inbox.put(heard(event))
+    while monitor.taken_count < count:  # noqa: ASYNC110  # another task steps
+        await asyncio.sleep(0)
+
+
+def journal_of(monitor: Monitor) -> Journal:
+    """Return the journal with what only its file knows."""
+    assert isinstance(monitor.journal, Journal)
+    return monitor.journal
+
+
+async def rested(monitor: Monitor) -> None:
+    """Return when nothing is forgotten any more."""
+    base_seq = -1
+    while base_seq != monitor.journal.base_seq:
+        base_seq = monitor.journal.base_seq
+        await asyncio.sleep(0.03)
+
+
+ALL = 10**9
+
+
+def at(days: float) -> int:
+    return NOW_MS + int(days * DAY)
+
+
+async def test_the_journal_keeps_some_days_and_the_account_is_what_all_of_it_makes(tmp_path: Path) -> None:
+    months = Months(tmp_path, replicated_seq=ALL)
+    async with months.running() as monitor:
+        await months.days(monitor, 8)
+    async with months.running() as monitor:
+        await months.days(monitor, 12)
+        account = monitor._account
+        old = [event for event in months.whole[: monitor.journal.base_seq] if not isinstance(event, Horizon)]
+
+        assert facts(account) == facts(months.folded())
+        assert residuals(account) == {}
+        assert max(months.rows[8:]) <= 1.8 * 102 * RETENTION / DAY
+        assert max(months.rows[14:]) <= 1.1 * max(months.rows[8:14])
+        assert max(months.sizes[14:]) <= 1.15 * max(months.sizes[8:14])
+        assert len(old) > 1_000
+
+        recorded = len(months.whole)
+        await hand(monitor, *old[::7], *old[-20:])
+        assert len(months.whole) == recorded
+        assert facts(account) == facts(months.folded())
+
+        past = monitor.past
+        assert past.believed(at(19.5)).positions["BTCUSDT"].fill_count > 0
+        with pytest.raises(TooOld) as refused:
+            past.believed(at(10))
+        assert refused.value.first_ms is not None
+        assert past.believed(refused.value.first_ms).seq > monitor.journal.base_seq
+        assert past.explain(None, None).explanation.residual in (None, 0)
+        assert past.explain(refused.value.first_ms, None).to_seq == monitor.journal.last_seq
+        assert journal_of(monitor).reader.verify()[0] == len(months.whole)
+
+
+async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
+    months = Months(tmp_path)
+    async with months.running() as monitor:
+        await months.days(monitor, 8)
+
+        assert monitor.journal.base_seq == 0
+        assert len(list(monitor.journal.entries())) == len(months.whole)
+
+
+async def project(months: Months) -> list[Progress]:
+    """Write what is recorded into a history beside the journal, and return what the projector says."""
+    store, told, begun = SqliteHistory(months.folder, months.clock), list[Progress](), asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        told.append(progress)
+        begun.set()
+
+    projector = Projector("main", journal_path(months.folder, "main"), store, usd_assets=USD_ASSETS, interval_ms=HOUR,
+                          clock=months.clock, tell=tell)  # fmt: skip
+    task = asyncio.create_task(projector.run())
+    await begun.wait()
+    projector.stop()
+    await task
+    await store.close()
+    return told
+
+
+async def test_another_version_of_the_ledger_gets_the_entries_back_and_folds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHUNK", 100)
+    months = Months(tmp_path)
+    store, path = SqliteHistory(tmp_path, months.clock), journal_path(tmp_path, "main")
+    await traded_and_written(months, 7)
+    await traded_and_written(months, 3)
+    with pytest.raises(InterruptedError):
+        await refill_journal(store, tmp_path, "main", clock=months.clock, progress=interrupted)
+    await traded_and_written(months, 1)  # the old version once more
+    with open_reader(path) as reader:
+        base_seq = reader.base_seq
+    assert base_seq > 100
+    assert not _is_cut_off(path, USD_ASSETS)
+
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+    assert _is_cut_off(path, USD_ASSETS)
+    with pytest.raises(InterruptedError):
+        await refill_journal(store, tmp_path, "main", clock=months.clock, progress=interrupted)
+    came_back = await refill_journal(store, tmp_path, "main", clock=months.clock, progress=lambda *done: None)
+
+    assert came_back == base_seq - 100
+    with open_reader(path) as reader:
+        assert [entry.event for entry in reader.entries()] == months.whole
+        assert reader.verify()[0] == len(months.whole)
+    await traded_and_written(months, 1)
+    await traded_and_written(months, 1)
+    with open_reader(path) as reader:
+        assert reader.base_seq > 0
+
+
+async def traded_and_written(months: Months, days: int) -> None:
+    """Let some days pass, and the history be written when they are over."""
+    async with months.running() as monitor:
+        await months.days(monitor, days)
+        assert facts(monitor._account) == facts(months.folded())
+    assert (await project(months))[-1] == Progress("main", len(months.whole))
+    months.replicated_seq = len(months.whole)
+
+
+def interrupted(done: int, of: int) -> None:
+    """Be killed in the middle."""
+    raise InterruptedError
+
+
+async def test_a_history_that_lacks_what_was_forgotten_is_refused(tmp_path: Path) -> None:
+    months = Months(tmp_path, replicated_seq=ALL)
+    async with months.running() as monitor:
+        await months.days(monitor, 8)
+        assert monitor.journal.base_seq > 0
+
+    told = (await project(months))[0]
+    with pytest.raises(JournalCorrupt, match="does not lead there"):
+        await refill_journal(SqliteHistory(tmp_path, months.clock), tmp_path, "main", clock=months.clock,
+                             progress=lambda *done: None)  # fmt: skip
+
+    assert told.differs
+    assert "put back the database that holds the entries between" in str(told.problem)
