@@ -102,13 +102,13 @@ async def test_what_was_forgotten_is_known_after_a_start_too(tmp_path: Path) -> 
 async def test_a_final_number_at_a_later_time_is_parked(tmp_path: Path) -> None:
     journal = await old(tmp_path)
 
-    recorded = await journal.append([delivery(fill("3", at_ms=5_000))])
+    recorded = await journal.append([delivery(fill("3", at_ms=100_000)), delivery(fill("4", at_ms=1_500))])
 
-    assert recorded.entries == []
+    assert (recorded.entries, len(recorded.duplicates)) == ([], 1)
     assert [parked.rejection for parked in recorded.parked] == [CONFLICTING_FILL]
     (letter,) = journal.reader.dead_letters()
     assert letter.reason == (
-        "fill:BTCUSDT:3 is final: trades up to 10 happened up to 1010, this one at 5000"
+        "fill:BTCUSDT:3 is final: trades up to 10 happened up to 1010, this one at 100000"
     )  # fmt: skip
     await journal.close()
 
@@ -213,6 +213,20 @@ async def test_a_state_that_needs_what_was_forgotten_is_not_loaded(tmp_path: Pat
     await compacted(journal, 10)
 
     assert checkpoints.load() is None
+    await journal.close()
+
+
+async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(1, 2, 4), delivery(fill("3", at_ms=1_003)), delivery(fill("9", at_ms=1_001))])
+
+    def place(number: int) -> Place:
+        return Place("BTCUSDT", "BOTH", str(number), 1_000 + number, 1, 0)
+
+    assert journal.follows_time(place(1))
+    assert not journal.follows_time(place(2))
+    assert journal.follows_time(place(2)._replace(position_side="LONG"))
+    assert journal.follows_time(place(2)._replace(is_by_time=True))
     await journal.close()
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from account_monitor.api import rest
 from account_monitor.ledger.alerts import Alert, AlertState
-from account_monitor.ledger.events import Opening
+from account_monitor.ledger.events import Horizon, Opening
 from account_monitor.monitor.health import Status
+from account_monitor.monitor.ports import MONITOR
 from account_monitor.monitor.reports import account_report, time_text
 from tests.integration.trading_desk import OPENED_MS, TradingDesk, clock, get, trading_desk
 
@@ -93,6 +94,22 @@ async def test_of_a_time_before_the_account_was_opened_nothing_is_told_and_too_m
     monkeypatch.setattr(rest, "MAX_LOOKING_BACK", 0)
     for path in (f"/api/account?at={time_text(OPENED_MS)}", "/api/explain"):
         assert "waiting" in await refused(desk, path, 503)
+
+
+async def test_what_the_journal_does_not_hold_any_more_is_refused_with_the_first_time_that_can_be_told(
+    desk: TradingDesk,
+) -> None:
+    monitor = await desk.open()
+    await desk.trade(desk.fill(), desk.fill())
+    await monitor.record(Horizon(clock(), 0), source=MONITOR)
+    monitor.journal.compact(1)
+    while monitor.journal.base_seq < 1:  # noqa: ASYNC110  # another thread does it
+        await asyncio.sleep(0.01)
+    early = time_text(OPENED_MS)
+
+    for path in (f"/api/account?at={early}", f"/api/explain?from={early}", f"/api/explain?to={early}"):
+        assert "is in the history only" in await refused(desk, path, 400)
+    assert (await get(desk.doors.http_url + "/api/explain"))["residual"] == "0"
 
 
 async def test_a_change_of_equity_is_explained_entry_by_entry(desk: TradingDesk) -> None:

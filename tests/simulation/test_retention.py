@@ -10,8 +10,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from click.testing import CliRunner
 
-from account_monitor.errors import JournalCorrupt
+from account_monitor.cli.replay import replay
+from account_monitor.errors import AccountMonitorError, JournalCorrupt
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.historian.retention import Retention
 from account_monitor.ledger.account import USD_ASSETS, Account, EventList
@@ -20,6 +22,7 @@ from account_monitor.ledger.explanation import residuals
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.past import TooOld
+from account_monitor.monitor.reports import time_text
 from account_monitor.stores import checkpoints
 from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.projector import Progress, Projector
@@ -170,6 +173,11 @@ async def test_the_journal_keeps_some_days_and_the_account_is_what_all_of_it_mak
         assert past.explain(None, None).explanation.residual in (None, 0)
         assert past.explain(refused.value.first_ms, None).to_seq == monitor.journal.last_seq
         assert journal_of(monitor).reader.verify()[0] == len(months.whole)
+    result = CliRunner().invoke(replay, ["--data-dir", str(tmp_path), "--verify", "--local"])
+    assert result.exit_code == 0, result.output
+    assert "equals the fold of the entries" in result.output
+    early = CliRunner().invoke(replay, ["--data-dir", str(tmp_path), "--until", time_text(at(10))])
+    assert isinstance(early.exception, AccountMonitorError)
 
 
 async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from account_monitor.errors import JournalError
 from account_monitor.ledger.events import Horizon
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
@@ -40,8 +41,12 @@ class Retention:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for monitor in self._desk.monitors():
-                if monitor.name != UNROUTED and monitor.failure is None:
+                if monitor.name == UNROUTED or monitor.failure is not None:
+                    continue
+                try:
                     await self.look_after(monitor)
+                except JournalError as error:  # it may have been closed meanwhile
+                    log.warning("journal_not_compacted", account=monitor.name, reason=str(error))
 
     async def look_after(self, monitor: Monitor) -> None:
         """Draw the horizon of an account that is due, and forget what may be forgotten."""

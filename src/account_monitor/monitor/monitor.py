@@ -261,7 +261,7 @@ class Monitor:
     def due_horizon(self, retention_ms: int) -> Horizon | None:
         """Return the horizon that is to be drawn now, where entries are kept for so long; None where none is due."""
         now_ms, state = self._clock(), self._account.state
-        if not is_due(state.settled, now_ms, retention_ms):
+        if not state.has_begun or not is_due(state.settled, now_ms, retention_ms):
             return None
         return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms))
 

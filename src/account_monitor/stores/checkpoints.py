@@ -20,6 +20,8 @@ class KeptStates:
     def __init__(self, recording: Recording, usd_assets: frozenset[str]) -> None:
         self._recording = recording
         self._usd_assets = usd_assets
+        self._needed = (0, 0)
+        """(seq, needed_after) of the state that was last asked: to read one may take a while."""
 
     def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
         """Return the newest state that this ledger folded, None where there is none. Raises: JournalCorrupt."""
@@ -37,13 +39,17 @@ class KeptStates:
 
         What was recorded after the other time stays, and what is in no replica.
         """
+        recording = self._recording
         try:
-            until = self._recording.seq_at(recorded_by_ms)
-            told_from = self._recording.seq_at(told_from_ms)
+            until, told_from = recording.seq_at(recorded_by_ms), recording.seq_at(told_from_ms)
         except JournalCompacted:
             return 0
-        state = self.load(until=min(told_from, replicated_seq))
-        return 0 if state is None else min(until, state.needed_after)
+        kept = recording.load_checkpoints(_fingerprint(self._usd_assets), until=min(told_from, replicated_seq))
+        for seq, written in kept:
+            if seq != self._needed[0]:
+                self._needed = (seq, _decoded(recording, seq, written).needed_after)
+            return min(until, self._needed[1])
+        return 0
 
 
 class JournalCheckpoints(KeptStates):
@@ -67,15 +73,19 @@ def load_state(
     Raises: JournalCorrupt for a state that cannot be read.
     """
     for seq, written in journal.load_checkpoints(_fingerprint(usd_assets), until=until):
-        try:
-            state = decode_state(written)
-        except msgspec.DecodeError as error:
-            raise JournalCorrupt(f"account {journal.account}: checkpoint at seq {seq}: {error}") from error
+        state = _decoded(journal, seq, written)
         if state.needed_after < journal.base_seq:
             return None  # what is late would need entries that are in the history only
         if happened_by_ms is None or state.latest_ms <= happened_by_ms:
             return state
     return None
+
+
+def _decoded(journal: Recording, seq: int, written: bytes) -> AccountState:
+    try:
+        return decode_state(written)
+    except msgspec.DecodeError as error:
+        raise JournalCorrupt(f"account {journal.account}: checkpoint at seq {seq}: {error}") from error
 
 
 def encode_state(state: AccountState) -> bytes:

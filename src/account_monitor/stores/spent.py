@@ -18,6 +18,9 @@ from account_monitor.stores.journal_file import SQL, read_base
 _ID_BYTES = 16
 """Of a SHA-256: among a billion ids two are alike once in 10^20 journals."""
 
+SKEW_MS = 60_000
+"""How far the clock of whoever tells again of a trade may be ahead of the clock of who told of it first."""
+
 Verdict: TypeAlias = Literal["spent"] | str | None
 SPENT: Literal["spent"] = "spent"
 
@@ -103,7 +106,7 @@ class Spent:
             return None
         floor = self._floors[event.symbol].get(event.key, Floor())
         if number <= floor.last_number:
-            if event.at_ms <= floor.at_ms:
+            if event.at_ms <= floor.at_ms + SKEW_MS:
                 return SPENT if self._has_ids else None
             return (
                 f"{event.identity} is final: trades up to {floor.last_number} happened up to {floor.at_ms},"
