@@ -28,6 +28,7 @@ from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.projector import Progress, Projector
 from account_monitor.stores.history.restoring import refill_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
+from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
@@ -220,7 +221,9 @@ async def test_another_version_of_the_ledger_gets_the_entries_back_and_folds_the
     await traded_and_written(months, 1)  # the old version once more
     with open_reader(path) as reader:
         base_seq = reader.base_seq
-    assert base_seq > 100
+        replica = await verify_replica(store, reader)
+    assert replica is not None
+    assert replica.seq > base_seq > 100
     assert not _is_cut_off(path, USD_ASSETS)
 
     monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")

@@ -65,8 +65,8 @@ def _compared(account: str, path: Path, replica: Replica | None) -> Finding:
     seq = 0 if replica is None else replica.seq
     with open_reader(path) as reader:
         last_seq = reader.last_seq
-        rows = reader.rows(after=seq - 1, until=seq)
-    if replica is not None and (not rows or rows[0].hash != replica.hash):
+        held = reader.hash_at(seq)
+    if replica is not None and held != replica.hash:
         found = f"it holds another journal of this account, up to entry {seq:,}"
         advice = "use another database, or restore that journal; `replay --verify` names what differs"
         return Finding(account, "history", FAILED, found, advice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from account_monitor.errors import HistoryDiffers, JournalCorrupt
+from account_monitor.errors import HistoryDiffers, JournalCompacted, JournalCorrupt
 from account_monitor.stores.chain import Chain
 from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.store import HistoryStore, Replica
@@ -15,6 +15,8 @@ async def verify_replica(
     store: HistoryStore, reader: JournalReader, progress: Callable[[int], None] | None = None
 ) -> Replica | None:
     """Recompute the chain of the copy, and compare it with a journal whose own chain was verified.
+
+    What the journal forgot is compared by the hash of the last of it.
 
     Return the end of the copy, which may be behind the journal; None where there is no copy. `progress` is called with
     the entries done so far. Raises: HistoryUnavailable; JournalCorrupt, naming the first entry of the copy that does
@@ -56,11 +58,24 @@ def _compare_epochs(replica: Replica, reader: JournalReader) -> None:
 
 def _compare_entries(chain: Chain, rows: list[EntryRow], reader: JournalReader) -> None:
     after, until = chain.seq, rows[-1][1].seq
-    mine = {row.seq: row for row in reader.rows(after=after, until=until)}
+    mine = _held(reader, after, until)
     for _, row in rows:
         chain.check(row)
-        if row.hash != mine[row.seq].hash:
+        event_id, held = mine.get(row.seq, (row.event_id, row.hash))
+        if row.hash != held:
             raise HistoryDiffers(
-                f"entry {row.seq} of the history ({row.event_id}) is another one in the journal"
-                f" ({mine[row.seq].event_id})"
+                f"entry {row.seq} of the history ({row.event_id}) is another one in the journal ({event_id})"
             )
+
+
+def _held(reader: JournalReader, after: int, until: int) -> dict[int, tuple[str, bytes]]:
+    """Return (event id, hash) of the entries that a journal holds, and of the last one that it forgot: its hash covers
+    all before it.
+    """
+    while True:
+        base = reader.base()
+        try:
+            rows = reader.rows(after=max(after, base.seq), until=until)
+        except JournalCompacted:
+            continue  # it forgot more meanwhile
+        return {base.seq: ("forgotten", base.hash)} | {row.seq: (row.event_id, row.hash) for row in rows}
