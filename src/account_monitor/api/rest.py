@@ -33,17 +33,20 @@ from account_monitor.api.asgi import Headers, Reply
 from account_monitor.api.guard import MAX_BODY_BYTES
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
 from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
+from account_monitor.api.history import OF_HISTORY
 from account_monitor.api.history import REPORTS as HISTORY_REPORTS
 from account_monitor.api.moments import moment_given
 from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.errors import HistoryUnavailable
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType
 from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.fills import read_fills
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.past import BeforeOpening, TooOld
-from account_monitor.monitor.ports import FillPage, FillQuery
+from account_monitor.monitor.ports import FillQuery
 from account_monitor.monitor.reports import (
     AccountReport,
     AlertReport,
@@ -202,8 +205,9 @@ async def balance(monitor: GivenMonitor) -> dict[str, BalanceReport]:
     return balances_report(monitor.view)
 
 
-@get("/api/fills", operation_id="fills", summary="Recorded fills", responses=OF_SYMBOL)
+@get("/api/fills", operation_id="fills", summary="Recorded fills", responses=OF_HISTORY)
 async def fills(
+    desk: GivenDesk,
     monitor: GivenMonitor,
     symbol: Annotated[str | None, QueryParameter(description="Only fills of this symbol.")] = None,
     from_: Annotated[
@@ -218,9 +222,14 @@ async def fills(
     limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Fills per page.")] = 100,
     cursor: Annotated[str | None, QueryParameter(description="`next` of the page before.")] = None,
 ) -> FillsReport:
-    """In venue order; read from the journal, page by page."""
+    """In venue order, all that were ever recorded; the oldest are read from the history."""
     query = FillQuery(symbol, moment_given("from", from_), moment_given("to", to), cursor, limit)
-    page = await asyncio.to_thread(_read_fills, monitor, query)
+    try:
+        page = await read_fills(monitor.journal, desk.history, query)
+    except HistoryUnavailable as error:
+        raise Refused(problems.HISTORY_UNAVAILABLE, str(error)) from None
+    except ValueError as error:
+        raise bad_parameter("cursor", f"{error}; expected `next` of a page before") from None
     if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
         raise _unknown_symbol(monitor.view, symbol)
     return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
@@ -340,13 +349,6 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
         seq=view.seq,
         as_of=time_text(view.as_of_ms) if view.as_of_ms else None,
     )
-
-
-def _read_fills(monitor: Monitor, query: FillQuery) -> FillPage:
-    try:
-        return monitor.journal.fills(query)
-    except ValueError as error:
-        raise bad_parameter("cursor", f"{error}; expected `next` of a page before") from None
 
 
 def _read_alerts(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None) -> list[Alert]:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -98,7 +98,7 @@ def export(
 ) -> None:
     """Write fills, P&L or alerts to a file, in the order of time; the service may be running.
 
-    Fills are read from the journal, P&L and alerts from the database of the history.
+    Fills are read from the journal; P&L, alerts and fills that it does not hold any more from the history.
     """
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise click.UsageError("--from is later than --to")
@@ -106,8 +106,11 @@ def export(
         raise click.UsageError(f"--interval is for pnl; {what} are not summed up")
     span = Span("", symbol, from_ms or 0, _END_OF_TIME_MS if to_ms is None else to_ms)
     where = _output(output, named_format, force=force)
-    settings = located(settings_from(config_file, secrets=() if what == "fills" else {Purpose.DATABASE}), data_dir)
-    count = asyncio.run(_export(settings, _Order(what, account, span, interval), where))
+
+    def load(*secrets: Purpose) -> Settings:
+        return located(settings_from(config_file, secrets=secrets), data_dir)
+
+    count = asyncio.run(_export(load, _Order(what, account, span, interval), where))
     if where.target is not None:
         click.echo(f"{where.target}: {count:,} rows")
 
@@ -123,10 +126,10 @@ def _output(output: Path | None, named: Format | None, *, force: bool) -> _Outpu
     return _Output(target, output_format, force)
 
 
-async def _export(settings: Settings, order: _Order, output: _Output) -> int:
-    """Write a table; return how many rows it has."""
+async def _export(load: Callable[..., Settings], order: _Order, output: _Output) -> int:
+    """Write a table; return how many rows it has. `load` returns the settings, with the secrets of what it is given."""
     count = 0
-    async with _table(settings, order) as table:
+    async with _table(load, order) as table:
         with _sheet(table.columns, output) as sheet, _progress(order.span, output) as note:
             async for rows in table.rows:
                 sheet.write(rows)
@@ -136,14 +139,19 @@ async def _export(settings: Settings, order: _Order, output: _Output) -> int:
 
 
 @asynccontextmanager
-async def _table(settings: Settings, order: _Order) -> AsyncIterator[_Table]:
+async def _table(load: Callable[..., Settings], order: _Order) -> AsyncIterator[_Table]:
     if order.what == "fills":
-        journals = journals_of(settings)
+        journals = journals_of(load())
         name = journals.chosen(order.account)
-        with journals.reader(name) as reader:
-            yield _Table(FILLS, fill_rows(reader, order.span._replace(account=name)))
+        span = order.span._replace(account=name)
+        async with AsyncExitStack() as stack:
+            reader = stack.enter_context(journals.reader(name))
+            store = None
+            if reader.base_seq:  # the history alone has the older ones
+                store = await stack.enter_async_context(connected_history(load(Purpose.DATABASE)))
+            yield _Table(FILLS, fill_rows(reader, store, span))
         return
-    async with connected_history(settings) as store:
+    async with connected_history(load(Purpose.DATABASE)) as store:
         await require_tables(store)
         names = await store.accounts()
         name = chosen_account(order.account, names, f"the history has: {', '.join(names) or 'none'}")

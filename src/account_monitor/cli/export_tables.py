@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, TypeAlias
 
 from account_monitor.ledger.events import Fill
+from account_monitor.monitor.fills import read_fills
 from account_monitor.monitor.ports import Extremes, Figures, FillQuery, JournalEntry, PnLBucket, PnLQuery
 from account_monitor.stores.history.batch import AlertRow
 from account_monitor.stores.history.buckets import Level
@@ -98,11 +99,11 @@ ALERTS = (
 INTERVALS = {"1m": Level.MINUTE, "1h": Level.HOUR, "1d": Level.DAY}
 
 
-async def fill_rows(reader: JournalReader, span: Span) -> Rows:
-    """Yield the fills of a journal as it is now, whatever is recorded meanwhile."""
+async def fill_rows(reader: JournalReader, store: HistoryStore | None, span: Span) -> Rows:
+    """Yield the fills of a journal as it is now, whatever is recorded meanwhile; the store has what it forgot."""
     query = FillQuery(span.symbol, span.from_ms, span.to_ms, limit=_PAGE, until_seq=reader.last_seq)
     while True:
-        page = reader.fills(query)
+        page = await read_fills(reader, store, query)
         if page.entries:
             yield [_fill_row(span.account, entry) for entry in page.entries]
         if page.next is None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from account_monitor.monitor.ports import PnLHistory, PnLQuery
+from account_monitor.monitor.ports import FillPage, FillQuery, PnLHistory, PnLQuery
 from account_monitor.stores.history.store import HistoryStore
 
 T = TypeVar("T")
@@ -23,13 +23,20 @@ class HistoryReader:
 
     async def pnl(self, query: PnLQuery) -> PnLHistory:
         """Return the buckets of a query. Raises: HistoryUnavailable."""
-        return await self._ask(self._pnl(query))
+        return await self._ask(self._store.pnl(query))
 
-    async def _pnl(self, query: PnLQuery) -> PnLHistory:
-        await self._store.connect()
-        return await self._store.pnl(query)
+    async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
+        """Return a page of the fills whose last record is up to a sequence. Raises: HistoryUnavailable."""
+        return await self._ask(self._store.fills(account, query, until=until))
 
     async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        return await self._there(self._connected(question))
+
+    async def _connected(self, question: Coroutine[Any, Any, T]) -> T:
+        await self._store.connect()
+        return await question
+
+    async def _there(self, question: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="history", daemon=True)
@@ -39,7 +46,7 @@ class HistoryReader:
     async def close(self) -> None:
         """Disconnect, and end the thread."""
         if self._loop is not None:
-            await self._ask(self._store.close())
+            await self._there(self._store.close())
             loop, self._loop = self._loop, None
             loop.call_soon_threadsafe(loop.stop)
             await asyncio.to_thread(self._thread.join)

@@ -197,10 +197,13 @@ class PnLHistory(NamedTuple):
 
 
 class History(Protocol):
-    """What is remembered of P&L, beside the journal."""
+    """What is remembered beside the journal, and longer."""
 
     async def pnl(self, query: PnLQuery) -> PnLHistory:
         """Return the buckets of a query. Raises: HistoryUnavailable."""
+
+    async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
+        """Return a page of the fills whose last record is up to a sequence. Raises: HistoryUnavailable."""
 
 
 class Recording(Protocol):

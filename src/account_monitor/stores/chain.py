@@ -11,13 +11,11 @@ import msgspec
 
 from account_monitor.errors import JournalCorrupt
 from account_monitor.ledger.events import Event, Fill, FundingPayment, trade_number
+from account_monitor.monitor.fills import NO_NUMBER
 from account_monitor.stores.codec import decode_event
 
 START = bytes(32)
 """The hash before the first entry."""
-
-NO_NUMBER = -1
-"""The trade number of a fill whose id is no number: it sorts before the numbered ones."""
 
 _pack = msgspec.msgpack.Encoder().encode
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 
 from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
 from account_monitor.ledger.events import Fill, FundingPayment, LegEvent, Place, trade_number
+from account_monitor.monitor.fills import LAST, page_of, place_of, start_of
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Base, Chain, Head, Row
 from account_monitor.stores.codec import decode_event
@@ -29,7 +29,6 @@ _WINDOW = 10_000
 _DEAD_LETTER_CHUNK = 100
 _REMARK_CHUNK = 100
 _IDLE_CONNECTIONS = 4
-_FIRST, _LAST = -(2**63), 2**63 - 1
 
 
 class DeadLetterCounts(NamedTuple):
@@ -121,7 +120,7 @@ class JournalReader:
         Raises: JournalCorrupt; JournalCompacted where the first of them are in the history only.
         """
         if happened_by_ms is None:
-            last = _LAST if until is None else until
+            last = LAST if until is None else until
             while rows := self._rows_after(after, "entries", after, last, _CHUNK):
                 yield from map(_entry, rows)
                 after = rows[-1][0]
@@ -163,7 +162,7 @@ class JournalReader:
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""
-        before = _LAST
+        before = LAST
         while rows := self._rows("latest_remarks", kind, before, _REMARK_CHUNK):
             yield from map(_entry, rows)
             before = rows[-1][0]
@@ -180,23 +179,21 @@ class JournalReader:
         """
         if query.limit < 1:
             raise ValueError(f"limit was {query.limit}, expected at least 1")
-        start = (_FIRST if query.from_ms is None else query.from_ms, _FIRST, _FIRST)
+        start = start_of(query)
         if query.after is not None:
-            start = max(start, self._place(query.after))
-        end = _LAST if query.to_ms is None else query.to_ms
-        until = _LAST if query.until_seq is None else query.until_seq
+            self._check_place(query.after)
+        end = LAST if query.to_ms is None else query.to_ms
+        until = LAST if query.until_seq is None else query.until_seq
         if query.symbol is None:
             rows = self._rows("fills", *start, end, until, until, query.limit + 1)
         else:
             rows = self._rows("fills_of_symbol", query.symbol, *start, end, until, until, query.limit + 1)
-        return _page(rows, query.limit)
+        return page_of([_entry(row[:5]) for row in rows], query.limit)
 
-    def _place(self, cursor: str) -> tuple[int, int, int]:
-        place = _read_cursor(cursor)
-        at_ms, trade_number, seq = place
-        if seq > self.base_seq and not self._rows("fill_at", seq, at_ms, trade_number)[0][0]:
+    def _check_place(self, cursor: str) -> None:
+        at_ms, number, seq = place_of(cursor)
+        if seq > self.base_seq and not self._rows("fill_at", seq, at_ms, number)[0][0]:
             raise ValueError(f"cursor {cursor!r} is not from this journal")
-        return place
 
     def follows_time(self, place: Place) -> bool:
         """Whether no fill with a higher number than the last one up to a place happened before that."""
@@ -226,7 +223,7 @@ class JournalReader:
 
     def load_checkpoints(self, fingerprint: str, *, until: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield (seq, state) of the checkpoints written under this fingerprint, up to a sequence, the newest first."""
-        last = _LAST if until is None else until
+        last = LAST if until is None else until
         while rows := self._rows("load_checkpoint", fingerprint, last):
             yield rows[0]
             last = rows[0][0] - 1
@@ -367,31 +364,3 @@ def _close(connection: apsw.Connection) -> None:
 def _entry(row: tuple[int, str, str, str, int]) -> JournalEntry:
     seq, kind, body, source, recorded_at_ms = row
     return JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
-
-
-def _page(rows: list[Any], limit: int) -> FillPage:
-    # One more row than the page holds was asked for, to know whether there is a next page.
-    entries = [
-        JournalEntry(seq, decode_event(seq, kind, body), source, recorded_at_ms)
-        for seq, kind, body, source, recorded_at_ms, _, _ in rows[:limit]
-    ]
-    if len(rows) <= limit:
-        return FillPage(entries, None)
-    seq, _, _, _, _, at_ms, number = rows[limit - 1]
-    return FillPage(entries, _cursor(at_ms, number, seq))
-
-
-def _cursor(at_ms: int, trade_number: int, seq: int) -> str:
-    return base64.urlsafe_b64encode(f"{at_ms}.{trade_number}.{seq}".encode()).rstrip(b"=").decode()
-
-
-def _read_cursor(cursor: str) -> tuple[int, int, int]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        at_ms, trade_number, seq = (int(part) for part in text.split("."))
-        is_given = _cursor(at_ms, trade_number, seq) == cursor
-    except ValueError:  # not base64, not ASCII, not three numbers
-        is_given, at_ms, trade_number, seq = False, 0, 0, 0
-    if not is_given or max(abs(at_ms), abs(trade_number), abs(seq)) > _LAST:
-        raise ValueError(f"cursor {cursor!r} is not from this journal")
-    return at_ms, trade_number, seq

@@ -173,3 +173,8 @@ def entry_row(seq: int, kind: str, recorded_ms: int, source: str, body: str, ent
     """
     event = decode_event(seq, kind, body)
     return Row(seq, event.event_id, kind, event.at_ms, recorded_ms, source, *columns(event), body, entry_hash)
+
+
+def recorded_entry(seq: int, kind: str, body: str, source: str, recorded_ms: int) -> JournalEntry:
+    """Return an entry as a journal gives it. Raises: JournalCorrupt."""
+    return JournalEntry(seq, decode_event(seq, kind, body), source, recorded_ms)

@@ -17,10 +17,29 @@ from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.config.secrets import Secret
 from account_monitor.errors import HistoryDiffers, HistoryUnavailable
-from account_monitor.monitor.ports import Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
+from account_monitor.monitor.fills import LAST, page_of, start_of
+from account_monitor.monitor.ports import (
+    Extremes,
+    Figures,
+    FillPage,
+    FillQuery,
+    PnLBucket,
+    PnLHistory,
+    PnLQuery,
+    StreamPosition,
+)
 from account_monitor.stores.chain import START
 from account_monitor.stores.history import timescale
-from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.stores.history.batch import (
+    BEGINNING,
+    AlertRow,
+    Batch,
+    Cursor,
+    EntryRow,
+    KeptState,
+    entry_row,
+    recorded_entry,
+)
 from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, level_for, rolled_up
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.examination import examine
@@ -252,6 +271,16 @@ class PostgresHistory:
         self._has_tables = self._has_tables or await has_tables(connection)
         return self._has_tables
 
+    async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
+        """Return a page of the fills whose last record is up to a sequence."""
+        at_ms, number, seq = start_of(query)
+        span = (_stored_ms(at_ms), number, seq, _stored_ms(LAST if query.to_ms is None else query.to_ms))
+        async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return FillPage([], None)
+            rows = await connection.fetch(SQL["fills"], account, *span, until, query.symbol, query.limit + 1)
+        return page_of([recorded_entry(*tuple(row)) for row in rows], query.limit)
+
     async def replica(self, account: str) -> Replica | None:
         """Return the copy of a journal, None where there is no entry of it."""
         async with self._connection() as connection:
@@ -400,7 +429,11 @@ def _storable(column: Column) -> Column:
 
 def _in_calendar(times: Column) -> Column:
     """Return times that the database can hold: whoever was told one of another millennium is told the nearest."""
-    return [None if at_ms is None else min(max(at_ms, 0), _LAST_MS) for at_ms in times]
+    return [None if at_ms is None else _stored_ms(at_ms) for at_ms in times]
+
+
+def _stored_ms(at_ms: int) -> int:
+    return min(max(at_ms, 0), _LAST_MS)
 
 
 def _of_level(statement: str, level: Level) -> str:

@@ -15,8 +15,28 @@ import apsw
 
 from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.ledger.money import to_text
-from account_monitor.monitor.ports import Clock, Extremes, Figures, PnLBucket, PnLHistory, PnLQuery, StreamPosition
-from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState, entry_row
+from account_monitor.monitor.fills import LAST, page_of, start_of
+from account_monitor.monitor.ports import (
+    Clock,
+    Extremes,
+    Figures,
+    FillPage,
+    FillQuery,
+    PnLBucket,
+    PnLHistory,
+    PnLQuery,
+    StreamPosition,
+)
+from account_monitor.stores.history.batch import (
+    BEGINNING,
+    AlertRow,
+    Batch,
+    Cursor,
+    EntryRow,
+    KeptState,
+    entry_row,
+    recorded_entry,
+)
 from account_monitor.stores.history.buckets import (
     ROLLUPS,
     Level,
@@ -169,6 +189,10 @@ class SqliteHistory:
     async def pnl(self, query: PnLQuery) -> PnLHistory:
         """Return the buckets of a query."""
         return await self._read(lambda connection: _pnl(connection, query), PnLHistory(None, []))
+
+    async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
+        """Return a page of the fills whose last record is up to a sequence."""
+        return await self._read(partial(_fills, account=account, query=query, until=until), FillPage([], None))
 
     async def replica(self, account: str) -> Replica | None:
         """Return the copy of a journal, None where there is no entry of it."""
@@ -375,6 +399,12 @@ def _bucket(row: Any) -> PnLBucket:
         Extremes._make(numbers[ends[1] : ends[2]]),
         Extremes._make(numbers[ends[2] :]),
     )
+
+
+def _fills(connection: apsw.Connection, account: str, query: FillQuery, until: int) -> FillPage:
+    start, end = start_of(query), LAST if query.to_ms is None else query.to_ms
+    rows = connection.execute(SQL["fills"], (account, *start, end, until, query.symbol, query.limit + 1))
+    return page_of([recorded_entry(*row) for row in rows], query.limit)
 
 
 def _replica(connection: apsw.Connection, account: str) -> Replica | None:

@@ -298,3 +298,13 @@ AND seq <= least($3, (SELECT seq FROM projections WHERE projections.account = $1
     SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = $1 AND epochs.first_seq <= journal.seq
 )
 ORDER BY seq LIMIT $4;
+
+-- name: fills
+-- In venue order, with the entry of each: of the highest epoch that begins at or before it.
+SELECT fills.seq, kind, body::text, journal.source, (extract(epoch FROM journal.recorded_at) * 1000)::bigint FROM fills
+JOIN journal ON journal.account = fills.account AND journal.seq = fills.seq AND journal.epoch = (
+    SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = $1 AND epochs.first_seq <= fills.seq
+)
+WHERE fills.account = $1 AND (fills.timestamp, fills.trade_number, fills.seq) > (to_timestamp($2::bigint / 1000.0), $3, $4)
+AND fills.timestamp < to_timestamp($5::bigint / 1000.0) AND fills.seq <= $6 AND ($7::text IS NULL OR fills.symbol = $7)
+ORDER BY fills.timestamp, fills.trade_number, fills.seq LIMIT $8;

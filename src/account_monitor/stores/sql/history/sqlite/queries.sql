@@ -146,3 +146,13 @@ AND seq <= min(?3, (SELECT seq FROM projections WHERE projections.account = ?1))
     SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = ?1 AND epochs.first_seq <= journal.seq
 )
 ORDER BY seq LIMIT ?4;
+
+-- name: fills
+-- In venue order, with the entry of each: of the highest epoch that begins at or before it.
+SELECT fills.seq, kind, body, journal.source, journal.recorded_at FROM fills
+JOIN journal ON journal.account = fills.account AND journal.seq = fills.seq AND journal.epoch = (
+    SELECT max(epochs.epoch) FROM epochs WHERE epochs.account = ?1 AND epochs.first_seq <= fills.seq
+)
+WHERE fills.account = ?1 AND (fills.timestamp, fills.trade_number, fills.seq) > (?2, ?3, ?4)
+AND fills.timestamp < ?5 AND fills.seq <= ?6 AND (?7 IS NULL OR fills.symbol = ?7)
+ORDER BY fills.timestamp, fills.trade_number, fills.seq LIMIT ?8;
