@@ -39,7 +39,7 @@ class RedisServer:
         self.address = f"redis://127.0.0.1:{self.port}/0"
         """Without the password, as the configuration takes it."""
         self.url = f"redis://{role}127.0.0.1:{self.port}/0"
-        self._password = password
+        self.password = password
         self._directory = make_directory("redis")
         self._process: ServerProcess | None = None
 
@@ -57,8 +57,8 @@ class RedisServer:
         program = valkey_program()
         assert program is not None
         settings = {"bind": "127.0.0.1", "port": str(self.port), "save": "", "appendonly": "no"}
-        if self._password is not None:
-            settings["requirepass"] = self._password
+        if self.password is not None:
+            settings["requirepass"] = self.password
         words = (word for name, value in settings.items() for word in (f"--{name}", value))
         self._process = ServerProcess([program, *words], log=self._directory / "server.log")
         self._process.wait_until(self._answers)
@@ -95,4 +95,4 @@ class RedisServer:
 
     def client(self) -> Redis:
         """Return a client that looks at what is there."""
-        return Redis(port=self.port, password=self._password, decode_responses=True)
+        return Redis(port=self.port, password=self.password, decode_responses=True)
