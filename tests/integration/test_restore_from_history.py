@@ -16,7 +16,7 @@ from account_monitor.stores.history.restoring import restore_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
-from tests.integration.market import market, monitored
+from tests.integration.market import Market, monitored, open_for_business
 from tests.integration.nats_server import NatsServer
 from tests.integration.service import Service
 from tests.integration.test_exchange_feed import equal
@@ -71,7 +71,9 @@ def test_a_machine_that_burned_goes_on_from_the_history_and_from_nats(tmp_path: 
 async def test_what_the_history_did_not_see_any_more_is_fetched_from_the_exchange(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+    # Funding as seldom as in life: what was under way at the adoption would have to be heard, and nobody listens.
+    here = Market(2, funding_interval_ms=3_600_000)
+    async with open_for_business(here), monitored(tmp_path, here, monkeypatch) as service:
         here.order("BTCUSDT", "BUY", "0.5")
         await equal(service, here, 10)
         await asyncio.sleep(1)  # the history has it
