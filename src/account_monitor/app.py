@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from account_monitor.historian.reading import HistoryReader
     from account_monitor.stores.cache import CurrentState
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 2.5
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
 
 REDIS_STOP_SECONDS = 1.0

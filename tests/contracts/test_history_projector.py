@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import apsw
 import pytest
 
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.ledger.account import USD_ASSETS, fold
-from account_monitor.ledger.events import Opening, Transfer
+from account_monitor.ledger.events import MarkPrice, Marks, Opening, Transfer
 from account_monitor.monitor.ports import Delivery, StreamPosition
 from account_monitor.stores.backup import backup, restore
 from account_monitor.stores.checkpoints import JournalCheckpoints
@@ -25,7 +26,7 @@ from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 from tests.history_samples import NOW, PostgresPlace, SqlitePlace, entries_in, record, verify
-from tests.journal_samples import deliveries, delivery
+from tests.journal_samples import deliveries, delivery, fill
 from tests.servers.postgres import PostgresServer
 
 D = Decimal
@@ -140,7 +141,7 @@ async def test_the_next_one_goes_on_where_the_last_one_ended(
 
     told = await project(tmp_path, store, now_ms=NOW + 10_000)
 
-    assert [progress.seq for progress in told] == [2, 3]
+    assert [progress.seq for progress in told] == [3]
     assert await place.ask("SELECT timestamp, seq FROM pnl_snapshots WHERE symbol IS NULL") == [
         (NOW, 1), (NOW + 2_000, 2), (NOW + 10_000, 3),
     ]  # fmt: skip
@@ -153,7 +154,7 @@ async def test_more_than_a_batch_is_written_in_several(
 
     told = await project(tmp_path, store)
 
-    assert [progress.seq for progress in told] == [0, BATCH, 2 * BATCH, 2 * BATCH + 1]
+    assert [progress.seq for progress in told] == [BATCH, 2 * BATCH, 2 * BATCH + 1]
     assert await place.ask("SELECT count(*), max(seq) FROM fills") == [(2 * BATCH + 1, 2 * BATCH + 1)]
     await verify(store)
 
@@ -224,6 +225,69 @@ async def test_an_attempt_that_seemed_to_fail_is_counted_once(
     assert await place.ask("SELECT count(*) FROM pnl_snapshots") == [(3,)]
     await is_all_of(store, tmp_path)
     await store.close()
+
+
+async def test_how_far_the_sources_were_seen_is_written_again_where_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(projectors, "POSITIONS_SECONDS", 0.0)
+    store = Unsure(tmp_path, lambda: NOW)
+    store.commits_before, store.failures, store.absences = False, 0, 0
+    journal = Journal.open(tmp_path, "main", clock=lambda: NOW)
+    await journal.append([opened()], [StreamPosition("nats:FILLS", "c", 7)])
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 1)
+        store.failures = 1
+        await journal.append([], [StreamPosition("nats:FILLS", "c", 9)])
+        await telling.until(lambda progress: progress.problem is not None)
+        await telling.until(lambda progress: telling.all[-1].problem is None)
+    await journal.close()
+
+    replica = await store.replica("main")
+    assert replica is not None
+    assert replica.positions == [StreamPosition("nats:FILLS", "c", 9)]
+    await store.close()
+
+
+async def test_a_journal_that_cannot_be_read_is_never_called_well(
+    store: SqliteHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "RETRY_SECONDS", (0.01, 0.02))
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    connection = apsw.Connection(str(journal_path(tmp_path, "main")))
+    connection.execute("UPDATE journal SET body = 'garbage' WHERE seq = 2")
+    connection.close()
+
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: len(telling.all) > 5)
+
+    assert all("entry 2" in str(progress.problem) for progress in telling.all)
+
+
+async def test_prices_of_many_positions_are_written_some_at_a_time(
+    store: SqliteHistory, place: SqlitePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second of prices is a snapshot of every position: it is these that a batch must not have too many of."""
+    written: list[Batch] = []
+    write = store.write
+
+    async def noted(batch: Batch) -> None:
+        written.append(batch)
+        await write(batch)
+
+    monkeypatch.setattr(store, "write", noted)
+    symbols = [f"COIN{number}USDT" for number in range(100)]
+    (await record(tmp_path, [opened(), *(delivery(fill("1", symbol=symbol)) for symbol in symbols)])).close()
+    for second in range(1, 301):
+        prices = tuple(MarkPrice(symbol, D(second), second * 1_000) for symbol in symbols)
+        (await record(tmp_path, [delivery(Marks(second * 1_000, prices))], at_ms=NOW + second * 1_000)).close()
+
+    await project(tmp_path, store, now_ms=NOW + 300_000)
+
+    assert await place.ask("SELECT count(*) FROM pnl_snapshots WHERE symbol = 'COIN7USDT'") == [(300,)]
+    assert max(len(batch.snapshots) for batch in written) <= projectors.SNAPSHOTS + projectors.PIECE * 101
+    await verify(store)
 
 
 def put_back(folder: Path, archive: Path, *, at_ms: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -24,6 +24,9 @@ from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.stores.history.opening import SQLITE
+
+SCRIBE = (sys.executable, "-P", "-m", "account_monitor.historian.scribe")
+"""-P: nothing is imported from where the service was started."""
 
 HISTORY = "history"
 """Its name in health, metrics and alerts."""
@@ -64,7 +67,8 @@ class _Followed:
 class Historian:
     """Runs scribes, one after another."""
 
-    def __init__(self, settings: Settings, desk: Desk, alarms: AlarmBoard) -> None:
+    def __init__(self, settings: Settings, desk: Desk, alarms: AlarmBoard, *, command: Sequence[str] = SCRIBE) -> None:
+        self._command = command
         self._settings = settings
         self._desk = desk
         self._alarms = alarms
@@ -124,7 +128,7 @@ class Historian:
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "account_monitor.historian.scribe",
+            *self._command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=LARGEST_LINE,
         )  # fmt: skip
@@ -144,12 +148,24 @@ class Historian:
             retention_ms=int(history.retention_seconds * 1000),
             compress_after_ms=int(history.compress_after_seconds * 1000),
             accounts=self._accounts,
+            log_level=settings.logging.level,
+            log_format=settings.logging.format,
         )
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        """Take reports until there are no more. One that cannot be read is a defect of the scribe, which is ended."""
         assert process.stdout is not None  # it was asked for
-        while line := await process.stdout.readline():
-            report = decode_report(line)
+        while True:
+            try:
+                line = await process.stdout.readline()
+                if not line:
+                    return
+                report = decode_report(line)
+            except ValueError as error:  # no report, or one without an end
+                log.error("scribe_misunderstood", reason=str(error))
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                return
             if isinstance(report, Opened):
                 self._description = report.description
                 log.info("history_opened", database=report.description)
@@ -171,6 +187,7 @@ class Historian:
 
     def _note_end(self, reason: str) -> None:
         for followed in self._followed.values():
+            followed.is_known = False
             if followed.problem is None:
                 followed.problem, followed.problem_since = reason, self._now()
 
@@ -207,16 +224,17 @@ class Historian:
             waiting = sum(lag for _, lag in self.lags())
             self._desk.health.report(HISTORY, Status.HEALTHY, f"{self._description}; {waiting} entries to write")
         for account, followed in self._followed.items():
-            if followed.is_known:
-                self._watch_account(account, followed)
+            self._watch_account(account, followed)
 
     def _watch_account(self, account: str, followed: _Followed) -> None:
         now = self._now()
-        if followed.problem is None:
+        if followed.problem is not None:
+            if followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
+                self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"history: {followed.problem}", symbol=HISTORY)
+        elif followed.is_known:  # what fired before a restart is over once the history says so
             self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=HISTORY)
-        elif followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
-            self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"history: {followed.problem}", symbol=HISTORY)
-        self._watch_lag(account, followed, now)
+        if followed.is_known:
+            self._watch_lag(account, followed, now)
 
     def _watch_lag(self, account: str, followed: _Followed, now: float) -> None:
         if followed.mark is None or followed.seq >= followed.mark.seq:
@@ -230,9 +248,11 @@ class Historian:
 
 
 async def _last_words(process: asyncio.subprocess.Process) -> list[str]:
-    """Return the last lines that a process wrote to its standard error."""
+    """Pass on what a process writes to its standard error, its log; return the last lines."""
     assert process.stderr is not None  # it was asked for
     words: list[str] = []
     while line := await process.stderr.readline():
-        words = [*words[-19:], line.decode(errors="replace").rstrip()]
+        text = line.decode(errors="replace").rstrip()
+        sys.stderr.write(f"{text}\n")
+        words = [*words[-19:], text]
     return words

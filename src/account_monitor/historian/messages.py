@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from account_monitor.config import LogFormat, LogLevel
+
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     """What a scribe is to do, said once: where the journals and the history are. Times are milliseconds."""
@@ -18,6 +20,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     retention_ms: int
     compress_after_ms: int
     accounts: list[str]
+    log_level: LogLevel
+    log_format: LogFormat
 
 
 class Accounts(msgspec.Struct, frozen=True, tag="accounts"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from account_monitor.monitor.ports import FillPage, FillQuery, PnLHistory, PnLQuery
@@ -23,18 +23,18 @@ class HistoryReader:
 
     async def pnl(self, query: PnLQuery) -> PnLHistory:
         """Return the buckets of a query. Raises: HistoryUnavailable."""
-        return await self._ask(self._store.pnl(query))
+        return await self._ask(lambda: self._store.pnl(query))
 
     async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
         """Return a page of the fills whose last record is up to a sequence. Raises: HistoryUnavailable."""
-        return await self._ask(self._store.fills(account, query, until=until))
+        return await self._ask(lambda: self._store.fills(account, query, until=until))
 
-    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         return await self._there(self._connected(question))
 
-    async def _connected(self, question: Coroutine[Any, Any, T]) -> T:
+    async def _connected(self, question: Callable[[], Awaitable[T]]) -> T:
         await self._store.connect()
-        return await question
+        return await question()
 
     async def _there(self, question: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

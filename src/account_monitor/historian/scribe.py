@@ -11,7 +11,10 @@ import signal
 import sys
 from pathlib import Path
 
+import structlog
+
 from account_monitor.clock import now_ms
+from account_monitor.config import LoggingSettings
 from account_monitor.config.secrets import Secret
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.historian.messages import (
@@ -25,6 +28,7 @@ from account_monitor.historian.messages import (
     line_of,
 )
 from account_monitor.ledger.money import use_exact_arithmetic
+from account_monitor.logs import configure_logging
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.projector import Progress, Projector
@@ -42,6 +46,8 @@ SWITCH_SECONDS = 0.001
 
 NICENESS = 10
 """The monitor comes first, where processors are few."""
+
+log = structlog.get_logger()
 
 
 class Scribe:
@@ -124,8 +130,8 @@ class Scribe:
             await asyncio.sleep(PRUNE_SECONDS)
             try:
                 await self._store.prune(now_ms() - self._assignment.retention_ms)
-            except HistoryUnavailable:
-                continue  # the projectors say it
+            except HistoryUnavailable as error:
+                log.warning("history_not_pruned", reason=str(error))
 
 
 async def _one_after_another(before: asyncio.Task[None] | None, projector: Projector) -> None:
@@ -147,13 +153,19 @@ async def _work() -> None:
         return
     assignment = decode_order(line)
     assert isinstance(assignment, Assignment), "the first order says what there is to do"
-    await Scribe(assignment).run(orders)
+    configure_logging(LoggingSettings(level=assignment.log_level, format=assignment.log_format))
+    try:
+        await Scribe(assignment).run(orders)
+    except Exception:
+        log.exception("scribe_failed")
+        raise SystemExit(1) from None
 
 
 def main() -> None:
     """Run a scribe until its standard input ends."""
     use_exact_arithmetic()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the service's to pass on
+    for number in (signal.SIGINT, signal.SIGTERM):  # to the whole group, from a terminal or an init: for the service
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     sys.setswitchinterval(SWITCH_SECONDS)
     asyncio.run(_work())

@@ -43,11 +43,10 @@ class _Request(NamedTuple):
     loop: asyncio.AbstractEventLoop
 
 
-class _Wake:
-    """Ends the wait for a request."""
+class _Spare(NamedTuple):
+    """What is to be done when nobody waits; it says whether there is more of it."""
 
-
-_WAKE = _Wake()
+    work: Callable[[Recorder], bool]
 
 
 class Writer:
@@ -60,7 +59,7 @@ class Writer:
         self._connection = connection
         self._recorder = recorder
         self.committed = self._state()
-        self._requests: queue.SimpleQueue[_Request | _Wake | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | _Spare | None] = queue.SimpleQueue()
         self._spare_work: Callable[[Recorder], bool] | None = None
         self._pause_until = 0.0
         self._is_closing = False
@@ -87,8 +86,7 @@ class Writer:
         It replaces what was to be done so before. It is durable with the next commit that somebody waits for.
         """
         if self.failure is None and not self._is_closing:
-            self._spare_work = work
-            self._requests.put(_WAKE)
+            self._requests.put(_Spare(work))
 
     async def close(self) -> None:
         """Commit what waits, empty the WAL into the file and stop."""
@@ -123,7 +121,7 @@ class Writer:
         except BaseException as error:  # noqa: BLE001  # as in `_serve`
             self._stop(error)
             is_unfinished = False
-        if not is_unfinished and self._spare_work is work:
+        if not is_unfinished:
             self._spare_work = None
         self._pause_until = time.monotonic() + _PAUSE_SECONDS
 
@@ -135,7 +133,8 @@ class Writer:
                 request = self._requests.get(block=not group, timeout=timeout)
                 if request is None:
                     return group, False
-                if isinstance(request, _Wake):
+                if isinstance(request, _Spare):
+                    self._spare_work = request.work
                     break
                 group.append(request)
         except queue.Empty:

@@ -19,7 +19,7 @@ from account_monitor.stores.chain import Row
 from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState, alert_rows, fill_rows, report_rows
-from account_monitor.stores.history.snapshots import Snapshots
+from account_monitor.stores.history.snapshots import Snapshot, Snapshots
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
 
@@ -31,8 +31,8 @@ IDLE_SECONDS = 0.8
 RETRY_SECONDS = (0.2, 5.0)
 """How long to wait after a failure: at first, and at most."""
 
-BATCH = 2_000
-"""Entries that are written at once, at most."""
+BATCH, SNAPSHOTS, PIECE = 2_000, 10_000, 50
+"""Entries and snapshots that are written at once, at most, and entries after which that is looked at."""
 
 POSITIONS_SECONDS = 10.0
 """How often it is written how far sources were seen that had nothing for this account."""
@@ -74,6 +74,8 @@ class Projector:
         self._clock = clock
         self._tell = tell
         self._stopping = asyncio.Event()
+        self._patience = RETRY_SECONDS[0]
+        """How long to wait after the next failure."""
         self._cursor = Cursor()
         self._snapshots: Snapshots
         self._positions: list[StreamPosition] | None = None
@@ -90,17 +92,15 @@ class Projector:
 
     async def run(self) -> None:
         """Follow until `stop`, through every failure of the store."""
-        patience, longest = RETRY_SECONDS
         while not self._stopping.is_set():
             try:
                 with open_reader(self._journal) as reader:
                     await self._resume(reader)
-                    patience = RETRY_SECONDS[0]
                     await self._follow(reader)
             except (HistoryUnavailable, JournalError) as error:
                 self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers)))
-                await self._wait(patience)
-                patience = min(2 * patience, longest)
+                await self._wait(self._patience)
+                self._patience = min(2 * self._patience, RETRY_SECONDS[1])
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -126,7 +126,6 @@ class Projector:
         self._snapshots = Snapshots(
             account, interval_ms=self._interval_ms, latest_ms=cursor.snapshot_ms, recorded_ms=recorded_ms
         )
-        self._tell(Progress(self._account, cursor.seq))
 
     async def _begin_again(self, reader: JournalReader, cursor: Cursor) -> None:
         """Write all of a journal anew that was put back to an older state. Raises: HistoryDiffers for another journal.
@@ -177,10 +176,14 @@ class Projector:
     # -- on the way --------------------------------------------------------------------------------------------------
 
     async def _follow(self, reader: JournalReader) -> None:
-        patience = LOOK_SECONDS
+        patience, is_caught_up = LOOK_SECONDS, False
         while True:
             is_last = self._stopping.is_set()
             moved = await self._catch_up(reader)
+            if not is_caught_up:
+                is_caught_up, self._patience = True, RETRY_SECONDS[0]
+                if not moved:  # else it is told
+                    self._tell(Progress(self._account, self._cursor.seq))
             if is_last:
                 return
             patience = LOOK_SECONDS if moved else min(2 * patience, IDLE_SECONDS)
@@ -211,17 +214,24 @@ class Projector:
         return self._cursor.seq > began.seq
 
     def _batch(self, reader: JournalReader, before: Cursor, end: JournalEnd) -> Batch | None:
-        """Return what the next entries after a place are in the tables, None for nothing."""
-        rows = reader.rows(after=before.seq, until=end.head.seq)
-        while len(rows) < BATCH and (more := reader.rows(after=before.seq + len(rows), until=end.head.seq)):
+        """Return what the next entries after a place are in the tables, None for nothing.
+
+        A few prices may be snapshots of a thousand positions: those count, too.
+        """
+        rows: list[Row] = []
+        entries: list[JournalEntry] = []
+        snapshots: list[Snapshot] = []
+        while (seq := before.seq + len(rows)) < end.head.seq and len(rows) < BATCH and len(snapshots) < SNAPSHOTS:
+            more = reader.rows(after=seq, until=min(seq + PIECE, end.head.seq))
+            read = [
+                JournalEntry(row.seq, decode_event(row.seq, row.kind, row.body), row.source, row.recorded_at_ms)
+                for row in more
+            ]
             rows += more
-        is_last = before.seq + len(rows) == end.head.seq
-        entries = [
-            JournalEntry(row.seq, decode_event(row.seq, row.kind, row.body), row.source, row.recorded_at_ms)
-            for row in rows
-        ]
+            entries += read
+            snapshots += self._snapshots.follow(read)
+        is_last = seq == end.head.seq
         epochs = reader.epochs() if rows else []
-        snapshots = self._snapshots.follow(entries)
         positions = state = None
         if is_last:
             snapshots += self._snapshots.look(self._clock())
@@ -270,7 +280,7 @@ class Projector:
         is_unsure = False
         while True:
             try:
-                if not is_unsure or not await self._is_written(batch):
+                if batch.before == batch.after or not is_unsure or not await self._is_written(batch):
                     await self._store.write(batch)
                 break
             except HistoryDiffers:
