@@ -9,6 +9,8 @@ import importlib.util
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -186,7 +188,9 @@ class App:
 
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
-        for account in self.settings.accounts:
+        # Accounts whose past may be in a database that is away wait for it, and keep no other waiting.
+        has_journal = partial(_has_journal, self.settings.service.data_dir)
+        for account in sorted(self.settings.accounts, key=has_journal, reverse=True):
             monitor = await self._open_account(account, is_start=True)
             self._show_account(monitor)
             self._serve(monitor, account)
@@ -538,6 +542,10 @@ def opening_of(settings: OpeningSettings | None) -> Opening | None:
         cost = linear_instrument(symbol).value(position.quantity, position.entry_price)
         anchors.append(Anchor(symbol, side, position.quantity, cost, None, settings.at_ms))
     return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
+
+
+def _has_journal(data_dir: Path, account: AccountSettings) -> bool:
+    return (data_dir / f"{account.name}.journal").exists()
 
 
 def _said(alert: Alert) -> str:

@@ -8,10 +8,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from account_monitor.clock import now_ms
-from account_monitor.errors import JournalCorrupt
+from account_monitor.config import DatabaseSettings, ServiceSettings, Settings
+from account_monitor.errors import HistoryUnavailable, JournalCorrupt
+from account_monitor.historian.restoration import Restoration
+from account_monitor.monitor.desk import Desk
+from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.restoring import restore_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.journal_file import journal_path
@@ -22,6 +27,7 @@ from tests.integration.service import Service
 from tests.integration.test_exchange_feed import equal
 from tests.integration.test_kill_service import Publisher, assert_equal_to
 from tests.integration.trading_desk import trading_desk
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -110,8 +116,7 @@ async def test_a_journal_comes_back_byte_for_byte_and_begins_a_new_epoch(tmp_pat
         assert second.end().positions == first.end().positions
         assert second.verify() == first.verify()
         assert (first.epoch, second.epoch) == (1, 2)
-    assert sorted(path.name for path in after.iterdir()) == [".restoring", "main.journal", "main.journal.lock"]
-    assert not list((after / ".restoring").iterdir())
+    assert sorted(path.name for path in after.iterdir()) == ["main.journal", "main.journal.lock"]
 
 
 @pytest.mark.integration
@@ -132,7 +137,7 @@ async def test_there_is_nothing_to_restore_of_an_account_that_the_history_does_n
     [
         ("UPDATE journal SET body = replace(body, '100', '101') WHERE seq = 2", "entry 2 .* does not match its hash"),
         ("DELETE FROM journal WHERE seq = 2", "entry 2 is missing"),
-        ("DELETE FROM journal WHERE seq = 3", "lacks entry 3 of 3"),
+        ("DELETE FROM journal WHERE seq = 3", "entry 3 of 3 is missing"),
     ],
 )
 async def test_a_copy_that_was_changed_is_refused_and_leaves_no_journal(tmp_path: Path, change: str, says: str) -> None:
@@ -160,10 +165,57 @@ def test_while_the_database_does_not_answer_nothing_begins(tmp_path: Path, servi
     service.wait_until(lambda: service.get("/ready")[0] == 503, "unready")
 
     def is_explained() -> bool:
-        return "may have a past in the history" in str(service.get("/ready")[1])
+        told = [str(service.get(path)[1]) for path in ("/ready", "/health", "/api/account?account=main")]
+        return all("may have a past in the history" in each for each in told)
 
     service.wait_until(is_explained, "explained", 10)
     began = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - began < 3
     assert not journal_path(tmp_path / "data", "main").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+async def test_an_account_that_somebody_follows_is_not_taken_over(
+    tmp_path: Path, breakable_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("account_monitor.historian.restoration.AGAIN_SECONDS", 0.05)
+    url = (await breakable_postgres.create_database()).url
+    before = tmp_path / "before"
+    async with trading_desk(before) as desk:
+        await desk.open("main")
+        await desk.trade(desk.fill())
+        store = history_store(url, before, clock=now_ms)
+        await desk.remember(store=store)
+    settings = Settings()._replace(
+        service=ServiceSettings(data_dir=tmp_path / "after"), database=DatabaseSettings(url=url)
+    )
+    looked = Desk(now_ms, "1")
+    stopping = asyncio.Event()
+    restoration = Restoration(settings, looked, is_stopping=stopping.is_set)
+
+    with pytest.raises(HistoryUnavailable, match="may still be running"):
+        await restoration.run("main", is_patient=False)
+    waiting = asyncio.create_task(restoration.run("main"))
+    while "may still be running" not in str(looked.unready):  # noqa: ASYNC110  # a desk tells nobody
+        await asyncio.sleep(0.02)
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE projections SET updated_at = updated_at - interval '2 minutes'")
+    await connection.close()
+    await waiting
+
+    assert journal_path(tmp_path / "after", "main").exists()
+
+
+@pytest.mark.integration
+def test_an_account_with_a_journal_does_not_wait_for_the_past_of_another(tmp_path: Path, service: Service) -> None:
+    service.start()
+    assert service.stop() == 0
+    service.document["accounts"] = [{"name": name, "exchange": "none"} for name in ("new", "main")]
+    service.document["database"] = {"url": "postgresql://127.0.0.1:1/nowhere"}
+    service.start(wait=False)
+    service.wait_until(lambda: service.get("/api/account?account=main")[0] == 200, "shown", 15)
+
+    assert service.get("/api/account?account=new")[0] == 503
+    assert service.get("/ready")[0] == 503

@@ -24,6 +24,7 @@ from account_monitor.monitor.ports import Delivery
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.history.projector import Projector
 from account_monitor.stores.history.sqlite import SqliteHistory
+from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
 
@@ -112,9 +113,9 @@ class TradingDesk:
             self._changed.clear()
             await self._changed.wait()
 
-    async def remember(self, account: str = "main") -> None:
-        """Write what is recorded into a history, and let the desk be asked about it."""
-        store, begun = SqliteHistory(self.data_dir, clock), asyncio.Event()
+    async def remember(self, account: str = "main", *, store: HistoryStore | None = None) -> None:
+        """Write what is recorded into a history, and let the desk be asked about the usual one."""
+        store, begun = store or SqliteHistory(self.data_dir, clock), asyncio.Event()
         projector = Projector(
             account,
             journal_path(self.data_dir, account),

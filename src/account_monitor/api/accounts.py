@@ -25,7 +25,7 @@ def monitor_meant(desk: Desk, name: str | None) -> Monitor:
     account = account_meant(desk, name)
     monitor = shown(desk, account)
     if monitor is None:
-        raise Refused(FOLDING, f"account {account}: its journal is being folded; try again in a second")
+        raise Refused(FOLDING, f"account {account} is not open yet: {desk.unready or 'its journal is being folded'}")
     return monitor
 
 

@@ -163,12 +163,18 @@ def _span(interval_ms: int, from_: str | None, to: str | None, now_ms: int) -> _
     from_ms -= from_ms % interval_ms
     count = (to_ms - from_ms) // interval_ms
     if count < 1:
-        raise bad_parameter("to", f"was {to!r}, expected a time after `from`")
+        raise bad_parameter(*_no_span(from_, to))
     if count > MAX_BUCKETS:
         raise bad_parameter(
             "interval", f"would make {count:,} of the time from `from` to `to`, expected at most {MAX_BUCKETS:,}"
         )
     return _Span(from_ms, to_ms, interval_ms)
+
+
+def _no_span(from_: str | None, to: str | None) -> tuple[str, str]:
+    if to is None:
+        return "from", f"was {from_!r}, expected a time before now"
+    return "to", f"was {to!r}, expected a time after `from`"
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------

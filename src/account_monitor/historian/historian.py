@@ -230,7 +230,7 @@ class Historian:
         now = self._now()
         if followed.problem is not None:
             if followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
-                self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"history: {followed.problem}", symbol=HISTORY)
+                self._alarms.fire(account, "STORAGE_UNAVAILABLE", followed.problem, symbol=HISTORY)
         elif followed.is_known:  # what fired before a restart is over once the history says so
             self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=HISTORY)
         if followed.is_known:

@@ -12,7 +12,9 @@ import structlog
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings
 from account_monitor.errors import HistoryUnavailable, JournalError, StartAborted
+from account_monitor.historian.historian import HISTORY
 from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
 from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.history.opening import SQLITE, history_store
 from account_monitor.stores.history.restoring import refill_journal, restore_journal
@@ -26,6 +28,12 @@ AGAIN_SECONDS = 1.0
 
 TELL_SECONDS = 5.0
 """How often it is told how far it is."""
+
+TELL_AGAIN_SECONDS = 60.0
+"""How often it is told that it waits."""
+
+ALONE_MS = 75_000
+"""How long nobody may have written the history of an account before it is taken over."""
 
 START = "start"
 
@@ -58,7 +66,7 @@ class Restoration:
             return
         restore = self._refill if is_cut_off else self._restore
         store = history_store(database.url, data_dir, clock=now_ms, password=database.password)
-        problem = ""
+        problem, told_until = "", 0.0
         try:
             while True:
                 try:
@@ -69,10 +77,12 @@ class Restoration:
                 except HistoryUnavailable as error:
                     if not is_patient:
                         raise
-                    if str(error) != problem:
-                        problem = str(error)
+                    if str(error) != problem or time.monotonic() >= told_until:
+                        problem, told_until = str(error), time.monotonic() + TELL_AGAIN_SECONDS
                         log.warning("restore_waits", account=account, reason=problem)
-                    self._desk.wait_for(START, f"account {account} may have a past in the history: {problem}")
+                    waits = f"account {account} may have a past in the history: {problem}"
+                    self._desk.wait_for(START, waits)
+                    self._desk.health.report(HISTORY, Status.DEGRADED, waits)
                 await asyncio.sleep(AGAIN_SECONDS)
                 self._abort_if_stopping(account)
         finally:
@@ -81,6 +91,7 @@ class Restoration:
     async def _restore(self, store: HistoryStore, account: str) -> None:
         began = time.monotonic()
         await store.open()
+        await self._check_alone(store, account)
         replica = await restore_journal(
             store, self._settings.service.data_dir, account, clock=now_ms, progress=self._teller(account)
         )
@@ -89,6 +100,18 @@ class Restoration:
             log.info(
                 "journal_restored", account=account, entries=replica.seq, source=store.description, seconds=seconds
             )
+
+    async def _check_alone(self, store: HistoryStore, account: str) -> None:
+        """Raise HistoryUnavailable while another service may be writing the history of an account.
+
+        One that runs writes at least a snapshot a minute. To go on from its copy would part the two for good.
+        """
+        replica = await store.replica(account)
+        if replica is None or replica.written_ms_ago is None or replica.written_ms_ago >= ALONE_MS:
+            return
+        raise HistoryUnavailable(
+            f"it was written less than {ALONE_MS // 1000} s ago, and who follows the account there may still be running"
+        )
 
     async def _refill(self, store: HistoryStore, account: str) -> None:
         began = time.monotonic()

@@ -290,12 +290,13 @@ class PostgresHistory:
                 head = await connection.fetchrow(SQL["replica_head"], account)
                 if head is None or head[1] == BEGINNING.seq:
                     return None
-                epoch, seq, last_hash = head
+                epoch, seq, last_hash, written_ms_ago = head
                 epochs = [tuple(row) for row in await connection.fetch(SQL["replica_epochs"], account)]
                 rows = await connection.fetch(SQL["replica_positions"], account)
                 state = await connection.fetchrow(SQL["replica_state"], account)
         positions = [StreamPosition._make(row) for row in rows]
-        return Replica(epoch, seq, last_hash, epochs, positions, None if state is None else KeptState._make(state))
+        kept = None if state is None else KeptState._make(state)
+        return Replica(epoch, seq, last_hash, epochs, positions, kept, written_ms_ago)
 
     async def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
         """Yield the entries of the chain that counts with after < seq <= until, in chunks."""

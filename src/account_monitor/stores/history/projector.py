@@ -31,6 +31,9 @@ IDLE_SECONDS = 0.8
 RETRY_SECONDS = (0.2, 5.0)
 """How long to wait after a failure: at first, and at most."""
 
+SLOW_SECONDS = 3.0
+"""After which a database that has not answered yet is told of."""
+
 BATCH, SNAPSHOTS, PIECE = 2_000, 10_000, 50
 """Entries and snapshots that are written at once, at most, and entries after which that is looked at."""
 
@@ -281,7 +284,7 @@ class Projector:
         while True:
             try:
                 if batch.before == batch.after or not is_unsure or not await self._is_written(batch):
-                    await self._store.write(batch)
+                    await self._attempt(batch)
                 break
             except HistoryDiffers:
                 raise
@@ -294,6 +297,19 @@ class Projector:
                 patience = min(2 * patience, longest)
         self._cursor = batch.after
         self._tell(Progress(self._account, self._cursor.seq))
+
+    async def _attempt(self, batch: Batch) -> None:
+        """Write a batch, and say so where that takes long."""
+        writing = asyncio.ensure_future(self._store.write(batch))
+        try:
+            done, _ = await asyncio.wait([writing], timeout=SLOW_SECONDS)
+            if not done:
+                self._tell(Progress(self._account, self._cursor.seq, f"no answer for {SLOW_SECONDS:.0f} s"))
+            await writing
+        except asyncio.CancelledError:
+            writing.cancel()
+            await asyncio.wait([writing])
+            raise
 
     async def _is_written(self, batch: Batch) -> bool:
         """Whether an attempt that seemed to fail was committed after all."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,16 @@ async def restore_journal(
         connection = await asyncio.to_thread(_begin, scratch, account, clock())
         stack.callback(connection.close)
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
-        async for rows in store.entries(account, after=0, until=replica.seq):
-            await asyncio.to_thread(_add, connection, chain, rows, scratch)
-            progress(chain.seq, replica.seq)
-        if (chain.seq, chain.hash) != (replica.seq, replica.hash):
-            raise JournalCorrupt(f"the history of account {account} lacks entry {chain.seq + 1} of {replica.seq}")
+        with _named(account, store.description):
+            async for rows in store.entries(account, after=0, until=replica.seq):
+                await asyncio.to_thread(_add, connection, chain, rows, scratch)
+                progress(chain.seq, replica.seq)
+            if (chain.seq, chain.hash) != (replica.seq, replica.hash):
+                raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
         await asyncio.to_thread(_finish, connection, replica, scratch, clock())
         connection.close()
         await asyncio.to_thread(_put, scratch, path)
+        await asyncio.to_thread(_remove_if_empty, folder)
     return replica
 
 
@@ -105,6 +107,18 @@ def _chain_up_to_base(connection: apsw.Connection) -> Chain:
     return Chain([(epoch, first_seq) for epoch, first_seq, _ in epochs], Base._make(found or BEGINNING))
 
 
+@contextmanager
+def _named(account: str, database: str) -> Iterator[None]:
+    """Say whose copy is damaged, and what to do."""
+    try:
+        yield
+    except JournalCorrupt as error:
+        raise JournalCorrupt(
+            f"the copy of account {account} in {database} is damaged: {error}; put back a backup of the database or of"
+            " the journal"
+        ) from error
+
+
 def _begin(path: Path, account: str, now_ms: int) -> apsw.Connection:
     for leftover in leftovers(path):
         leftover.unlink()  # of an attempt that was interrupted
@@ -132,6 +146,11 @@ def _finish(connection: apsw.Connection, replica: Replica, path: Path, now_ms: i
                 connection.execute(SQL["save_checkpoint"], replica.state)
             connection.execute(SQL["start_next_epoch"], (now_ms,))
         connection.pragma("journal_mode", "delete")  # one file, without a WAL beside it
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _put(scratch: Path, path: Path) -> None:

@@ -35,6 +35,8 @@ class Replica(NamedTuple):
     epochs: list[tuple[int, int, int]]
     positions: list[StreamPosition]
     state: KeptState | None
+    written_ms_ago: int | None = None
+    """How long ago anything of the account was written; None where nobody else can write."""
 
 
 class HistoryStore(History, Protocol):

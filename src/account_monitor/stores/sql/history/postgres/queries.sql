@@ -279,7 +279,8 @@ WHERE relname = ANY ($1::text[])
 ORDER BY relname;
 
 -- name: replica_head
-SELECT epoch, seq, hash FROM projections WHERE account = $1;
+SELECT epoch, seq, hash, (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::bigint FROM projections
+WHERE account = $1;
 
 -- name: replica_epochs
 SELECT epoch, first_seq, (extract(epoch FROM started_at) * 1000)::bigint FROM epochs WHERE account = $1 ORDER BY epoch;
