@@ -24,10 +24,10 @@ from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.store import CHUNK, HistoryStore
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
-from account_monitor.stores.journal_reader import open_reader
+from account_monitor.stores.journal_reader import JournalReader, open_reader
 from tests.history_samples import NOW, PostgresPlace, SqlitePlace, entries_in, record, verify
 from tests.journal_samples import deliveries, delivery, fill
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import FreshDatabase, PostgresServer
 
 D = Decimal
 
@@ -344,6 +344,28 @@ async def test_another_journal_that_was_put_back_touches_nothing_either(store: S
 
     assert told[-1].differs
     await is_all_of(store, tmp_path)
+
+
+@pytest.mark.integration
+async def test_of_two_that_begin_from_one_state_the_second_takes_nothing_over_while_the_first_is_followed(
+    postgres_schema: FreshDatabase, tmp_path: Path
+) -> None:
+    store = PostgresPlace(postgres_schema).store()
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    with JournalReader(journal_path(tmp_path, "main")) as reader:
+        backup({"main": reader.path}, tmp_path / "backup.tar", clock=lambda: NOW)
+    await project(tmp_path, store)
+    twins = [tmp_path / "first", tmp_path / "second"]
+    for number, folder in enumerate(twins, start=1):
+        restore(tmp_path / "backup.tar", folder, clock=lambda: NOW + number * 1_000)  # noqa: B023  # called at once
+        (await record(folder, deliveries(10 * number))).close()
+    await project(twins[0], store)
+
+    told = await project(twins[1], store)
+
+    assert "may still be running" in str(told[-1].problem)
+    await is_all_of(store, twins[0])
+    await store.close()
 
 
 @pytest.mark.integration

@@ -93,7 +93,8 @@ async def test_what_is_restored_is_what_was_saved_in_a_new_epoch(
     restore(saved, tmp_path / "new", clock=clock)
 
     journal = Journal.open(tmp_path / "new", "main", clock=clock)
-    assert (list(journal.entries()), journal.epoch) == (before, 2)
+    assert list(journal.entries()) == before
+    assert journal.epoch > 1
     assert journal.positions["nats:FILLS"].sequence == 3
     assert next(journal.load_checkpoints("v1")) == (3, b"state")
     assert journal.reader.dead_letter_counts().kept == 1
@@ -103,14 +104,15 @@ async def test_what_is_restored_is_what_was_saved_in_a_new_epoch(
 
 
 async def test_the_chain_holds_across_epochs(saved: Path, tmp_path: Path) -> None:
-    source = saved
+    source, epoch = saved, 1
     for n in range(3):
         folder = tmp_path / f"generation{n}"
         restore(source, folder, clock=clock)
         journal = Journal.open(folder, "main", clock=clock)
         if n != 1:  # an epoch may pass without an entry
             await journal.append(deliveries(100 + n))
-        assert journal.epoch == n + 2
+        assert journal.epoch > epoch
+        epoch = journal.epoch
         assert journal.reader.verify()[0] == journal.last_seq
         source = tmp_path / f"backup{n}.tar"
         backup({"main": journal.path}, source, clock=clock)

@@ -310,7 +310,7 @@ def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path,
     other.start()
     before, after = service.account(), other.account()
     assert after["positions"] == before["positions"]
-    assert after["epoch"] == before["epoch"] + 1
+    assert after["epoch"] > before["epoch"]
     assert other.stop() == 0
     again = other.command("restore", str(tmp_path / "all.tar"), "--config", str(other.config_file))
     assert again.returncode == 1

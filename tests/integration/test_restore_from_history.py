@@ -68,7 +68,7 @@ def test_a_machine_that_burned_goes_on_from_the_history_and_from_nats(tmp_path: 
     assert "journal_restored" in said
     assert "Traceback" not in said
     with open_reader(journal_path(tmp_path / "data", "main")) as reader:
-        assert [epoch for epoch, _, _ in reader.epochs()] == [1, 2]
+        assert len(reader.epochs()) == 2
         assert reader.verify()[0] == reader.last_seq
 
 
@@ -115,7 +115,7 @@ async def test_a_journal_comes_back_byte_for_byte_and_begins_a_new_epoch(tmp_pat
         assert second.rows(after=0, until=1_000) == first.rows(after=0, until=1_000)
         assert second.end().positions == first.end().positions
         assert second.verify() == first.verify()
-        assert (first.epoch, second.epoch) == (1, 2)
+        assert first.epoch < second.epoch
     assert sorted(path.name for path in after.iterdir()) == ["main.journal", "main.journal.lock"]
 
 

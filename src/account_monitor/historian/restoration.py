@@ -19,7 +19,7 @@ from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.history.opening import SQLITE, history_store
 from account_monitor.stores.history.restoring import refill_journal, restore_journal
 from account_monitor.stores.history.sqlite import FILE_NAME
-from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.store import ALONE_MS, HistoryStore
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 
@@ -31,9 +31,6 @@ TELL_SECONDS = 5.0
 
 TELL_AGAIN_SECONDS = 60.0
 """How often it is told that it waits."""
-
-ALONE_MS = 75_000
-"""How long nobody may have written the history of an account before it is taken over."""
 
 START = "start"
 
@@ -102,16 +99,12 @@ class Restoration:
             )
 
     async def _check_alone(self, store: HistoryStore, account: str) -> None:
-        """Raise HistoryUnavailable while another service may be writing the history of an account.
-
-        One that runs writes at least a snapshot a minute. To go on from its copy would part the two for good.
-        """
+        """Raise HistoryUnavailable while another service may follow an account: the two would be parted for good."""
         replica = await store.replica(account)
-        if replica is None or replica.written_ms_ago is None or replica.written_ms_ago >= ALONE_MS:
-            return
-        raise HistoryUnavailable(
-            f"it was written less than {ALONE_MS // 1000} s ago, and who follows the account there may still be running"
-        )
+        if replica is not None and replica.is_followed:
+            raise HistoryUnavailable(
+                f"written less than {ALONE_MS // 1000} s ago, by a service that may still be running"
+            )
 
     async def _refill(self, store: HistoryStore, account: str) -> None:
         began = time.monotonic()

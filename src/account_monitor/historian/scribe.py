@@ -29,6 +29,7 @@ from account_monitor.historian.messages import (
 )
 from account_monitor.ledger.money import use_exact_arithmetic
 from account_monitor.logs import configure_logging
+from account_monitor.stores.history.buckets import Level
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.projector import Progress, Projector
@@ -129,7 +130,8 @@ class Scribe:
         while True:
             await asyncio.sleep(PRUNE_SECONDS)
             try:
-                await self._store.prune(now_ms() - self._assignment.retention_ms)
+                before_ms = now_ms() - self._assignment.retention_ms
+                await self._store.prune(before_ms - before_ms % Level.DAY.value)  # no interval is cut in two
             except HistoryUnavailable as error:
                 log.warning("history_not_pruned", reason=str(error))
 

@@ -20,7 +20,7 @@ from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState, alert_rows, fill_rows, report_rows
 from account_monitor.stores.history.snapshots import Snapshot, Snapshots
-from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.history.store import ALONE_MS, HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
 
 LOOK_SECONDS = 0.1
@@ -138,6 +138,11 @@ class Projector:
         if reader.base_seq:
             raise self._differs(cursor)  # what the store has, nobody else may have
         replica = await self._store.replica(self._account)
+        if replica is not None and replica.is_followed:
+            raise HistoryUnavailable(
+                f"another journal of account {self._account} was written less than {ALONE_MS // 1000} s ago, by a"
+                " service that may still be running"
+            )
         begun = [] if replica is None else _begun_since(reader.epochs(), replica)
         if not begun or not await self._has(reader, begun[0] - 1):
             raise self._differs(cursor)

@@ -60,6 +60,8 @@ class Snapshots:
         taken: list[Snapshot] = []
         group: list[tuple[int, Event]] = []
         for seq, event, _, recorded_ms in entries:
+            if recorded_ms < self.latest_ms - IDLE_MS:  # the clock of the machine was put back
+                self.latest_ms, self._recorded_ms = recorded_ms - self._interval_ms, recorded_ms
             if (group or self._is_changed) and recorded_ms - self.latest_ms >= self._interval_ms:
                 self._apply(group)
                 group.clear()

@@ -26,6 +26,12 @@ class Span(NamedTuple):
     to_ms: int
 
 
+ALONE_MS = 75_000
+"""How long nobody may have written the history of an account before another journal takes it over: one that is followed
+is written at least once a minute.
+"""
+
+
 class Replica(NamedTuple):
     """The copy of a journal: its end, its epochs as (epoch, first seq, started at), and what it knew beside entries."""
 
@@ -37,6 +43,11 @@ class Replica(NamedTuple):
     state: KeptState | None
     written_ms_ago: int | None = None
     """How long ago anything of the account was written; None where nobody else can write."""
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody may be writing the history of the account now."""
+        return self.written_ms_ago is not None and self.written_ms_ago < ALONE_MS
 
 
 class HistoryStore(History, Protocol):

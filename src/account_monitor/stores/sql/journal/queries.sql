@@ -37,8 +37,9 @@ INSERT OR IGNORE INTO meta (one, account, created_at_ms, last_seq, last_hash) VA
 INSERT OR IGNORE INTO epochs (epoch, first_seq, started_at_ms) VALUES (1, 1, ?);
 
 -- name: start_next_epoch
+-- The number is the time in seconds: two that were begun from one state must not be taken for one.
 INSERT INTO epochs (epoch, first_seq, started_at_ms)
-SELECT (SELECT max(epoch) FROM epochs) + 1, last_seq + 1, ? FROM meta;
+SELECT max((SELECT max(epoch) FROM epochs) + 1, ?1 / 1000), last_seq + 1, ?1 FROM meta;
 
 -- name: epochs
 SELECT epoch, first_seq, started_at_ms FROM epochs ORDER BY epoch;
