@@ -221,13 +221,12 @@ class PostgresHistory:
         if self.is_timescale:
             await self._sum_up()
             return
-        pruned = _PRUNED_AT_ONCE
-        while pruned == _PRUNED_AT_ONCE:
-            async with self._connection() as connection:
-                answer = await connection.execute(SQL["prune_snapshots"], before_ms, _PRUNED_AT_ONCE)
-            pruned = int(answer.removeprefix("DELETE "))
-        async with self._connection() as connection:
-            await connection.execute(SQL["prune_minutes"], before_ms)
+        for name in ("prune_snapshots", "prune_minutes"):
+            pruned = _PRUNED_AT_ONCE
+            while pruned == _PRUNED_AT_ONCE:
+                async with self._connection() as connection:
+                    answer = await connection.execute(SQL[name], before_ms, _PRUNED_AT_ONCE)
+                pruned = int(answer.removeprefix("DELETE "))
 
     async def _sum_up(self) -> None:
         if self._keeping is None:
