@@ -46,7 +46,7 @@ SLACK_SECONDS = 1.0
 """What a busy machine adds."""
 
 
-GONE = "closed|Connect call failed|shutdown|terminating"
+GONE = "closed|connection refused|shutdown|terminating"
 
 
 @contextmanager
@@ -229,6 +229,26 @@ async def test_a_refusal_names_no_password(postgres_server_url: str, url: str) -
 
     assert secret not in str(raised.value)
     assert "nobody" in str(raised.value) or "no_such_database" in str(raised.value)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u@127.0.0.1:1/db", "127.0.0.1:1: connection refused"),
+        ("postgresql:///db?host=/nowhere", "/nowhere: no such file or directory"),
+        ("postgresql://u@h:abc/db", "h:abc: invalid literal"),
+        ("postgresql://u@a..b/db", "a..b: encoding with 'idna' codec failed"),
+        ("postgresql://u@127.0.0.1:99999/db", "127.0.0.1:99999: "),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named(url: str, says: str) -> None:
+    store = PostgresHistory(url)
+
+    with pytest.raises(HistoryUnavailable) as raised:
+        await store.open()
+
+    assert str(raised.value).startswith(says)
     await store.close()
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from account_monitor.monitor.ports import Extremes, Figures, PnLBucket, PnLHistory, PnLQuery
+from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.store import HistoryStore, Span
 from tests.history_samples import (
@@ -207,11 +208,23 @@ async def test_more_is_pruned_than_goes_at_once(
     store: HistoryStore, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{type(store).__module__}._PRUNED_AT_ONCE", 7)
-    await write_snapshots(store, *(snapshot(NOW + i, str(i)) for i in range(30)))
+    await write_snapshots(store, *(snapshot(NOW + i * MINUTE, str(i)) for i in range(30)))
 
-    await store.prune(NOW + 29)
+    await store.prune(NOW + 29 * MINUTE)
 
-    assert await place.ask("SELECT timestamp FROM pnl_snapshots") == [(NOW + 29,)]
+    assert await place.ask("SELECT timestamp FROM pnl_snapshots") == [(NOW + 29 * MINUTE,)]
+    assert await place.ask("SELECT bucket FROM pnl_1m") == [(NOW + 29 * MINUTE,)]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["prune_snapshots", "prune_minutes"])
+async def test_what_is_old_is_found_without_reading_what_is_not(store: HistoryStore, place: Place, name: str) -> None:
+    statement = sqlite.SQL[name].replace("?", "9")
+
+    plan = [row[3] for row in await place.ask(f"EXPLAIN QUERY PLAN {statement}")]
+
+    assert any("_by_age (" in step for step in plan)
+    assert not any(step.startswith("SCAN") for step in plan)
 
 
 async def test_timescale_is_told_how_long_to_keep_and_when_to_compress(timescale_database: FreshDatabase) -> None:

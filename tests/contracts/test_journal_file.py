@@ -296,6 +296,20 @@ def test_a_missing_end_is_found(path: Path) -> None:
         open_main(path.parent)
 
 
+@pytest.mark.parametrize(
+    ("lost", "says"),
+    [("seq = 5", "entry 5 is missing: 4 is followed by 6"), ("seq < 3", "entry 1 is missing: the start is followed")],
+)
+def test_a_gap_is_named_by_whoever_folds_or_copies(path: Path, lost: str, says: str) -> None:
+    edit(path, f"DELETE FROM journal WHERE {lost}")
+
+    with open_reader(path) as reader:
+        with pytest.raises(JournalCorrupt, match=says):
+            list(reader.entries())
+        with pytest.raises(JournalCorrupt, match=says):
+            reader.rows(after=0, until=8)
+
+
 def test_a_body_that_is_no_event_is_named_by_reads(path: Path) -> None:
     edit(path, "UPDATE journal SET body = '{}' WHERE seq = 5")
 

@@ -13,7 +13,7 @@ import pytest
 
 from account_monitor.clock import now_ms
 from account_monitor.config import DatabaseSettings, ServiceSettings, Settings
-from account_monitor.errors import HistoryUnavailable, JournalCorrupt
+from account_monitor.errors import HistoryUnavailable, JournalCorrupt, JournalError
 from account_monitor.historian.restoration import Restoration
 from account_monitor.monitor.desk import Desk
 from account_monitor.stores.history.opening import history_store
@@ -117,6 +117,42 @@ async def test_a_journal_comes_back_byte_for_byte_and_begins_a_new_epoch(tmp_pat
         assert second.verify() == first.verify()
         assert first.epoch < second.epoch
     assert sorted(path.name for path in after.iterdir()) == ["main.journal", "main.journal.lock"]
+
+
+@pytest.mark.integration
+async def test_what_is_left_of_the_journal_that_is_gone_is_kept_and_not_played_back(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    after.mkdir()
+    async with trading_desk(before) as desk:
+        await desk.open("main")
+        await desk.trade(desk.fill(at="100"))
+        for suffix in ("-wal", "-shm"):  # the service was killed, and main.journal alone was removed
+            shutil.copy(before / f"main.journal{suffix}", after)
+        await desk.trade(desk.fill(at="101"))
+        await desk.remember()
+    stale = (after / "main.journal-wal").read_bytes()
+    assert stale
+
+    await restore_journal(SqliteHistory(before, now_ms), after, "main", clock=lambda: 7, progress=lambda *done: None)
+
+    with open_reader(journal_path(before, "main")) as first, open_reader(journal_path(after, "main")) as second:
+        assert second.verify() == first.verify()
+    assert (after / "main.journal-wal.7").read_bytes() == stale
+
+
+@pytest.mark.integration
+async def test_a_journal_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path) as desk:
+        await desk.open("main")
+        await desk.remember()
+    held = journal_path(tmp_path, "main").read_bytes()
+
+    with pytest.raises(JournalError, match=r"main\.journal exists"):
+        await restore_journal(
+            SqliteHistory(tmp_path, now_ms), tmp_path, "main", clock=now_ms, progress=lambda *done: None
+        )
+
+    assert journal_path(tmp_path, "main").read_bytes() == held
 
 
 @pytest.mark.integration

@@ -203,6 +203,10 @@ def test_a_nats_cluster_is_several_servers(load: Load) -> None:
     [
         ("database: {url: 'postgresql://u@h1:5432,h2:5433/db?sslmode=require'}", "postgresql://u@h1:5432,h2:5433/db?"),
         ("database: {url: 'postgresql:///db?host=/run/postgresql'}", "postgresql:///db?host=/run/postgresql"),
+        ("database: {url: 'postgres://u@[::1]:5432/db'}", "postgres://u@[::1]:5432/db"),
+        ("database: {url: 'postgresql://u@%2Frun%2Fpostgresql/db'}", "postgresql://u@%2Frun%2Fpostgresql/db"),
+        ("database: {url: 'postgresql://u@/db?host=a,b.&port=1,2'}", "postgresql://u@/db?host=a,b.&port=1,2"),
+        ("database: {url: 'postgresql://'}", "postgresql://"),
     ],
 )
 def test_a_database_is_any_libpq_uri(load: Load, text: str, wanted: str) -> None:

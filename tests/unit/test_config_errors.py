@@ -99,6 +99,9 @@ DURATION = "expected a duration such as 500ms, 5s, 1m, 4h or 90d"
           "expected a NATS subject such as trading.fills, without wildcards and spaces")]),
         ("database: {url: mysql://h/db}",
          ['database.url was "mysql://h/db", expected sqlite, or a URI such as postgresql://user@host/database']),
+        ("database: {url: postgresql://a..b/db}",
+         [('database.url was "postgresql://a..b/db", '
+          "expected host names or IP addresses, such as postgresql://user@db.example.org:5432/database")]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(check: Check, text: str, lines: list[str]) -> None:
@@ -260,6 +263,20 @@ def test_a_variable_below_a_wrong_value_is_refused(check: Check) -> None:
     assert check("http: text", {"ACCOUNT_MONITOR__HTTP__PORT": "1"})[0] == (
         'environment variable ACCOUNT_MONITOR__HTTP__PORT: http was "text" before it, expected keys with values'
     )
+
+
+@pytest.mark.parametrize("port", ["h:abc", "h:0", "h:65536", "a:1,b:x", "::1", "/db?port=abc", "/db?host=h&port=1,0"])
+def test_a_port_of_a_database_that_cannot_be_is_refused(check: Check, port: str) -> None:
+    assert (
+        "(value not shown), expected a port from 1 to 65535" in check(f"database: {{url: 'postgresql://u@{port}'}}")[0]
+    )
+
+
+@pytest.mark.parametrize("host", ["a..b", "a,", "[::g]", "[::1", "h%00", "/db?host=a..b", "/db?host=a,"])
+def test_a_host_of_a_database_that_cannot_be_is_refused(check: Check, host: str) -> None:
+    first = check(f"database: {{url: 'postgresql://u@{host}'}}")[0]
+
+    assert "(value not shown), expected host names or IP addresses, such as postgresql://" in first
 
 
 # Secrets

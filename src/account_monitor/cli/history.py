@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings
-from account_monitor.errors import CommandFailed, HistoryUnavailable
+from account_monitor.errors import CommandFailed
 from account_monitor.stores.history.keeping import Keeping
-from account_monitor.stores.history.opening import SQLITE, history_store
+from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.store import HistoryStore
 
 
@@ -25,9 +25,8 @@ async def connected_history(settings: Settings) -> AsyncIterator[HistoryStore]:
         keeping=Keeping(int(history.retention_seconds * 1000), int(history.compress_after_seconds * 1000)),
     )
     try:
-        with _located(settings):
-            await store.connect()
-            yield store
+        await store.connect()
+        yield store
     finally:
         await store.close()
 
@@ -42,14 +41,3 @@ async def require_tables(store: HistoryStore) -> None:
             f"{condition.description}: the schema is {condition.schema}, and lacks {', '.join(condition.missing)};"
             " bring it up to date with: account-monitor migrate"
         )
-
-
-@contextmanager
-def _located(settings: Settings) -> Iterator[None]:
-    """Say which server it is that cannot be used; a file is named by the store."""
-    try:
-        yield
-    except HistoryUnavailable as error:
-        if settings.database.url == SQLITE:
-            raise
-        raise type(error)(f"{settings.database.url}: {error}") from error

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
 
 from account_monitor.ledger.money import ZERO, decimal_from_text, to_text
 
@@ -46,7 +47,10 @@ _redis_parts = re.compile(
     r"rediss?://(?:(?P<user>[^\s/?#@]*)@)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/[0-9]{0,5})?(?:\?ssl_ca_certs=[^\s?#&@]+)?"
 ).fullmatch
-_database_parts = re.compile(r"postgres(?:ql)?://(?:(?P<user>[^\s/?#@]*)@)?[^\s@]*").fullmatch
+_database_parts = re.compile(
+    r"postgres(?:ql)?://(?:(?P<user>[^\s/?#@]*)@)?(?P<servers>[^\s/?#@]*)(?:[/#][^\s?@]*)?(?:\?(?P<query>[^\s@]*))?"
+).fullmatch
+_server_parts = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>.*))?").fullmatch
 
 
 class NotShown(ValueError):
@@ -249,7 +253,38 @@ def database_url(text: str) -> str:
         raise _refused(text, "expected sqlite, or a URI such as postgresql://user@host/database")
     if ":" in (parts["user"] or "") or re.search(r"[?&](?:ssl)?password=", text, re.IGNORECASE):
         raise NotShown(_BARE.format("URI", "password"))
+    servers = [_server_parts(server) for server in parts["servers"].split(",")]
+    hosts, ports = [server and server["host"] for server in servers], [server and server["port"] for server in servers]
+    asked = dict(parse_qsl(parts["query"] or ""))
+    ports += asked.get("port", "").split(",")
+    if not (_are_hosts(hosts) and _are_hosts(asked.get("host", "").split(","))):
+        raise _refused(
+            text, "expected host names or IP addresses, such as postgresql://user@db.example.org:5432/database"
+        )
+    if not all(_is_port(each) for each in ports if each):
+        raise NotShown(f"expected a port from 1 to {MAX_PORT}")  # a password without a host looks like one
     return text
+
+
+def _are_hosts(hosts: list[str | None]) -> bool:
+    """Whether these may be servers, or directories of their sockets; a single one may be empty."""
+    return hosts == [""] or all(host and _may_be_host(unquote(host)) for host in hosts)
+
+
+def _may_be_host(text: str) -> bool:
+    if text.startswith("/"):
+        return text.isprintable()
+    try:
+        if text.startswith("["):
+            ipaddress.IPv6Address(text[1:-1])
+        text.encode("idna")  # as it is looked up
+    except ValueError:
+        return False
+    return text.isprintable()
+
+
+def _is_port(text: str) -> bool:
+    return bool(_is_whole(text)) and 1 <= int(text) <= MAX_PORT
 
 
 def redis_url(text: str) -> str:

@@ -103,9 +103,10 @@ class JournalReader:
     def rows(self, *, after: int, until: int) -> list[Row]:
         """Return the next thousand entries with after < seq <= until as the table holds them.
 
-        Raises: JournalCompacted.
+        Raises: JournalCorrupt where one of them is missing; JournalCompacted.
         """
-        return [Row._make(row) for row in self._rows_after(after, "rows_to_verify", after, until, _CHUNK)]
+        rows = _consecutive(self._rows_after(after, "rows_to_verify", after, until, _CHUNK), after)
+        return [Row._make(row) for row in rows]
 
     def newest_state(self, until: int) -> tuple[int, str, bytes] | None:
         """Return (seq, fingerprint, state) of the newest checkpoint up to a sequence, None where there is none."""
@@ -117,11 +118,12 @@ class JournalReader:
     ) -> Iterator[JournalEntry]:
         """Yield entries with after < seq <= until, in journal order; with a time, only what happened up to it.
 
-        Raises: JournalCorrupt; JournalCompacted where the first of them are in the history only.
+        Raises: JournalCorrupt, also where one is missing (with a time, some always are); JournalCompacted where the
+        first of them are in the history only.
         """
         if happened_by_ms is None:
             last = LAST if until is None else until
-            while rows := self._rows_after(after, "entries", after, last, _CHUNK):
+            while rows := _consecutive(self._rows_after(after, "entries", after, last, _CHUNK), after):
                 yield from map(_entry, rows)
                 after = rows[-1][0]
             return
@@ -359,6 +361,14 @@ def _close(connection: apsw.Connection) -> None:
         connection.close()
     except apsw.Error:
         pass  # it only read; SQLite tries to tidy up the WAL when the last one closes, and may not
+
+
+def _consecutive(rows: list[Any], after: int) -> list[Any]:
+    """Return rows that begin with their seq, in its order. Raises: JournalCorrupt, naming the first that is missing."""
+    if rows and rows[-1][0] != after + len(rows):
+        missing, found = next((seq, row[0]) for seq, row in enumerate(rows, after + 1) if row[0] != seq)
+        raise JournalCorrupt(f"entry {missing} is missing: {missing - 1 or 'the start'} is followed by {found}")
+    return rows
 
 
 def _entry(row: tuple[int, str, str, str, int]) -> JournalEntry:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import re
+import socket
+import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import asyncpg
 import structlog
@@ -70,6 +74,9 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a server, the network or the client of it may answer with."""
 
+UNUSABLE = (*FAILURES, ValueError, OverflowError)
+"""The same of connecting: the last are of hosts and ports that cannot be, such as in PGPORT."""
+
 
 class PostgresHistory:
     """Implements `HistoryStore` on a server. The role that connects needs to own its tables, and nothing else."""
@@ -89,6 +96,7 @@ class PostgresHistory:
         self._keeping = keeping
         self.is_timescale = False
         self._url = url
+        self._server = _server(url)
         self._password = password
         self._connections = connections
         self._connect_seconds = connect_seconds
@@ -114,7 +122,7 @@ class PostgresHistory:
         """Connect without changing anything; nothing to do where that was done."""
         async with self._opening:
             if self._pool is None:
-                with _explained():
+                with _explained(self._server, UNUSABLE):
                     self._pool = await self._new_pool()
 
     def _new_pool(self) -> asyncpg.Pool[asyncpg.Record]:
@@ -139,8 +147,9 @@ class PostgresHistory:
         """Lend a connection; one that does not answer in time is given up."""
         if self._pool is None:
             raise HistoryUnavailable("not connected")
-        with _explained():
+        with _explained(self._server, UNUSABLE):
             connection = await self._pool.acquire(timeout=self._connect_seconds)
+        with _explained(self._server):
             try:
                 async with asyncio.timeout(self._answer_seconds if patience_seconds is None else patience_seconds):
                     yield connection
@@ -221,13 +230,12 @@ class PostgresHistory:
         if self.is_timescale:
             await self._sum_up()
             return
-        pruned = _PRUNED_AT_ONCE
-        while pruned == _PRUNED_AT_ONCE:
-            async with self._connection() as connection:
-                answer = await connection.execute(SQL["prune_snapshots"], before_ms, _PRUNED_AT_ONCE)
-            pruned = int(answer.removeprefix("DELETE "))
-        async with self._connection() as connection:
-            await connection.execute(SQL["prune_minutes"], before_ms)
+        for name in ("prune_snapshots", "prune_minutes"):
+            pruned = _PRUNED_AT_ONCE
+            while pruned == _PRUNED_AT_ONCE:
+                async with self._connection() as connection:
+                    answer = await connection.execute(SQL[name], before_ms, _PRUNED_AT_ONCE)
+                pruned = int(answer.removeprefix("DELETE "))
 
     async def _sum_up(self) -> None:
         if self._keeping is None:
@@ -339,12 +347,12 @@ class PostgresHistory:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what a server answers into HistoryUnavailable, in words that name no secret."""
+def _explained(server: str, failures: tuple[type[Exception], ...] = FAILURES) -> Iterator[None]:
+    """Turn what a server answers into HistoryUnavailable, in words that name it and no secret."""
     try:
         yield
-    except FAILURES as error:
-        raise HistoryUnavailable(_reason(error)) from error
+    except failures as error:
+        raise HistoryUnavailable(f"{server}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -352,8 +360,18 @@ def _reason(error: BaseException) -> str:
         return "the database does not answer in time"
     if isinstance(error, asyncpg.PostgresError):
         return f"{str(error).rstrip('.')} ({error.sqlstate})"
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or str(error) or type(error).__name__
+    if isinstance(error, socket.gaierror):
+        return (error.strerror or str(error)).lower()
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno is not None:
+        return os.strerror(error.errno).lower()  # its own words name the call, or the server again
+    return str(error) or type(error).__name__
+
+
+def _server(url: str) -> str:
+    """Return where a URI leads, without the user."""
+    authority = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+    asked = re.search(r"[?&]host=([^&]*)", url)
+    return unquote(authority or (asked[1] if asked else "")) or "PostgreSQL"
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt
+from account_monitor.errors import JournalCorrupt, JournalError
 from account_monitor.monitor.ports import Clock
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import BEGINNING, Base, Chain
@@ -40,9 +40,10 @@ async def restore_journal(
 ) -> Replica | None:
     """Make the journal of an account from the copy in a store; return the copy's end, None where there is no copy.
 
-    The journal appears whole and flushed, or not at all; there is none yet. `progress` is called with the entries that
-    are done and with how many there are.
-    Raises: HistoryUnavailable; JournalInUse; JournalCorrupt for a copy whose entries do not match their hashes.
+    The journal appears whole and flushed, or not at all. What lies there of one that is gone is kept under another
+    name. `progress` is called with the entries that are done and with how many there are.
+    Raises: HistoryUnavailable; JournalInUse; JournalCorrupt for a copy whose entries do not match their hashes;
+    JournalError where there is a journal already.
     """
     replica = await store.replica(account)
     if replica is None:
@@ -52,6 +53,8 @@ async def restore_journal(
     scratch = journal_path(folder, account)
     with ExitStack() as stack:
         stack.callback(WriterLock(path).release)
+        if path.exists():
+            raise JournalError(f"{path} exists; move it away before the journal of {account!r} is restored")
         connection = await asyncio.to_thread(_begin, scratch, account, clock())
         stack.callback(connection.close)
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
@@ -63,7 +66,7 @@ async def restore_journal(
                 raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
         await asyncio.to_thread(_finish, connection, replica, scratch, clock())
         connection.close()
-        await asyncio.to_thread(_put, scratch, path)
+        await asyncio.to_thread(_put, scratch, path, clock())
         await asyncio.to_thread(_remove_if_empty, folder)
     return replica
 
@@ -153,9 +156,17 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _put(scratch: Path, path: Path) -> None:
+def _put(scratch: Path, path: Path, now_ms: int) -> None:
     """Flush a file and give it its name. SQLite has closed it: to close another handle would drop SQLite's locks."""
     with scratch.open("rb") as file:
         os.fsync(file.fileno())
+    _set_aside(path, now_ms)
     scratch.rename(path)
+    sync_directory(path.parent)
+
+
+def _set_aside(path: Path, now_ms: int) -> None:
+    """Rename, for good, what SQLite kept beside a journal that is gone: it would play that back over the next one."""
+    for leftover in leftovers(path):
+        leftover.rename(f"{leftover}.{now_ms}")
     sync_directory(path.parent)

@@ -175,14 +175,13 @@ class SqliteHistory:
 
     async def prune(self, before_ms: int) -> None:
         """Remove snapshots, and their sums by minute, that are older, some at a time."""
-        is_done = False
-        while not is_done:
-            with self._writing() as connection:
-                connection.execute(SQL["prune_snapshots"], (before_ms, _PRUNED_AT_ONCE))
-                is_done = connection.changes() < _PRUNED_AT_ONCE
-            await asyncio.sleep(0)
-        with self._writing() as connection:
-            connection.execute(SQL["prune_minutes"], (before_ms,))
+        for name in ("prune_snapshots", "prune_minutes"):
+            is_done = False
+            while not is_done:
+                with self._writing() as connection:
+                    connection.execute(SQL[name], (before_ms, _PRUNED_AT_ONCE))
+                    is_done = connection.changes() < _PRUNED_AT_ONCE
+                await asyncio.sleep(0)
 
     # -- what is read ------------------------------------------------------------------------------------------------
 

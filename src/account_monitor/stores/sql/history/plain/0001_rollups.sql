@@ -17,6 +17,8 @@ CREATE TABLE pnl_1m (
     PRIMARY KEY (account, symbol, bucket)
 );
 
+CREATE INDEX pnl_1m_by_age ON pnl_1m (bucket);
+
 CREATE TABLE pnl_1h (
     account text NOT NULL,
     symbol text NOT NULL,

@@ -178,7 +178,9 @@ DELETE FROM pnl_snapshots WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: prune_minutes
-DELETE FROM pnl_1m WHERE bucket < to_timestamp($1::bigint / 1000.0);
+DELETE FROM pnl_1m WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM pnl_1m WHERE bucket < to_timestamp($1::bigint / 1000.0) ORDER BY bucket LIMIT $2
+));
 
 -- name: buckets
 SELECT

@@ -151,6 +151,8 @@ CREATE TABLE pnl_1m (
     PRIMARY KEY (account, symbol, bucket)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX pnl_1m_by_age ON pnl_1m (bucket);
+
 CREATE TABLE pnl_1h (
     account TEXT NOT NULL,
     symbol TEXT NOT NULL,

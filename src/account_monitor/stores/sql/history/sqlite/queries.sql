@@ -87,7 +87,9 @@ UPDATE projections SET epoch = 0, seq = 0, hash = zeroblob(32) WHERE account = :
 DELETE FROM pnl_snapshots WHERE id IN (SELECT id FROM pnl_snapshots WHERE timestamp < ? ORDER BY timestamp LIMIT ?);
 
 -- name: prune_minutes
-DELETE FROM pnl_1m WHERE bucket < ?;
+DELETE FROM pnl_1m WHERE (account, symbol, bucket) IN (
+    SELECT account, symbol, bucket FROM pnl_1m WHERE bucket < ? ORDER BY bucket LIMIT ?
+);
 
 -- name: buckets
 SELECT
