@@ -61,6 +61,17 @@ ANSWER_SECONDS = 20.0
 
 MIGRATING_SECONDS = 600.0
 
+SESSION = {
+    "application_name": "account-monitor",
+    "timezone": "UTC",
+    # The server notices within two minutes that a client's machine is gone, and lets go of what it had locked.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+    "tcp_user_timeout": "90s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
 _LAST_MS = 253_402_300_799_999  # the year 9999
 
 _PRUNED_AT_ONCE = 5_000
@@ -133,7 +144,7 @@ class PostgresHistory:
             max_size=self._connections,
             timeout=self._connect_seconds,
             max_inactive_connection_lifetime=60.0,
-            server_settings={"application_name": "account-monitor", "timezone": "UTC"},
+            server_settings=SESSION,
         )
 
     async def close(self) -> None:
