@@ -290,6 +290,18 @@ async def test_prices_of_many_positions_are_written_some_at_a_time(
     await verify(store)
 
 
+async def test_a_file_that_is_removed_is_written_anew(store: SqliteHistory, place: SqlitePlace, tmp_path: Path) -> None:
+    (await record(tmp_path, [opened(), *deliveries(1)])).close()
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: progress.seq == 2)
+        store.path.unlink()
+        (await record(tmp_path, deliveries(2))).close()
+        await telling.until(lambda progress: progress.seq == 3)
+
+    assert await place.ask("SELECT id FROM fills ORDER BY seq") == [("1",), ("2",)]
+    await is_all_of(store, tmp_path)
+
+
 def put_back(folder: Path, archive: Path, *, at_ms: int) -> None:
     for path in folder.glob("main.journal*"):
         path.unlink()

@@ -45,7 +45,9 @@ def check_journal(data_dir: Path, account: str) -> Finding:
     """Open a journal for reading, whether or not a service is writing it."""
     path = journal_path(data_dir, account)
     if not path.exists():
-        return Finding(account, "journal", OK, f"{path}: not there yet, it begins with the first start")
+        return Finding(
+            account, "journal", OK, f"{path}: not there yet, it begins with the first start, from what the history has"
+        )
     try:
         with open_reader(path) as reader:
             head = reader.head()

@@ -134,6 +134,10 @@ class SqliteHistory:
         connection = self._connection
         if connection is None:
             raise HistoryUnavailable(f"{self.path} is not open")
+        if not self.path.exists():  # what is written into it now nobody would ever find
+            self._connection = None
+            connection.close(True)
+            raise HistoryUnavailable(f"{self.path} was removed")
         with self._explained():
             try:
                 with transaction(connection):
