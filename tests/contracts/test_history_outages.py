@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import apsw
@@ -57,6 +57,17 @@ def refused_in_time(match: str) -> Iterator[None]:
         yield
     assert not isinstance(raised.value, HistoryDiffers)
     assert time.monotonic() - begin < 2 * ANSWER_SECONDS + SLACK_SECONDS
+
+
+@asynccontextmanager
+async def blocked(url: str, table: str) -> AsyncIterator[None]:
+    """Let nobody else use a table."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"BEGIN; LOCK TABLE {table}")
+        yield
+    finally:
+        await connection.close()
 
 
 async def refuses_all(store: HistoryStore, match: str) -> None:
@@ -176,6 +187,32 @@ async def test_a_batch_that_breaks_off_before_its_commit_leaves_nothing(
             await write_entries(store, reader)
             assert await place.ask("SELECT seq FROM journal") == [(1,)]
         await store.close()
+
+
+async def test_who_waits_for_another_to_be_done_does_not_blame_the_server(postgres_schema: FreshDatabase) -> None:
+    store = PostgresHistory(postgres_schema.url, connections=2, connect_seconds=ANSWER_SECONDS)
+    await store.open()
+
+    async with blocked(postgres_schema.url, "projections"):
+        asked = [asyncio.create_task(store.cursor(account)) for account in "abcdefgh"]
+        await asyncio.sleep(2 * ANSWER_SECONDS)
+
+    assert [cursor.seq for cursor in await asyncio.gather(*asked)] == [0] * 8
+    await store.close()
+
+
+async def test_who_waits_for_a_turn_when_the_store_is_closed_is_told(postgres_schema: FreshDatabase) -> None:
+    store = PostgresHistory(postgres_schema.url, connections=1)
+    await store.open()
+
+    async with blocked(postgres_schema.url, "projections"):
+        asked = [asyncio.create_task(store.cursor(account)) for account in "ab"]
+        await asyncio.sleep(0.1)
+        await store.close()
+
+        async with asyncio.timeout(ANSWER_SECONDS + SLACK_SECONDS):
+            found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in found] == [HistoryUnavailable] * 2
 
 
 async def test_a_server_without_a_connection_to_spare_is_used_once_it_has_one(postgres_server_url: str) -> None:

@@ -68,6 +68,20 @@ async def test_another_journal_and_a_service_that_does_not_write_are_told(
     assert (outcome, found) == ("warning", "0 of 3 entries, 3 behind the journal")
 
 
+async def test_a_history_that_ends_before_the_journal_begins_failed(tmp_path: Path) -> None:
+    desk = alone(HistoryDesk(tmp_path))
+    await desk.record(*(fill(str(number)) for number in range(3)))
+    await desk.follow()
+    await desk.forget(until=2)
+    *_, (_, before, _, _) = await findings(desk)
+    await desk.meddle("UPDATE projections SET seq = 1")  # as a database of last month
+    *_, (_, outcome, found, advice) = await findings(desk)
+
+    assert (before, outcome) == ("ok", "FAILED")
+    assert found == "it ends at entry 1, and the journal begins after entry 2"
+    assert advice == "put back the database that holds the entries between"
+
+
 async def test_a_database_that_does_not_answer_failed_and_is_named(tmp_path: Path) -> None:
     desk = alone(HistoryDesk(tmp_path, "postgresql://monitor:hunter2@127.0.0.1:1/trading"))
 

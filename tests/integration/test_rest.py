@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from account_monitor.api import rest
+from account_monitor.api import answering
 from account_monitor.ledger.alerts import Alert, AlertState
 from account_monitor.ledger.events import Horizon, Opening
 from account_monitor.monitor.health import Status
@@ -91,7 +91,7 @@ async def test_of_a_time_before_the_account_was_opened_nothing_is_told_and_too_m
     early = f"/api/account?at={time_text(OPENED_MS - 1)}&corrected=true"
     assert "when the account was opened" in await refused(desk, early, 400)
 
-    monkeypatch.setattr(rest, "MAX_LOOKING_BACK", 0)
+    monkeypatch.setattr(answering, "MAX_WAITING", 0)
     for path in (f"/api/account?at={time_text(OPENED_MS)}", "/api/explain"):
         assert "waiting" in await refused(desk, path, 503)
 

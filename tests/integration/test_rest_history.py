@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from account_monitor.historian.reading import HistoryReader
+from account_monitor.monitor.ports import Figures, FillPage, FillQuery, PnLBucket, PnLHistory, PnLQuery
 from account_monitor.monitor.reports import time_text
+from account_monitor.stores.history.buckets import bucket_of
 from account_monitor.stores.history.sqlite import SqliteHistory
 from tests.integration.trading_desk import TradingDesk, clock, get, trading_desk
 
@@ -122,6 +126,61 @@ async def test_at_most_five_thousand_intervals_are_told(desk: TradingDesk) -> No
     await history(desk, f"&interval=1m&from={time_text(to_ms - 5_000 * MINUTE_MS)}&to={time_text(to_ms)}")
     more = f"&interval=1m&from={time_text(to_ms - 5_001 * MINUTE_MS)}&to={time_text(to_ms)}"
     await history(desk, more, status=400)
+
+
+class Remembered:
+    """A history of one snapshot in every interval, which notes the thread that goes through them."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    async def pnl(self, query: PnLQuery) -> PnLHistory:
+        figures = Figures(*[Decimal(1)] * 8)
+        times = range(query.from_ms, query.to_ms, query.interval_ms)
+        return PnLHistory(None, Noted([bucket_of(at_ms, figures) for at_ms in times], self.threads))
+
+    async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
+        return FillPage([], None)
+
+
+class Noted(list[PnLBucket]):
+    def __init__(self, buckets: list[PnLBucket], threads: list[threading.Thread]) -> None:
+        super().__init__(buckets)
+        self._threads = threads
+
+    def __iter__(self) -> Iterator[PnLBucket]:
+        self._threads.append(threading.current_thread())
+        return super().__iter__()
+
+
+def long(intervals: int) -> str:
+    """Return the query of so many minutes."""
+    to_ms = clock() - clock() % MINUTE_MS
+    return f"&interval=1m&from={time_text(to_ms - intervals * MINUTE_MS)}&to={time_text(to_ms)}"
+
+
+async def test_a_long_history_is_told_in_a_thread(desk: TradingDesk) -> None:
+    desk.desk.history = remembered = Remembered()
+
+    told = [len((await history(desk, long(intervals)))["buckets"]) for intervals in (5_000, 2)]
+
+    assert told == [5_000, 2]
+    assert [thread is threading.main_thread() for thread in remembered.threads] == [False, True]
+
+
+async def test_long_histories_are_told_in_turn_and_refused_where_eight_wait(desk: TradingDesk) -> None:
+    desk.desk.history = Remembered()
+
+    async with desk.desk.recounting:
+        waiting = [asyncio.create_task(history(desk, long(200))) for _ in range(7)]
+        while desk.desk.recounting.waiting < 8:  # noqa: ASYNC110  # nothing tells it
+            await asyncio.sleep(0.01)
+        refused = await history(desk, long(200), status=503)
+        short = await history(desk, long(199))
+
+    assert "busy" in refused["type"]
+    assert len(short["buckets"]) == 199
+    assert [len(answer["buckets"]) for answer in await asyncio.gather(*waiting)] == [200] * 7
 
 
 async def test_a_history_that_cannot_be_read_says_why_and_is_read_once_it_can_be(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from account_monitor.api import problems
-from account_monitor.api.problems import Kind, Problem
-from account_monitor.monitor.desk import Desk
+from account_monitor.api.problems import Kind, Problem, Refused
+from account_monitor.monitor.desk import Desk, Turn
 from account_monitor.monitor.monitor import Monitor
+
+MAX_WAITING = 8
+"""Questions that may wait for one turn: each takes up to seconds."""
 
 GivenDesk = NamedDependency[SkipValidation[Desk]]
 GivenMonitor = NamedDependency[SkipValidation[Monitor]]
@@ -35,3 +41,12 @@ EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
 BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
 OF_ALL = explained(*EVERYWHERE, *BY_FRAMEWORK)
 OF_ACCOUNT = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)
+
+
+@asynccontextmanager
+async def in_turn(turn: Turn) -> AsyncIterator[None]:
+    """Let one question after the other be answered. Raises: Refused where too many wait."""
+    if turn.waiting >= MAX_WAITING:
+        raise Refused(problems.BUSY, f"{turn.waiting} questions about the past are waiting already")
+    async with turn:
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 from typing import Annotated, NamedTuple
@@ -11,15 +12,18 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained
+from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained, in_turn
 from account_monitor.api.moments import moment_given
 from account_monitor.api.problems import Refused, bad_parameter
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.ledger.money import ZERO, to_text
-from account_monitor.monitor.ports import Extremes, Figures, PnLBucket, PnLHistory, PnLQuery
+from account_monitor.monitor.ports import Extremes, Figures, History, PnLBucket, PnLHistory, PnLQuery
 from account_monitor.monitor.reports import time_text
 
 MAX_BUCKETS = 5_000
+MANY_BUCKETS = 200
+"""So many take about 10 ms to report."""
+
 USUAL_BUCKETS = 168
 """Where nobody says since when: a week of hours."""
 
@@ -85,10 +89,12 @@ class PnLHistoryReport(msgspec.Struct, frozen=True, kw_only=True):
 
 REPORTS = (BucketReport, ExtremesReport, FiguresReport, PnLHistoryReport)
 
-OF_HISTORY = explained(
+_OF_FILLS = (
     *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.UNKNOWN_SYMBOL, problems.FOLDING,
     problems.HISTORY_UNAVAILABLE,
 )  # fmt: skip
+OF_FILLS = explained(*_OF_FILLS)
+OF_HISTORY = explained(*_OF_FILLS, problems.BUSY)
 
 
 @get("/api/pnl/history", operation_id="pnl_history", summary="P&L over time", responses=OF_HISTORY)
@@ -114,17 +120,18 @@ async def pnl_history(
     query = PnLQuery(monitor.name, symbol, *span)
     if desk.history is None:
         raise Refused(problems.HISTORY_UNAVAILABLE, "the history is not open yet")
-    try:
-        history = await desk.history.pnl(query)
-    except HistoryUnavailable as error:
-        raise Refused(problems.HISTORY_UNAVAILABLE, str(error)) from None
+    if (span.to_ms - span.from_ms) // span.interval_ms < MANY_BUCKETS:
+        buckets = _bucket_reports(await _asked(desk.history, query))
+    else:
+        async with in_turn(desk.recounting):
+            buckets = await asyncio.to_thread(_bucket_reports, await _asked(desk.history, query))
     return PnLHistoryReport(
         account=monitor.name,
         symbol=symbol,
         interval=interval,
         from_=time_text(span.from_ms),
         to=time_text(span.to_ms),
-        buckets=_bucket_reports(history),
+        buckets=buckets,
     )
 
 
@@ -178,6 +185,14 @@ def _no_span(from_: str | None, to: str | None) -> tuple[str, str]:
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------
+
+
+async def _asked(history: History, query: PnLQuery) -> PnLHistory:
+    """Return what the history holds. Raises: Refused where it does not answer."""
+    try:
+        return await history.pnl(query)
+    except HistoryUnavailable as error:
+        raise Refused(problems.HISTORY_UNAVAILABLE, str(error)) from None
 
 
 def _bucket_reports(history: PnLHistory) -> list[BucketReport]:

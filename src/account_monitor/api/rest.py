@@ -28,12 +28,13 @@ from account_monitor.api.answering import (
     GivenDesk,
     GivenMonitor,
     explained,
+    in_turn,
 )
 from account_monitor.api.asgi import Headers, Reply
 from account_monitor.api.guard import MAX_BODY_BYTES
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
 from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
-from account_monitor.api.history import OF_HISTORY
+from account_monitor.api.history import OF_FILLS
 from account_monitor.api.history import REPORTS as HISTORY_REPORTS
 from account_monitor.api.moments import moment_given
 from account_monitor.api.problems import Problem, Refused, bad_parameter
@@ -70,9 +71,6 @@ from account_monitor.monitor.reports import (
     time_text,
 )
 from account_monitor.monitor.views import View
-
-MAX_LOOKING_BACK = 8
-"""Questions about the past that may wait: each takes up to seconds."""
 
 MANY_POSITIONS = 200
 """So many take about 4 ms to report."""
@@ -205,7 +203,7 @@ async def balance(monitor: GivenMonitor) -> dict[str, BalanceReport]:
     return balances_report(monitor.view)
 
 
-@get("/api/fills", operation_id="fills", summary="Recorded fills", responses=OF_HISTORY)
+@get("/api/fills", operation_id="fills", summary="Recorded fills", responses=OF_FILLS)
 async def fills(
     desk: GivenDesk,
     monitor: GivenMonitor,
@@ -325,10 +323,7 @@ async def _made(report: Callable[Concatenate[View, P], T], view: View, *argument
 
 async def _looked_back(desk: Desk, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Return what a look into the past finds, in a thread and in turn. Raises: Refused where too many wait."""
-    turn = desk.looking_back
-    if turn.waiting >= MAX_LOOKING_BACK:
-        raise Refused(problems.BUSY, f"{turn.waiting} questions about the past are waiting already")
-    async with turn:
+    async with in_turn(desk.looking_back):
         return await asyncio.to_thread(look, *arguments, **named)
 
 

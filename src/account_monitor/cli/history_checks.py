@@ -8,7 +8,7 @@ from pathlib import Path
 from account_monitor.cli.findings import Finding, Outcome
 from account_monitor.cli.history import connected_history
 from account_monitor.config import Settings
-from account_monitor.errors import HistoryUnavailable, JournalError
+from account_monitor.errors import HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_file import journal_path
@@ -65,7 +65,11 @@ def _compared(account: str, path: Path, replica: Replica | None) -> Finding:
     seq = 0 if replica is None else replica.seq
     with open_reader(path) as reader:
         last_seq = reader.last_seq
-        held = reader.hash_at(seq)
+        try:
+            held = reader.hash_at(seq)
+        except JournalCompacted:
+            found = f"it ends at entry {seq:,}, and the journal begins after entry {reader.base_seq:,}"
+            return Finding(account, "history", FAILED, found, "put back the database that holds the entries between")
     if replica is not None and held != replica.hash:
         found = f"it holds another journal of this account, up to entry {seq:,}"
         advice = "use another database, or restore that journal; `replay --verify` names what differs"

@@ -44,6 +44,8 @@ class Desk:
         """What remembers P&L over time; what knows the database sets it."""
         self.looking_back = Turn()
         """Held while the past is folded: one at a time, for it takes the processor from everything else."""
+        self.recounting = Turn()
+        """Held while long histories of P&L are told: they take the processor too, and the database."""
         self._monitors: dict[str, Monitor] = {}
         self._configured: list[str] = []
         self._waiting: dict[str, str] = {"start": "the journals are not folded yet"}

@@ -114,6 +114,8 @@ class PostgresHistory:
         self._answer_seconds = answer_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._turns = asyncio.Semaphore(connections)
+        """Waited for without a limit: whoever has a connection gives it back in time."""
         self._has_tables = False
         """Whether the tables were seen; nobody takes them away."""
 
@@ -155,20 +157,22 @@ class PostgresHistory:
 
     @asynccontextmanager
     async def _connection(self, *, patience_seconds: float | None = None) -> AsyncIterator[Connection]:
-        """Lend a connection; one that does not answer in time is given up."""
-        if self._pool is None:
-            raise HistoryUnavailable("not connected")
-        with _explained(self._server, UNUSABLE):
-            connection = await self._pool.acquire(timeout=self._connect_seconds)
-        with _explained(self._server):
-            try:
-                async with asyncio.timeout(self._answer_seconds if patience_seconds is None else patience_seconds):
-                    yield connection
-            except (TimeoutError, asyncio.CancelledError):
-                connection.terminate()  # what it is doing is not known, and to ask would take as long again
-                raise
-            finally:
-                await self._pool.release(connection, timeout=self._connect_seconds)
+        """Lend a connection, in turn; one that does not answer in time is given up."""
+        async with self._turns:
+            pool = self._pool
+            if pool is None:
+                raise HistoryUnavailable("not connected")
+            with _explained(self._server, UNUSABLE):
+                connection = await pool.acquire(timeout=self._connect_seconds)
+            with _explained(self._server):
+                try:
+                    async with asyncio.timeout(self._answer_seconds if patience_seconds is None else patience_seconds):
+                        yield connection
+                except (TimeoutError, asyncio.CancelledError):
+                    connection.terminate()  # what it is doing is not known, and to ask would take as long again
+                    raise
+                finally:
+                    await pool.release(connection, timeout=self._connect_seconds)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
