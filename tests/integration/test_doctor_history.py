@@ -8,6 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from account_monitor.stores.backup import backup, restore
+from account_monitor.stores.journal_file import journal_path
 from tests.integration.history_desk import HistoryDesk, any_desk
 from tests.journal_samples import fill
 from tests.servers.postgres import FreshDatabase
@@ -66,6 +68,22 @@ async def test_another_journal_and_a_service_that_does_not_write_are_told(
 
     assert (differs, other) == ("FAILED", "it holds another journal of this account, up to entry 3")
     assert (outcome, found) == ("warning", "0 of 3 entries, 3 behind the journal")
+
+
+async def test_a_journal_that_was_put_back_is_no_failure(tmp_path: Path) -> None:
+    desk = alone(HistoryDesk(tmp_path))
+    await desk.record(fill("1"))
+    journal = journal_path(desk.data_dir, "main")
+    backup({"main": journal}, tmp_path / "backup.tar", clock=lambda: desk.now_ms)
+    await desk.record(fill("2"))
+    await desk.follow()
+    for path in desk.data_dir.glob("main.journal*"):
+        path.unlink()
+    restore(tmp_path / "backup.tar", desk.data_dir, clock=lambda: desk.now_ms + 1_000)
+
+    _, (_, outcome, found, _) = await findings(desk)
+
+    assert (outcome, "the journal was put back since" in found) == ("ok", True)
 
 
 async def test_a_history_that_ends_before_the_journal_begins_failed(tmp_path: Path) -> None:

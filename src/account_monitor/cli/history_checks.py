@@ -10,6 +10,7 @@ from account_monitor.cli.history import connected_history
 from account_monitor.config import Settings
 from account_monitor.errors import HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.projector import begun_since
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
@@ -31,7 +32,7 @@ async def check_history(settings: Settings) -> AsyncIterator[Finding]:
             for account in settings.accounts:
                 yield await _check_copy(store, settings.service.data_dir, account.name)
     except HistoryUnavailable as error:
-        advice = "the service records without it, and writes what is missing once it is there"
+        advice = "accounts with a journal are recorded without it, and it catches up; one without waits for it"
         yield Finding(None, "history", FAILED, str(error), advice)
 
 
@@ -64,12 +65,17 @@ async def _check_copy(store: HistoryStore, data_dir: Path, account: str) -> Find
 def _compared(account: str, path: Path, replica: Replica | None) -> Finding:
     seq = 0 if replica is None else replica.seq
     with open_reader(path) as reader:
-        last_seq = reader.last_seq
+        last_seq, epochs = reader.last_seq, reader.epochs()
         try:
             held = reader.hash_at(seq)
         except JournalCompacted:
             found = f"it ends at entry {seq:,}, and the journal begins after entry {reader.base_seq:,}"
             return Finding(account, "history", FAILED, found, "put back the database that holds the entries between")
+    if replica is not None and held != replica.hash and begun_since(epochs, replica):
+        found = (
+            f"it holds {seq:,} entries, and the journal was put back since: what follows is written anew at the start"
+        )
+        return Finding(account, "history", OK, found)
     if replica is not None and held != replica.hash:
         found = f"it holds another journal of this account, up to entry {seq:,}"
         advice = "use another database, or restore that journal; `replay --verify` names what differs"

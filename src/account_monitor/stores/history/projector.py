@@ -143,7 +143,7 @@ class Projector:
                 f"another journal of account {self._account} was written less than {ALONE_MS // 1000} s ago, by a"
                 " service that may still be running"
             )
-        begun = [] if replica is None else _begun_since(reader.epochs(), replica)
+        begun = [] if replica is None else begun_since(reader.epochs(), replica)
         if not begun or not await self._has(reader, begun[0] - 1):
             raise self._differs(cursor)
         await self._store.forget(self._account)
@@ -322,7 +322,7 @@ class Projector:
         return await self._store.cursor(self._account) == batch.after
 
 
-def _begun_since(epochs: list[tuple[int, int, int]], replica: Replica) -> list[int]:
+def begun_since(epochs: list[tuple[int, int, int]], replica: Replica) -> list[int]:
     """Return where a journal begins the epochs that are younger than all that the store knows.
 
     Where the same backup is put back twice the second epoch has the number of the first, and begins later.
