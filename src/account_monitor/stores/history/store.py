@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
 
-from account_monitor.monitor.ports import History, StreamPosition
-from account_monitor.stores.history.batch import AlertRow, Batch, Cursor, EntryRow, KeptState
+from account_monitor.monitor.ports import Figures, History, StreamPosition
+from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
 
@@ -35,6 +36,25 @@ class Replica(NamedTuple):
     epochs: list[tuple[int, int, int]]
     positions: list[StreamPosition]
     state: KeptState | None
+
+
+def replica_from(
+    head: Any,
+    epochs: list[tuple[int, int, int]],
+    positions: Iterable[Iterable[Any]],
+    state: Iterable[Any] | None,
+) -> Replica | None:
+    """Return the copy that the rows of tables hold; `head` is (epoch, seq, hash), or None."""
+    if head is None or head[1] == BEGINNING.seq:
+        return None
+    kept = None if state is None else KeptState._make(state)
+    return Replica(head[0], head[1], head[2], epochs, list(map(StreamPosition._make, positions)), kept)
+
+
+def snapshot_from(row: Sequence[Any], number: Callable[[Any], Decimal | None] = lambda value: value) -> Snapshot:
+    """Return the snapshot that a row holds after its id; `number` reads the figures."""
+    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
+    return Snapshot(symbol, at_ms, Figures._make(map(number, figures)), number(win_rate), total_trades, seq)
 
 
 class HistoryStore(History, Protocol):
