@@ -5,7 +5,7 @@ The first and the last snapshot of an interval, and how far the figures went. La
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from enum import Enum
 from itertools import groupby
@@ -30,6 +30,10 @@ class Level(Enum):
 
 
 _TABLES = {Level.DAY: "pnl_1d", Level.HOUR: "pnl_1h", Level.MINUTE: "pnl_1m", Level.RAW: "pnl_snapshots"}
+
+_LAST = len(Figures._fields)
+_LOWEST = 2 * _LAST
+_HIGHEST = _LOWEST + len(Extremes._fields)
 
 ROLLUPS = (Level.MINUTE, Level.HOUR, Level.DAY)
 
@@ -76,6 +80,18 @@ def bucket_of(at_ms: int, figures: Figures) -> PnLBucket:
         figures.equity, figures.realized_pnl, figures.unrealized_pnl, figures.total_pnl, figures.net_pnl
     )
     return PnLBucket(at_ms, 1, figures, figures, extremes, extremes)
+
+
+def bucket_from(at_ms: int, count: int, numbers: Sequence[Decimal | None]) -> PnLBucket:
+    """Return the bucket that the columns of a table hold: first, last, lowest and highest figures."""
+    return PnLBucket(
+        at_ms,
+        count,
+        Figures._make(numbers[:_LAST]),
+        Figures._make(numbers[_LAST:_LOWEST]),
+        Extremes._make(numbers[_LOWEST:_HIGHEST]),
+        Extremes._make(numbers[_HIGHEST:]),
+    )
 
 
 def joined(earlier: PnLBucket, later: PnLBucket) -> PnLBucket:

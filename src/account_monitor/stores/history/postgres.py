@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -23,14 +22,11 @@ from account_monitor.config.secrets import Secret
 from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.monitor.fills import LAST, page_of, start_of
 from account_monitor.monitor.ports import (
-    Extremes,
     Figures,
     FillPage,
     FillQuery,
-    PnLBucket,
     PnLHistory,
     PnLQuery,
-    StreamPosition,
 )
 from account_monitor.stores.chain import START
 from account_monitor.stores.history import timescale
@@ -40,17 +36,16 @@ from account_monitor.stores.history.batch import (
     Batch,
     Cursor,
     EntryRow,
-    KeptState,
     entry_row,
     recorded_entry,
 )
-from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, level_for, rolled_up
+from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, bucket_from, level_for, rolled_up
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.schema import bring_up_to_date, has_tables, server_version, uses_timescale
 from account_monitor.stores.history.snapshots import Snapshot
-from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span
+from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span, replica_from, snapshot_from
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/postgres")
@@ -75,8 +70,6 @@ SESSION = {
 _LAST_MS = 253_402_300_799_999  # the year 9999
 
 _PRUNED_AT_ONCE = 5_000
-_FIGURES = len(Figures._fields)
-_EXTREMES = len(Extremes._fields)
 
 log = structlog.get_logger(__name__)
 
@@ -276,7 +269,7 @@ class PostgresHistory:
             else:
                 rows = await connection.fetch(_of_level("buckets_joined", level), *place, *span, query.interval_ms)
             before = await self._before(connection, place, query.from_ms, level)
-        return PnLHistory(before, [_bucket(tuple(row)) for row in rows])
+        return PnLHistory(before, [bucket_from(row[0], row[1], row[2:]) for row in rows])
 
     async def _before(
         self, connection: Connection, place: tuple[str, str], from_ms: int, level: Level
@@ -311,15 +304,10 @@ class PostgresHistory:
                 return None
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 head = await connection.fetchrow(SQL["replica_head"], account)
-                if head is None or head[1] == BEGINNING.seq:
-                    return None
-                epoch, seq, last_hash, written_ms_ago = head
                 epochs = [tuple(row) for row in await connection.fetch(SQL["replica_epochs"], account)]
-                rows = await connection.fetch(SQL["replica_positions"], account)
+                positions = await connection.fetch(SQL["replica_positions"], account)
                 state = await connection.fetchrow(SQL["replica_state"], account)
-        positions = [StreamPosition._make(row) for row in rows]
-        kept = None if state is None else KeptState._make(state)
-        return Replica(epoch, seq, last_hash, epochs, positions, kept, written_ms_ago)
+        return replica_from(head, epochs, positions, state)
 
     async def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
         """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
@@ -343,7 +331,7 @@ class PostgresHistory:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
         place = (span.from_ms, 0)
         while rows := await self._next("snapshots_after", span, place):
-            yield [_snapshot(tuple(row)) for row in rows]
+            yield [snapshot_from(tuple(row)) for row in rows]
             place = (rows[-1][2], rows[-1][0])
 
     async def alerts(self, span: Span) -> AsyncIterator[list[AlertRow]]:
@@ -474,22 +462,3 @@ def _of_level(statement: str, level: Level) -> str:
     if level is Level.RAW:
         return SQL[{"buckets_joined": "snapshots_joined", "last_bucket": "last_snapshot"}[statement]]
     return SQL[statement].replace("pnl_level", level.table)
-
-
-def _snapshot(row: tuple[Any, ...]) -> Snapshot:
-    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
-    return Snapshot(symbol, at_ms, Figures._make(figures), win_rate, total_trades, seq)
-
-
-def _bucket(row: tuple[Any, ...]) -> PnLBucket:
-    at_ms, count, *rest = row
-    numbers: list[Decimal | None] = rest
-    ends = (_FIGURES, 2 * _FIGURES, 2 * _FIGURES + _EXTREMES)
-    return PnLBucket(
-        at_ms,
-        count,
-        Figures._make(numbers[: ends[0]]),
-        Figures._make(numbers[ends[0] : ends[1]]),
-        Extremes._make(numbers[ends[1] : ends[2]]),
-        Extremes._make(numbers[ends[2] :]),
-    )

@@ -18,28 +18,25 @@ from account_monitor.ledger.money import to_text
 from account_monitor.monitor.fills import LAST, page_of, start_of
 from account_monitor.monitor.ports import (
     Clock,
-    Extremes,
     Figures,
     FillPage,
     FillQuery,
     PnLBucket,
     PnLHistory,
     PnLQuery,
-    StreamPosition,
 )
 from account_monitor.stores.history.batch import (
-    BEGINNING,
     AlertRow,
     Batch,
     Cursor,
     EntryRow,
-    KeptState,
     entry_row,
     recorded_entry,
 )
 from account_monitor.stores.history.buckets import (
     ROLLUPS,
     Level,
+    bucket_from,
     bucket_of,
     combined,
     greatest,
@@ -49,7 +46,7 @@ from account_monitor.stores.history.buckets import (
 )
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
-from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span
+from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span, replica_from, snapshot_from
 from account_monitor.stores.journal_file import cause, transaction
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -61,8 +58,6 @@ MIGRATIONS = load_migrations("history/sqlite")
 _APPLICATION_ID = 1095585097
 _BUSY_MS = 5_000
 _PRUNED_AT_ONCE = 5_000
-_FIGURES = len(Figures._fields)
-_EXTREMES = len(Extremes._fields)
 
 T = TypeVar("T")
 
@@ -217,7 +212,7 @@ class SqliteHistory:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
         place = (span.from_ms, 0)
         while rows := await self._next("snapshots_after", span, place):
-            yield [_snapshot(row) for row in rows]
+            yield [snapshot_from(row, _number) for row in rows]
             place = (rows[-1][2], rows[-1][0])
 
     async def alerts(self, span: Span) -> AsyncIterator[list[AlertRow]]:
@@ -380,11 +375,6 @@ def _accounts(connection: apsw.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _snapshot(row: Any) -> Snapshot:
-    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
-    return Snapshot(symbol, at_ms, Figures._make(map(_number, figures)), _number(win_rate), total_trades, seq)
-
-
 def _alert(row: Any) -> AlertRow:
     alert = AlertRow._make(row)
     return alert._replace(value=_number(row[6]), threshold=_number(row[7]))
@@ -392,16 +382,7 @@ def _alert(row: Any) -> AlertRow:
 
 def _bucket(row: Any) -> PnLBucket:
     at_ms, count, *texts = row
-    numbers = [_number(text) for text in texts]
-    ends = (_FIGURES, 2 * _FIGURES, 2 * _FIGURES + _EXTREMES)
-    return PnLBucket(
-        at_ms,
-        count,
-        Figures._make(numbers[: ends[0]]),
-        Figures._make(numbers[ends[0] : ends[1]]),
-        Extremes._make(numbers[ends[1] : ends[2]]),
-        Extremes._make(numbers[ends[2] :]),
-    )
+    return bucket_from(at_ms, count, [_number(text) for text in texts])
 
 
 def _fills(connection: apsw.Connection, account: str, query: FillQuery, until: int) -> FillPage:
@@ -411,14 +392,10 @@ def _fills(connection: apsw.Connection, account: str, query: FillQuery, until: i
 
 
 def _replica(connection: apsw.Connection, account: str) -> Replica | None:
-    head: Any = connection.execute(SQL["replica_head"], (account,)).fetchone()
-    if head is None or head[1] == BEGINNING.seq:
-        return None
+    connection.execute("BEGIN")  # all of one moment
+    head, state = (connection.execute(SQL[name], (account,)).fetchone() for name in ("replica_head", "replica_state"))
     epochs: list[Any] = connection.execute(SQL["replica_epochs"], (account,)).fetchall()
-    positions = [StreamPosition._make(row) for row in connection.execute(SQL["replica_positions"], (account,))]
-    state: Any = connection.execute(SQL["replica_state"], (account,)).fetchone()
-    epoch, seq, last_hash = head
-    return Replica(epoch, seq, last_hash, epochs, positions, None if state is None else KeptState._make(state))
+    return replica_from(head, epochs, connection.execute(SQL["replica_positions"], (account,)), state)
 
 
 def _entries(connection: apsw.Connection, account: str, after: int, until: int) -> list[EntryRow]:

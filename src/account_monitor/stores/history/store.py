@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
 
-from account_monitor.monitor.ports import History, StreamPosition
-from account_monitor.stores.history.batch import AlertRow, Batch, Cursor, EntryRow, KeptState
+from account_monitor.monitor.ports import Figures, History, StreamPosition
+from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
 
@@ -48,6 +49,29 @@ class Replica(NamedTuple):
     def is_followed(self) -> bool:
         """Whether somebody may be writing the history of the account now."""
         return self.written_ms_ago is not None and self.written_ms_ago < ALONE_MS
+
+
+def replica_from(
+    head: Any,
+    epochs: list[tuple[int, int, int]],
+    positions: Iterable[Iterable[Any]],
+    state: Iterable[Any] | None,
+) -> Replica | None:
+    """Return the copy that the rows of tables hold; `head` is (epoch, seq, hash, written ms ago if others
+    can write), or None.
+    """
+    if head is None or head[1] == BEGINNING.seq:
+        return None
+    kept = None if state is None else KeptState._make(state)
+    epoch, seq, last_hash, *written_ms_ago = head
+    places = list(map(StreamPosition._make, positions))
+    return Replica(epoch, seq, last_hash, epochs, places, kept, *written_ms_ago)
+
+
+def snapshot_from(row: Sequence[Any], number: Callable[[Any], Decimal | None] = lambda value: value) -> Snapshot:
+    """Return the snapshot that a row holds after its id; `number` reads the figures."""
+    _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
+    return Snapshot(symbol, at_ms, Figures._make(map(number, figures)), number(win_rate), total_trades, seq)
 
 
 class HistoryStore(History, Protocol):

@@ -24,9 +24,6 @@ INSERT OR REPLACE INTO stream_positions (account, source, created, sequence) VAL
 -- name: keep_state
 INSERT OR REPLACE INTO checkpoints (account, seq, fingerprint, state) VALUES (?, ?, ?, ?);
 
--- name: state_seq
-SELECT seq FROM checkpoints WHERE account = ?;
-
 -- name: set_fill
 INSERT OR REPLACE INTO fills (
     account, symbol, id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
