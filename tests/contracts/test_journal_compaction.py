@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from account_monitor.errors import JournalCompacted
+from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.ledger.account import Account, EventList
 from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
 from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.money import ONE
 from account_monitor.monitor.horizon import horizon
 from account_monitor.monitor.ports import CONFLICTING_FILL, VENUE_TRADES, Recorded
-from account_monitor.stores import recorder
+from account_monitor.stores import checkpoints, journal_file, recorder
 from account_monitor.stores.backup import backup, restore
 from account_monitor.stores.checkpoints import JournalCheckpoints, decode_state, encode_state
 from account_monitor.stores.journal import Journal
@@ -204,16 +205,28 @@ async def test_a_compacted_journal_is_backed_up_and_restored(tmp_path: Path) -> 
 async def test_a_state_that_needs_what_was_forgotten_is_not_loaded(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     await journal.append(deliveries(*range(1, 21)))
-    checkpoints = JournalCheckpoints(journal, USDT)
+    kept = JournalCheckpoints(journal, USDT)
     account = Account(journal, usd_assets=USDT)
     account.apply_all([(entry.seq, entry.event) for entry in journal.entries()])
-    await checkpoints.save(account.state)
-    assert checkpoints.load() is not None
+    await kept.save(account.state)
+    assert kept.load() is not None
 
     await compacted(journal, 10)
 
-    assert checkpoints.load() is None
+    assert kept.load() is None
     await journal.close()
+
+
+async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_has_to_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await old(tmp_path)).close()
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+    monkeypatch.setattr(journal_file, "MIGRATIONS", [*journal_file.MIGRATIONS, "CREATE TABLE more (x INTEGER) STRICT"])
+
+    assert _is_cut_off(tmp_path / "main.journal", USDT)
+    assert not _is_cut_off(tmp_path / "none.journal", USDT)
+    assert not (tmp_path / "none.journal").exists()
 
 
 async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path) -> None:
