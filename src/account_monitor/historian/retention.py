@@ -33,6 +33,8 @@ class Retention:
         self._clock = clock
         self._replicated = replicated
         self._disordered: set[tuple[str, str]] = set()
+        self._looked_ms: dict[str, int] = {}
+        """By account, what the clock said at the last look."""
         self._asked: dict[str, int] = {}
         """By account, up to which entry its journal was last asked to forget."""
 
@@ -49,8 +51,17 @@ class Retention:
                     log.warning("journal_not_compacted", account=monitor.name, reason=str(error))
 
     async def look_after(self, monitor: Monitor) -> None:
-        """Draw the horizon of an account that is due, and forget what may be forgotten."""
-        drawn = monitor.due_horizon(self._retention_ms)
+        """Draw the horizon of an account that is due, and forget what may be forgotten.
+
+        It is as late as the clock said at the last look, too: one that is ahead for a moment makes nothing final.
+        """
+        clock_ms = self._clock()
+        last_ms = self._looked_ms.get(monitor.name)
+        self._looked_ms[monitor.name] = clock_ms
+        if last_ms is None:
+            return
+        now_ms = min(clock_ms, last_ms)
+        drawn = monitor.due_horizon(now_ms, self._retention_ms)
         if drawn is not None:
             drawn = await asyncio.to_thread(self._in_order, monitor, drawn)
             try:
@@ -58,7 +69,7 @@ class Retention:
                     await monitor.record(drawn, source=MONITOR)
             except TimeoutError:
                 return
-        now_ms, base_seq = self._clock(), monitor.journal.base_seq
+        base_seq = monitor.journal.base_seq
         until = await asyncio.to_thread(
             monitor.compactable,
             told_from_ms=now_ms - self._retention_ms // TOLD_PART,
