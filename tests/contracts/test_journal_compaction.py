@@ -229,17 +229,30 @@ async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_
     assert not (tmp_path / "none.journal").exists()
 
 
-async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [(500, 100, 900), (100, 900, 500), (1, 2, 9, 3)])
+async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     journal = opened(tmp_path)
-    await journal.append([*deliveries(1, 2, 4), delivery(fill("3", at_ms=1_003)), delivery(fill("9", at_ms=1_001))])
+    await journal.append([delivery(fill(str(n), at_ms=index * 60_000)) for index, n in enumerate(numbers)])
+    place = Place("BTCUSDT", "BOTH", str(numbers[0]), 0, 1, 0)
 
-    def place(number: int) -> Place:
-        return Place("BTCUSDT", "BOTH", str(number), 1_000 + number, 1, 0)
+    assert not journal.follows_time(place)
+    assert journal.follows_time(place._replace(position_side="LONG"))
+    assert journal.follows_time(place._replace(is_by_time=True))
+    await journal.close()
 
-    assert journal.follows_time(place(1))
-    assert not journal.follows_time(place(2))
-    assert journal.follows_time(place(2)._replace(position_side="LONG"))
-    assert journal.follows_time(place(2)._replace(is_by_time=True))
+
+async def test_numbers_follow_time_where_only_the_clocks_of_two_bots_or_a_record_set_right_differ(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    wrong, right = fill("3", at_ms=1), fill("3", at_ms=60_001)
+    await journal.append([*deliveries(1, 2), delivery(fill("4", at_ms=60_000)), delivery(wrong)])
+    place = Place("BTCUSDT", "BOTH", "1", 1_001, 1, 0)
+    assert not journal.follows_time(place)
+
+    await journal.append([delivery(right._replace(fee=ONE), source=VENUE_TRADES)])
+
+    assert journal.follows_time(place)
     await journal.close()
 
 

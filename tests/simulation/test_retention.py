@@ -191,8 +191,8 @@ async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
         assert len(list(monitor.journal.entries())) == len(months.whole)
 
 
-def keeper(clock: Clock) -> Retention:
-    return Retention(Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: ALL)
+def keeper(clock: Clock, replicated_seq: int = ALL) -> Retention:
+    return Retention(Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq)
 
 
 def traded(clock: Clock, number: int, *, symbol: str = "BTCUSDT", leg: PositionSide = "BOTH") -> Fill:
@@ -253,6 +253,20 @@ async def test_money_of_which_the_exchange_could_not_tell_counts_although_a_bot_
 
         await hand(monitor, missed)
         assert monitor._account.state.transfers.by_asset == {"USDT": 5_000}
+
+
+@pytest.mark.parametrize("replicated_seq", [0, ALL])
+async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, replicated_seq: int) -> None:
+    clock = Clock()
+    async with at_work(tmp_path, clock) as monitor:
+        for number in (500, 100, 900):
+            clock.ms += HOUR
+            await hand(monitor, traded(clock, number))
+        await passed(monitor, clock, keeper(clock, replicated_seq), 8)
+
+        await hand(monitor, traded(clock, 300))
+        assert monitor._account.leg("BTCUSDT").quantity == 4
+        assert monitor.journal.base_seq == 0
 
 
 async def project(months: Months) -> list[Progress]:

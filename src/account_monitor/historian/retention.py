@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from account_monitor.errors import JournalError
-from account_monitor.ledger.events import Horizon
+from account_monitor.ledger.events import Horizon, Place
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MONITOR, UNROUTED, Clock
@@ -84,12 +84,16 @@ class Retention:
 
     def _in_order(self, monitor: Monitor, drawn: Horizon) -> Horizon:
         """Leave out positions whose trade ids do not follow time: of these nobody can say what is still to come."""
-        disordered = [place for place in drawn.places if not monitor.journal.follows_time(place)]
+        disordered = [place for place in drawn.places if not self._follows_time(monitor, place)]
         for place in disordered:
             if (monitor.name, place.key) not in self._disordered:
                 self._disordered.add((monitor.name, place.key))
                 log.warning(
                     "journal_not_compacted", account=monitor.name, position=place.key,
-                    reason=f"trades after {place.trade_id} happened before it: their numbers do not follow time",
+                    reason="the numbers of its trades do not follow time",
                 )  # fmt: skip
         return drawn._replace(places=tuple(place for place in drawn.places if place not in disordered))
+
+    def _follows_time(self, monitor: Monitor, place: Place) -> bool:
+        is_disordered = (monitor.name, place.key) in self._disordered and not place.is_by_time
+        return not is_disordered and monitor.journal.follows_time(place)
