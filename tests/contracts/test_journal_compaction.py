@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from account_monitor.errors import JournalCompacted
 from account_monitor.historian.restoration import _is_cut_off
-from account_monitor.ledger.account import Account, EventList
+from account_monitor.ledger.account import Account, AccountState, EventList
 from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.money import ONE
+from account_monitor.ledger.timeline import Floor, Timeline
 from account_monitor.monitor.horizon import horizon
 from account_monitor.monitor.ports import CONFLICTING_FILL, VENUE_TRADES, Recorded
 from account_monitor.stores import checkpoints, journal_file, recorder
@@ -47,6 +49,13 @@ def final(trade_id: str, at_ms: int) -> Horizon:
     return Horizon(10_000 + int(trade_id), at_ms, (Place("BTCUSDT", "BOTH", trade_id, at_ms, int(trade_id), 0),))
 
 
+async def taken(journal: Journal, number: int) -> None:
+    """The ledger took the horizon for which this fill of BTCUSDT is the last."""
+    line = Timeline("BTCUSDT", linear_instrument("BTCUSDT"), floor=Floor(last_number=number))
+    state = AccountState(journal.last_seq, {"BTCUSDT": line})
+    await journal.save_checkpoint(journal.last_seq, "a ledger", encode_state(state))
+
+
 def count(journal: Journal, table: str) -> int:
     with journal.reader._connection() as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[index]
@@ -57,6 +66,7 @@ async def old(folder: Path, *more: Event) -> Journal:
     journal = opened(folder)
     await journal.append([*deliveries(*range(1, 11)), *map(delivery, more)])
     await journal.append([*deliveries(*range(11, 21)), delivery(final("10", 1_010))])
+    await taken(journal, 10)
     await compacted(journal, 10 + len(more))
     return journal
 
@@ -123,9 +133,71 @@ async def test_a_number_that_is_final_for_another_position_is_parked(tmp_path: P
     await journal.close()
 
 
+async def test_a_number_that_no_ledger_took_for_final_is_recorded(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    await journal.append([*deliveries(22, 25), delivery(final("25", 1_025)), delivery(Transfer("t", "USDT", ONE, 5))])
+    await taken(journal, 10)  # 22 came while it was under way: the counts did not fit
+    await compacted(journal, 24)
+
+    recorded = await journal.append(deliveries(22, 23, 24, 25))
+
+    assert [entry.event for entry in recorded.entries] == [fill("23", at_ms=1_023), fill("24", at_ms=1_024)]
+    assert len(recorded.duplicates) == 2
+    await journal.close()
+
+
+async def test_new_fills_of_one_leg_count_whatever_the_numbers_of_the_other_are(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    short = fill("3", at_ms=90_000)._replace(position_side="SHORT")
+
+    recorded = await journal.append([delivery(short), delivery(short._replace(trade_id="4", at_ms=1_004))])
+
+    assert [entry.event for entry in recorded.entries] == [short]
+    assert [parked.event for parked in recorded.parked] == [short._replace(trade_id="4", at_ms=1_004)]
+    await journal.close()
+
+
+@pytest.mark.parametrize("told", [fill("1", at_ms=1_001)._replace(position_side="LONG"), fill("1", price="99")])
+async def test_what_is_final_is_not_revised_any_more(tmp_path: Path, told: Fill) -> None:
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(1, 2), delivery(final("2", 1_002))])
+
+    recorded = await journal.append([delivery(told, source=VENUE_TRADES)])
+
+    assert (recorded.entries, len(recorded.conflicts)) == ([], 1)
+    assert [letter.rejection for letter in journal.reader.dead_letters()] == [CONFLICTING_FILL]
+    await journal.close()
+
+
+async def test_what_is_final_is_not_completed_and_told_no_other_time(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    place = Place("BTCUSDT", "BOTH", "b", 20, 2, 0, is_by_time=True)
+    await journal.append([*(delivery(fill(name, at_ms=at)) for name, at in (("a", 10), ("b", 20), ("c", 20)))])
+    await journal.append([delivery(Horizon(100, 20, (place,)))])
+    again = [delivery(fill(name, at_ms=21)._replace(fee=ONE), source=VENUE_TRADES) for name in "abc"]
+
+    recorded = await journal.append(again)
+
+    assert recorded.duplicates == again[:2]
+    assert [entry.event.event_id for entry in recorded.entries] == ["fill:BTCUSDT:c r1"]
+    await journal.close()
+
+
+async def test_nothing_is_moved_into_what_is_final(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    long = fill("1", at_ms=1_001)._replace(position_side="LONG")
+    await journal.append([delivery(long), *deliveries(2), delivery(final("2", 1_002))])
+
+    recorded = await journal.append([delivery(long._replace(position_side="BOTH"), source=VENUE_TRADES)])
+
+    assert (recorded.entries, len(recorded.conflicts)) == ([], 1)
+    await journal.close()
+
+
 async def test_a_final_number_that_was_never_recorded_is_recorded_until_something_is_forgotten(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     await journal.append([*deliveries(1, 3), delivery(final("3", 1_003))])
+    await taken(journal, 3)
 
     recorded = await journal.append(deliveries(2))
 
@@ -274,6 +346,7 @@ async def test_a_journal_that_is_killed_between_two_pieces_goes_on(
     monkeypatch.setattr(recorder, "FORGOTTEN_AT_ONCE", 3)
     journal = opened(tmp_path)
     await journal.append([*deliveries(*range(1, 41)), delivery(final("30", 1_030))])
+    await taken(journal, 30)
     seen: set[int] = set()
     journal.compact(30)
     while journal.base_seq < 30:
@@ -303,6 +376,7 @@ async def test_the_file_does_not_grow_with_the_history(tmp_path: Path) -> None:
         numbers = range(1 + 1_000 * n, 1_001 + 1_000 * n)
         await journal.append(deliveries(*numbers))
         await journal.append([delivery(final(str(max(numbers[0] - 1, 1)), 10**6))])
+        await taken(journal, numbers[0] - 1)
         if n > 10:
             await compacted(journal, journal.last_seq - 1_002)
         with journal.reader._connection() as connection:
@@ -344,6 +418,7 @@ async def _compare(folder: Path, happened: Sequence[Event | int]) -> None:
         account.apply_all([(entry.seq, entry.event) for entry in recorded.entries])
         whole += [entry.event for entry in recorded.entries]
         if isinstance(each, Horizon):
+            await JournalCheckpoints(journal, USDT).save(account.state)
             await compacted(journal, min(account.state.needed_after, journal.last_seq - 1))
             state = decode_state(encode_state(account.state))
             account = Account(journal, usd_assets=USDT, state=state)

@@ -71,7 +71,7 @@ DELETE FROM spent;
 DELETE FROM floors;
 
 -- name: entries_to_forget
-SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash, CASE kind WHEN 'horizon' THEN body END
+SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash
 FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: forget_entries
