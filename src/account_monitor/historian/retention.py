@@ -11,7 +11,7 @@ from account_monitor.errors import JournalError
 from account_monitor.ledger.events import Horizon, Place
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MONITOR, UNROUTED, Clock
+from account_monitor.monitor.ports import MONITOR, UNROUTED, VENUE_INCOME, Clock
 
 LOOK_SECONDS = 600.0
 RECORD_SECONDS = 60.0
@@ -33,6 +33,7 @@ class Retention:
         self._clock = clock
         self._replicated = replicated
         self._disordered: set[tuple[str, str]] = set()
+        self._unproved: set[str] = set()
         self._looked_ms: dict[str, int] = {}
         """By account, what the clock said at the last look."""
         self._asked: dict[str, int] = {}
@@ -61,6 +62,7 @@ class Retention:
         if last_ms is None:
             return
         now_ms = min(clock_ms, last_ms)
+        self._note_proof(monitor)
         drawn = monitor.due_horizon(now_ms, self._retention_ms)
         if drawn is not None:
             drawn = await asyncio.to_thread(self._in_order, monitor, drawn)
@@ -81,6 +83,16 @@ class Retention:
         if until > max(base_seq, self._asked.get(monitor.name, 0)):
             self._asked[monitor.name] = until
             log.info("journal_compacts", account=monitor.name, entries=until - base_seq, until=until)
+
+    def _note_proof(self, monitor: Monitor) -> None:
+        """Say once that nothing can be final, because the exchange has proved nothing to be complete."""
+        is_unproved = monitor.has_venue and VENUE_INCOME not in monitor.journal.positions
+        if is_unproved and monitor.name not in self._unproved:
+            self._unproved.add(monitor.name)
+            log.warning(
+                "journal_not_compacted", account=monitor.name,
+                reason="the exchange has not stated yet what the journal holds",
+            )  # fmt: skip
 
     def _in_order(self, monitor: Monitor, drawn: Horizon) -> Horizon:
         """Leave out positions whose trade ids do not follow time: of these nobody can say what is still to come."""
