@@ -13,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from account_monitor.errors import JournalCompacted
-from account_monitor.ledger.account import Account, EventList
+from account_monitor.historian.restoration import _is_cut_off
+from account_monitor.ledger.account import Account, AccountState, EventList
 from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.money import ONE
+from account_monitor.ledger.timeline import Floor, Timeline
 from account_monitor.monitor.horizon import horizon
 from account_monitor.monitor.ports import CONFLICTING_FILL, VENUE_TRADES, Recorded
-from account_monitor.stores import recorder
+from account_monitor.stores import checkpoints, journal_file, recorder
 from account_monitor.stores.backup import backup, restore
 from account_monitor.stores.checkpoints import JournalCheckpoints, decode_state, encode_state
 from account_monitor.stores.journal import Journal
@@ -46,6 +49,13 @@ def final(trade_id: str, at_ms: int) -> Horizon:
     return Horizon(10_000 + int(trade_id), at_ms, (Place("BTCUSDT", "BOTH", trade_id, at_ms, int(trade_id), 0),))
 
 
+async def taken(journal: Journal, number: int) -> None:
+    """The ledger took the horizon for which this fill of BTCUSDT is the last."""
+    line = Timeline("BTCUSDT", linear_instrument("BTCUSDT"), floor=Floor(last_number=number))
+    state = AccountState(journal.last_seq, {"BTCUSDT": line})
+    await journal.save_checkpoint(journal.last_seq, "a ledger", encode_state(state))
+
+
 def count(journal: Journal, table: str) -> int:
     with journal.reader._connection() as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # type: ignore[index]
@@ -56,6 +66,7 @@ async def old(folder: Path, *more: Event) -> Journal:
     journal = opened(folder)
     await journal.append([*deliveries(*range(1, 11)), *map(delivery, more)])
     await journal.append([*deliveries(*range(11, 21)), delivery(final("10", 1_010))])
+    await taken(journal, 10)
     await compacted(journal, 10 + len(more))
     return journal
 
@@ -122,9 +133,71 @@ async def test_a_number_that_is_final_for_another_position_is_parked(tmp_path: P
     await journal.close()
 
 
+async def test_a_number_that_no_ledger_took_for_final_is_recorded(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    await journal.append([*deliveries(22, 25), delivery(final("25", 1_025)), delivery(Transfer("t", "USDT", ONE, 5))])
+    await taken(journal, 10)  # 22 came while it was under way: the counts did not fit
+    await compacted(journal, 24)
+
+    recorded = await journal.append(deliveries(22, 23, 24, 25))
+
+    assert [entry.event for entry in recorded.entries] == [fill("23", at_ms=1_023), fill("24", at_ms=1_024)]
+    assert len(recorded.duplicates) == 2
+    await journal.close()
+
+
+async def test_new_fills_of_one_leg_count_whatever_the_numbers_of_the_other_are(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    short = fill("3", at_ms=90_000)._replace(position_side="SHORT")
+
+    recorded = await journal.append([delivery(short), delivery(short._replace(trade_id="4", at_ms=1_004))])
+
+    assert [entry.event for entry in recorded.entries] == [short]
+    assert [parked.event for parked in recorded.parked] == [short._replace(trade_id="4", at_ms=1_004)]
+    await journal.close()
+
+
+@pytest.mark.parametrize("told", [fill("1", at_ms=1_001)._replace(position_side="LONG"), fill("1", price="99")])
+async def test_what_is_final_is_not_revised_any_more(tmp_path: Path, told: Fill) -> None:
+    journal = opened(tmp_path)
+    await journal.append([*deliveries(1, 2), delivery(final("2", 1_002))])
+
+    recorded = await journal.append([delivery(told, source=VENUE_TRADES)])
+
+    assert (recorded.entries, len(recorded.conflicts)) == ([], 1)
+    assert [letter.rejection for letter in journal.reader.dead_letters()] == [CONFLICTING_FILL]
+    await journal.close()
+
+
+async def test_what_is_final_is_not_completed_and_told_no_other_time(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    place = Place("BTCUSDT", "BOTH", "b", 20, 2, 0, is_by_time=True)
+    await journal.append([*(delivery(fill(name, at_ms=at)) for name, at in (("a", 10), ("b", 20), ("c", 20)))])
+    await journal.append([delivery(Horizon(100, 20, (place,)))])
+    again = [delivery(fill(name, at_ms=21)._replace(fee=ONE), source=VENUE_TRADES) for name in "abc"]
+
+    recorded = await journal.append(again)
+
+    assert recorded.duplicates == again[:2]
+    assert [entry.event.event_id for entry in recorded.entries] == ["fill:BTCUSDT:c r1"]
+    await journal.close()
+
+
+async def test_nothing_is_moved_into_what_is_final(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    long = fill("1", at_ms=1_001)._replace(position_side="LONG")
+    await journal.append([delivery(long), *deliveries(2), delivery(final("2", 1_002))])
+
+    recorded = await journal.append([delivery(long._replace(position_side="BOTH"), source=VENUE_TRADES)])
+
+    assert (recorded.entries, len(recorded.conflicts)) == ([], 1)
+    await journal.close()
+
+
 async def test_a_final_number_that_was_never_recorded_is_recorded_until_something_is_forgotten(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     await journal.append([*deliveries(1, 3), delivery(final("3", 1_003))])
+    await taken(journal, 3)
 
     recorded = await journal.append(deliveries(2))
 
@@ -204,29 +277,54 @@ async def test_a_compacted_journal_is_backed_up_and_restored(tmp_path: Path) -> 
 async def test_a_state_that_needs_what_was_forgotten_is_not_loaded(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     await journal.append(deliveries(*range(1, 21)))
-    checkpoints = JournalCheckpoints(journal, USDT)
+    kept = JournalCheckpoints(journal, USDT)
     account = Account(journal, usd_assets=USDT)
     account.apply_all([(entry.seq, entry.event) for entry in journal.entries()])
-    await checkpoints.save(account.state)
-    assert checkpoints.load() is not None
+    await kept.save(account.state)
+    assert kept.load() is not None
 
     await compacted(journal, 10)
 
-    assert checkpoints.load() is None
+    assert kept.load() is None
     await journal.close()
 
 
-async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path) -> None:
+async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_has_to_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await old(tmp_path)).close()
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+    monkeypatch.setattr(journal_file, "MIGRATIONS", [*journal_file.MIGRATIONS, "CREATE TABLE more (x INTEGER) STRICT"])
+
+    assert _is_cut_off(tmp_path / "main.journal", USDT)
+    assert not _is_cut_off(tmp_path / "none.journal", USDT)
+    assert not (tmp_path / "none.journal").exists()
+
+
+@pytest.mark.parametrize("numbers", [(500, 100, 900), (100, 900, 500), (1, 2, 9, 3)])
+async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     journal = opened(tmp_path)
-    await journal.append([*deliveries(1, 2, 4), delivery(fill("3", at_ms=1_003)), delivery(fill("9", at_ms=1_001))])
+    await journal.append([delivery(fill(str(n), at_ms=index * 60_000)) for index, n in enumerate(numbers)])
+    place = Place("BTCUSDT", "BOTH", str(numbers[0]), 0, 1, 0)
 
-    def place(number: int) -> Place:
-        return Place("BTCUSDT", "BOTH", str(number), 1_000 + number, 1, 0)
+    assert not journal.follows_time(place)
+    assert journal.follows_time(place._replace(position_side="LONG"))
+    assert journal.follows_time(place._replace(is_by_time=True))
+    await journal.close()
 
-    assert journal.follows_time(place(1))
-    assert not journal.follows_time(place(2))
-    assert journal.follows_time(place(2)._replace(position_side="LONG"))
-    assert journal.follows_time(place(2)._replace(is_by_time=True))
+
+async def test_numbers_follow_time_where_only_the_clocks_of_two_bots_or_a_record_set_right_differ(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    wrong, right = fill("3", at_ms=1), fill("3", at_ms=60_001)
+    await journal.append([*deliveries(1, 2), delivery(fill("4", at_ms=60_000)), delivery(wrong)])
+    place = Place("BTCUSDT", "BOTH", "1", 1_001, 1, 0)
+    assert not journal.follows_time(place)
+
+    await journal.append([delivery(right._replace(fee=ONE), source=VENUE_TRADES)])
+
+    assert journal.follows_time(place)
     await journal.close()
 
 
@@ -248,6 +346,7 @@ async def test_a_journal_that_is_killed_between_two_pieces_goes_on(
     monkeypatch.setattr(recorder, "FORGOTTEN_AT_ONCE", 3)
     journal = opened(tmp_path)
     await journal.append([*deliveries(*range(1, 41)), delivery(final("30", 1_030))])
+    await taken(journal, 30)
     seen: set[int] = set()
     journal.compact(30)
     while journal.base_seq < 30:
@@ -277,6 +376,7 @@ async def test_the_file_does_not_grow_with_the_history(tmp_path: Path) -> None:
         numbers = range(1 + 1_000 * n, 1_001 + 1_000 * n)
         await journal.append(deliveries(*numbers))
         await journal.append([delivery(final(str(max(numbers[0] - 1, 1)), 10**6))])
+        await taken(journal, numbers[0] - 1)
         if n > 10:
             await compacted(journal, journal.last_seq - 1_002)
         with journal.reader._connection() as connection:
@@ -318,6 +418,7 @@ async def _compare(folder: Path, happened: Sequence[Event | int]) -> None:
         account.apply_all([(entry.seq, entry.event) for entry in recorded.entries])
         whole += [entry.event for entry in recorded.entries]
         if isinstance(each, Horizon):
+            await JournalCheckpoints(journal, USDT).save(account.state)
             await compacted(journal, min(account.state.needed_after, journal.last_seq - 1))
             state = decode_state(encode_state(account.state))
             account = Account(journal, usd_assets=USDT, state=state)

@@ -265,7 +265,7 @@ async def test_a_journal_that_is_being_folded_is_worth_waiting_for(desk: Trading
     desk.desk.configure(["main"])
     async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + "/api/account") as response:
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert "being folded" in await refused(desk, "/api/fills", 503)
+    assert "not folded yet" in await refused(desk, "/api/fills", 503)
 
 
 async def test_without_accounts_nothing_is_found(desk: TradingDesk) -> None:

@@ -17,11 +17,12 @@ from account_monitor.errors import AccountMonitorError, JournalCorrupt
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.historian.retention import Retention
 from account_monitor.ledger.account import USD_ASSETS, Account, EventList
-from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Transfer
+from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Opening, PositionSide, Transfer
 from account_monitor.ledger.explanation import residuals
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.past import TooOld
+from account_monitor.monitor.ports import VENUE_INCOME, StreamPosition
 from account_monitor.monitor.reports import time_text
 from account_monitor.stores import checkpoints
 from account_monitor.stores.history import sqlite
@@ -188,6 +189,84 @@ async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
 
         assert monitor.journal.base_seq == 0
         assert len(list(monitor.journal.entries())) == len(months.whole)
+
+
+def keeper(clock: Clock, replicated_seq: int = ALL) -> Retention:
+    return Retention(Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq)
+
+
+def traded(clock: Clock, number: int, *, symbol: str = "BTCUSDT", leg: PositionSide = "BOTH") -> Fill:
+    return Fill(symbol, str(number), "BUY", D(1), D(100), clock.ms, leg, fee=D(0), fee_asset="USDT")
+
+
+async def passed(monitor: Monitor, clock: Clock, retention: Retention, days: int) -> None:
+    """Let days pass, in which ETHUSDT trades once an hour, by numbers that follow time."""
+    for hour in range(24 * days):
+        clock.ms += HOUR
+        await hand(monitor, traded(clock, clock.ms // HOUR, symbol="ETHUSDT"))
+        if hour % 3 == 0:
+            await retention.look_after(monitor)
+    await rested(monitor)
+
+
+@asynccontextmanager
+async def at_work(
+    folder: Path, clock: Clock, opening: Opening | None = None, *, has_venue: bool = False
+) -> AsyncIterator[Monitor]:
+    async with opened(folder, clock, opening, has_venue=has_venue) as monitor:
+        running = asyncio.create_task(monitor.run())
+        yield monitor
+        monitor.stop()
+        await running
+
+
+async def test_a_clock_that_is_ahead_for_a_moment_makes_nothing_young_final(tmp_path: Path) -> None:
+    clock = Clock()
+    retention = keeper(clock)
+    async with at_work(tmp_path, clock) as monitor:
+        await passed(monitor, clock, retention, 6)
+        right = clock.ms
+        clock.ms += 365 * DAY
+        await retention.look_after(monitor)
+        await rested(monitor)
+        clock.ms = right + HOUR
+        await retention.look_after(monitor)
+        await rested(monitor)
+
+        settled = monitor._account.state.settled
+        oldest = next(monitor.journal.entries(after=monitor.journal.base_seq))
+    assert settled is not None
+    assert 0 < settled.before_ms <= clock.ms - RETENTION
+    assert oldest.recorded_at_ms <= clock.ms - RETENTION
+
+
+async def test_money_of_which_the_exchange_could_not_tell_counts_although_a_bot_went_on(tmp_path: Path) -> None:
+    clock = Clock()
+    opening = Opening("1", clock.ms - 1, (("USDT", D(10_000)),))
+    async with at_work(tmp_path, clock, opening, has_venue=True) as monitor:
+        retention = keeper(clock)
+        await passed(monitor, clock, retention, 1)
+        monitor.inbox.see(StreamPosition(VENUE_INCOME, "", clock.ms))
+        missed = Transfer("paid in meanwhile", "USDT", D(5_000), clock.ms + HOUR)
+        await passed(monitor, clock, retention, 10)
+        assert monitor.journal.base_seq > 0
+
+        await hand(monitor, missed)
+        assert monitor._account.state.transfers.by_asset == {"USDT": 5_000}
+
+
+@pytest.mark.parametrize("replicated_seq", [0, ALL])
+async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, replicated_seq: int) -> None:
+    clock = Clock()
+    async with at_work(tmp_path, clock) as monitor:
+        for number in (500, 100, 900):
+            clock.ms += HOUR
+            await hand(monitor, traded(clock, number))
+        await passed(monitor, clock, keeper(clock, replicated_seq), 8)
+
+        await hand(monitor, traded(clock, 300))
+        assert monitor._account.leg("BTCUSDT").quantity == 4
+        assert monitor.journal.base_seq == 0
 
 
 async def project(months: Months) -> list[Progress]:

@@ -202,9 +202,9 @@ class Historian:
     def replicated(self, account: str) -> int:
         """Return up to which entry the journal of an account is in a database elsewhere; 0 where that is not known."""
         followed = self._followed.get(account)
-        if followed is None or followed.differs or self._settings.database.url == SQLITE:
-            return 0
-        return followed.seq
+        if followed is None or not followed.is_known or followed.problem is not None or followed.differs:
+            return 0  # what was written once may be gone by now
+        return 0 if self._settings.database.url == SQLITE else followed.seq
 
     def lags(self) -> Iterable[tuple[str, int]]:
         """Yield each account with its lag."""

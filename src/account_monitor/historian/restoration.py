@@ -20,7 +20,7 @@ from account_monitor.stores.history.opening import SQLITE, history_store
 from account_monitor.stores.history.restoring import refill_journal, restore_journal
 from account_monitor.stores.history.sqlite import FILE_NAME
 from account_monitor.stores.history.store import ALONE_MS, HistoryStore
-from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_file import WriterLock, journal_path, open_for_writing
 from account_monitor.stores.journal_reader import open_reader
 
 AGAIN_SECONDS = 1.0
@@ -135,11 +135,23 @@ class Restoration:
 
 def _is_cut_off(journal: Path, usd_assets: frozenset[str]) -> bool:
     """Whether a journal forgot entries that have to be folded again, because no kept state is of this ledger."""
+    if not journal.exists():
+        return False
     try:
+        _bring_up_to_date(journal)
         with open_reader(journal) as reader:
             return reader.base_seq > 0 and load_state(reader, usd_assets) is None
     except JournalError:
-        return False  # there is none, or none that forgot anything, or opening it will say what is wrong
+        return False  # opening it will say what is wrong
+
+
+def _bring_up_to_date(journal: Path) -> None:
+    """Migrate a journal: one of an older schema cannot be read."""
+    lock = WriterLock(journal)
+    try:
+        open_for_writing(journal, journal.stem, now_ms()).close()
+    finally:
+        lock.release()
 
 
 def _has_no_other_past(journal: Path, database_url: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import structlog
 
 from account_monitor.errors import JournalError
-from account_monitor.ledger.events import Horizon
+from account_monitor.ledger.events import Horizon, Place
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MONITOR, UNROUTED, Clock
+from account_monitor.monitor.ports import MONITOR, UNROUTED, VENUE_INCOME, Clock
 
 LOOK_SECONDS = 600.0
 RECORD_SECONDS = 60.0
@@ -33,6 +33,9 @@ class Retention:
         self._clock = clock
         self._replicated = replicated
         self._disordered: set[tuple[str, str]] = set()
+        self._unproved: set[str] = set()
+        self._looked_ms: dict[str, int] = {}
+        """By account, what the clock said at the last look."""
         self._asked: dict[str, int] = {}
         """By account, up to which entry its journal was last asked to forget."""
 
@@ -49,8 +52,18 @@ class Retention:
                     log.warning("journal_not_compacted", account=monitor.name, reason=str(error))
 
     async def look_after(self, monitor: Monitor) -> None:
-        """Draw the horizon of an account that is due, and forget what may be forgotten."""
-        drawn = monitor.due_horizon(self._retention_ms)
+        """Draw the horizon of an account that is due, and forget what may be forgotten.
+
+        It is as late as the clock said at the last look, too: one that is ahead for a moment makes nothing final.
+        """
+        clock_ms = self._clock()
+        last_ms = self._looked_ms.get(monitor.name)
+        self._looked_ms[monitor.name] = clock_ms
+        if last_ms is None:
+            return
+        now_ms = min(clock_ms, last_ms)
+        self._note_proof(monitor)
+        drawn = monitor.due_horizon(now_ms, self._retention_ms)
         if drawn is not None:
             drawn = await asyncio.to_thread(self._in_order, monitor, drawn)
             try:
@@ -58,7 +71,7 @@ class Retention:
                     await monitor.record(drawn, source=MONITOR)
             except TimeoutError:
                 return
-        now_ms, base_seq = self._clock(), monitor.journal.base_seq
+        base_seq = monitor.journal.base_seq
         until = await asyncio.to_thread(
             monitor.compactable,
             told_from_ms=now_ms - self._retention_ms // TOLD_PART,
@@ -71,14 +84,28 @@ class Retention:
             self._asked[monitor.name] = until
             log.info("journal_compacts", account=monitor.name, entries=until - base_seq, until=until)
 
+    def _note_proof(self, monitor: Monitor) -> None:
+        """Say once that nothing can be final, because the exchange has proved nothing to be complete."""
+        is_unproved = monitor.has_venue and VENUE_INCOME not in monitor.journal.positions
+        if is_unproved and monitor.name not in self._unproved:
+            self._unproved.add(monitor.name)
+            log.warning(
+                "journal_not_compacted", account=monitor.name,
+                reason="the exchange has not stated yet what the journal holds",
+            )  # fmt: skip
+
     def _in_order(self, monitor: Monitor, drawn: Horizon) -> Horizon:
         """Leave out positions whose trade ids do not follow time: of these nobody can say what is still to come."""
-        disordered = [place for place in drawn.places if not monitor.journal.follows_time(place)]
+        disordered = [place for place in drawn.places if not self._follows_time(monitor, place)]
         for place in disordered:
             if (monitor.name, place.key) not in self._disordered:
                 self._disordered.add((monitor.name, place.key))
                 log.warning(
                     "journal_not_compacted", account=monitor.name, position=place.key,
-                    reason=f"trades after {place.trade_id} happened before it: their numbers do not follow time",
+                    reason="the numbers of its trades do not follow time",
                 )  # fmt: skip
         return drawn._replace(places=tuple(place for place in drawn.places if place not in disordered))
+
+    def _follows_time(self, monitor: Monitor, place: Place) -> bool:
+        is_disordered = (monitor.name, place.key) in self._disordered and not place.is_by_time
+        return not is_disordered and monitor.journal.follows_time(place)

@@ -15,13 +15,17 @@ def is_due(settled: Settled | None, now_ms: int, retention_ms: int) -> bool:
     return settled is None or abs(now_ms - settled.at_ms) >= retention_ms // PER_RETENTION
 
 
-def before_ms(settled: Settled | None, now_ms: int, retention_ms: int) -> int:
+def before_ms(settled: Settled | None, now_ms: int, retention_ms: int, *, proved_ms: int | None = None) -> int:
     """Return what a horizon that is drawn now is before; 0 is before everything.
 
     Never more than the account had moved at the last one: what a stream or the exchange still has to tell of a time
-    when nobody was listening is late, and not too late.
+    when nobody was listening is late, and not too late. `proved_ms`: up to where all that an exchange knows is booked,
+    None where there is no exchange; others may go on while it cannot tell.
     """
-    return 0 if settled is None else max(0, min(now_ms - retention_ms, settled.moved_ms))
+    if settled is None:
+        return 0
+    latest_ms = min(now_ms - retention_ms, settled.moved_ms)
+    return max(0, latest_ms if proved_ms is None else min(latest_ms, proved_ms))
 
 
 def horizon(state: AccountState, at_ms: int, before_ms: int) -> Horizon:

@@ -37,6 +37,7 @@ from account_monitor.monitor.past import Past
 from account_monitor.monitor.ports import (
     CONFLICTING_FILL,
     MONITOR,
+    VENUE_INCOME,
     Checkpoints,
     Clock,
     Delivery,
@@ -258,12 +259,14 @@ class Monitor:
         """The account as it was; reads only, and takes its time: ask in a thread."""
         return Past(self.journal, self._checkpoints, self._usd_assets, opening=self.opening)
 
-    def due_horizon(self, retention_ms: int) -> Horizon | None:
+    def due_horizon(self, now_ms: int, retention_ms: int) -> Horizon | None:
         """Return the horizon that is to be drawn now, where entries are kept for so long; None where none is due."""
-        now_ms, state = self._clock(), self._account.state
+        state = self._account.state
         if not state.has_begun or not is_due(state.settled, now_ms, retention_ms):
             return None
-        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms))
+        proved = self.journal.positions.get(VENUE_INCOME)
+        proved_ms = None if not self.has_venue else 0 if proved is None else proved.sequence
+        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms, proved_ms=proved_ms))
 
     def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
         """Return up to which entry the journal is not needed any more; it reads, so ask in a thread."""

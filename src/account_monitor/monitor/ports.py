@@ -277,7 +277,7 @@ class Journal(Recording, Protocol):
         """Keep a folded state, so that a restart folds only what came after it."""
 
     def follows_time(self, place: Place) -> bool:
-        """Whether no fill with a higher number than the last one up to a place happened before that."""
+        """Whether of a position's fills none has a lower number than one that happened before it."""
 
     def compact(self, until: int) -> None:
         """Forget the entries up to a sequence, which are in the history, when there is nothing else to do."""

@@ -103,7 +103,7 @@ class Journal:
         await self._writer.submit(lambda recorder: recorder.save_checkpoint(seq, fingerprint, state))
 
     def follows_time(self, place: Place) -> bool:
-        """Whether no fill with a higher number than the last one up to a place happened before that."""
+        """Whether of a position's fills none has a lower number than one that happened before it; reads all of them."""
         return self.reader.follows_time(place)
 
     def compact(self, until: int) -> None:

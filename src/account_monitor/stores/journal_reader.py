@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import apsw
 import msgspec
 
 from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
-from account_monitor.ledger.events import Fill, FundingPayment, LegEvent, Place, trade_number
+from account_monitor.ledger.events import Fill, FundingPayment, LegEvent, Place
 from account_monitor.monitor.fills import LAST, page_of, place_of, start_of
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Base, Chain, Head, Row
@@ -25,6 +26,9 @@ _CHUNK = 1_000
 
 _WINDOW = 10_000
 """Entries that are looked through at once for those of a time."""
+
+_CLOCKS_DIFFER_MS = 1_000
+"""Between fills that are closer the clocks of those who told of them may decide which came first."""
 
 _DEAD_LETTER_CHUNK = 100
 _REMARK_CHUNK = 100
@@ -198,11 +202,22 @@ class JournalReader:
             raise ValueError(f"cursor {cursor!r} is not from this journal")
 
     def follows_time(self, place: Place) -> bool:
-        """Whether no fill with a higher number than the last one up to a place happened before that."""
-        number = None if place.trade_id is None else trade_number(place.trade_id)
-        if number is None or place.is_by_time:
+        """Whether of the fills of a position that are here none has a lower number than one that happened before it.
+
+        It reads all of them. Nothing depends on numbers where the position is ordered by time.
+        """
+        if place.trade_id is None or place.is_by_time:
             return True
-        return not self._rows("overtaken", place.symbol, place.at_ms, number, place.key)
+        before, recent = 0, deque[tuple[int, int]]()
+        at_ms, number = -LAST, 0
+        while rows := self._rows("numbers_in_time", place.symbol, at_ms, number, place.key, _WINDOW):
+            for at_ms, number in rows:
+                while recent and recent[0][0] + _CLOCKS_DIFFER_MS <= at_ms:
+                    before = max(before, recent.popleft()[1])
+                if number < before:
+                    return False
+                recent.append((at_ms, number))
+        return True
 
     def seq_at(self, recorded_ms: int) -> int:
         """Return the sequence of the last entry that was recorded up to a time, 0 where there was none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -71,13 +71,14 @@ class Recorder:
 
     def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition], now_ms: int) -> Recorded:
         """Record what is new, park what cannot be booked, and move the positions."""
-        batch = _sort(deliveries, {})
+        is_final = self._spent.is_final
+        batch = _sort(deliveries, {}, is_final)
         may_be_known = any(self._spent.may_know(event) for _, event, _ in batch.fresh)
         entries = None if may_be_known else self._insert_all_new(batch, now_ms)
         if entries is None:
             known = self._known(deliveries, [identity_of(event) for _, event, _ in batch.fresh])
             verdicts = self._spent.verdicts([event for _, event, _ in batch.fresh if identity_of(event) not in known])
-            batch = _sort(deliveries, known, verdicts)
+            batch = _sort(deliveries, known, is_final, verdicts)
             entries = self._insert(batch, now_ms)
         if batch.refusals:
             park(self._connection, batch.refusals, now_ms)
@@ -86,7 +87,8 @@ class Recorder:
         return Recorded(entries, batch.duplicates, batch.conflicts, batch.parked)
 
     def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
-        """Keep a folded state and forget older ones."""
+        """Keep a folded state and forget older ones. What is final in it is final when the entries are gone."""
+        self._spent.confirm(state)
         self._connection.execute(SQL["save_checkpoint"], (seq, fingerprint, state))
         self._connection.execute(SQL["drop_old_checkpoints"], (CHECKPOINTS_KEPT, fingerprint, CHECKPOINT_EVERY))
 
@@ -175,7 +177,10 @@ _NOTHING: Mapping[str, Verdict] = MappingProxyType({})
 
 
 def _sort(
-    deliveries: Sequence[Delivery], recorded: Mapping[str, _Known], verdicts: Mapping[str, Verdict] = _NOTHING
+    deliveries: Sequence[Delivery],
+    recorded: Mapping[str, _Known],
+    is_final: Callable[[Fill], bool],
+    verdicts: Mapping[str, Verdict] = _NOTHING,
 ) -> _Sorted:
     known = dict(recorded)
     batch = _Sorted([], [], [], [], [], [])
@@ -207,7 +212,7 @@ def _sort(
             known[identity] = _Known(event, delivery.source)
             batch.fresh.append((event.event_id, event, delivery))
         elif isinstance(before.event, Fill) and isinstance(event, Fill):
-            if (stands := _meet(before.event, before.source, event, delivery, batch)) is not None:
+            if (stands := _meet(before.event, before.source, event, delivery, batch, is_final)) is not None:
                 known[identity] = stands
         else:
             batch.duplicates.append(delivery)
@@ -242,14 +247,19 @@ def _is_counterpart(fill: Fill, first: Event, known: Mapping[str, _Known]) -> bo
     return fill.side == second.event.side
 
 
-def _meet(before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sorted) -> _Known | None:
+def _meet(
+    before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sorted, is_final: Callable[[Fill], bool]
+) -> _Known | None:
     """Sort a fill that is recorded already; return the record that stands from now on, None if that is the old one.
 
     What was missing is completed. Where sources disagree, the word of the one with more authority stands, and the
-    conflict is told; that a source which is not the exchange has a clock of its own is no conflict.
+    conflict is told; that a source which is not the exchange has a clock of its own is no conflict. What is final
+    stands whoever speaks, and nothing becomes what is final: a position would hold it twice, or not at all.
     """
     fields = before.contradicts(fill)
     overrules = authority(delivery.source) > authority(source)
+    stays = is_final(before) or (overrules and is_final(fill))
+    overrules = overrules and not stays
     if is_venue(delivery.source) is not is_venue(source):
         disputed = tuple(field for field in fields if field != "at_ms")
     else:
@@ -258,7 +268,7 @@ def _meet(before: Fill, source: str, fill: Fill, delivery: Delivery, batch: _Sor
         batch.conflicts.append(Conflict(delivery, before, disputed))
         batch.refusals.append(Refusal(delivery, CONFLICTING_FILL, _reason(before, fill, disputed)))
         return None
-    if not before.lacks(fill) and not (fields and overrules):
+    if stays or (not before.lacks(fill) and not (fields and overrules)):
         batch.duplicates.append(delivery)
         return None
     if disputed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -10,7 +11,8 @@ import apsw
 import msgspec
 
 from account_monitor.errors import JournalCorrupt
-from account_monitor.ledger.events import Event, Fill, Horizon, Marks, trade_number
+from account_monitor.ledger import timeline
+from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, trade_number
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.journal_file import SQL, read_base
@@ -34,6 +36,28 @@ class Floor(NamedTuple):
     """The highest number of a fill that is remembered by its id."""
 
 
+class _Position(msgspec.Struct):
+    """What of a position in a state says which fills are final."""
+
+    floor: timeline.Floor | None
+    adjusted: list[timeline.Adjusted]
+
+    @property
+    def last_number(self) -> int:
+        """The number up to which nothing counts any more, whatever correction is lifted."""
+        floor = self.adjusted[0].floor if self.adjusted else self.floor
+        return -1 if floor is None else floor.last_number
+
+
+class _State(msgspec.Struct):
+    """A ledger's state, for those who ask what is final in it."""
+
+    timelines: dict[str, _Position]
+
+
+_states = msgspec.json.Decoder(_State)
+
+
 class Forgotten(NamedTuple):
     """An entry that is to go: what has to be remembered of it."""
 
@@ -44,8 +68,6 @@ class Forgotten(NamedTuple):
     position_key: str | None
     trade_number: int | None
     hash: bytes
-    horizon: str | None
-    """Its body, where it is one."""
 
 
 class Spent:
@@ -58,6 +80,8 @@ class Spent:
         """By symbol and position."""
         self._highest: dict[str, int] = {}
         """By symbol: every numbered fill after it is new."""
+        self._drawn: dict[str, list[Place]] = {}
+        """By position, the places of horizons in the journal, which the ledger may not have taken."""
         for key, *floor in connection.execute(SQL["floors"]):
             self._raise(key, Floor._make(floor))
         rows: Any = connection.execute(SQL["horizons"])
@@ -65,9 +89,43 @@ class Spent:
             self.note(_horizon(seq, body))
 
     def note(self, horizon: Horizon) -> None:
-        """Take over what a horizon that was recorded says is final."""
-        for key, floor in _floors_of(horizon):
-            self._raise(key, floor)
+        """Take note of what a horizon that was recorded would make final."""
+        for place in horizon.places:
+            if place.trade_id is not None:
+                self._drawn.setdefault(place.key, []).append(place)
+
+    def confirm(self, state: bytes) -> None:
+        """Take over what is final in a state of the ledger: it takes no place before which something late came."""
+        if not any(_number(place) > self._floor(place).last_number for each in self._drawn.values() for place in each):
+            return
+        try:
+            positions = _states.decode(state).timelines
+        except msgspec.DecodeError:
+            return  # of another version: nothing is known to be final
+        for key, position in positions.items():
+            taken = [place for place in self._drawn.get(key, ()) if 0 < _number(place) <= position.last_number]
+            floors = (Floor(_number(place), place.at_ms) for place in taken)
+            if taken:
+                self._store(key, reduce(_higher, floors))
+
+    def is_final(self, fill: Fill) -> bool:
+        """Whether no record may change what is known of an execution, or make it this, any more.
+
+        Where a horizon names the position, although the ledger may not have taken its place: it is old in any case.
+        """
+        number = trade_number(fill.trade_id)
+        if number is not None and number <= self._floor(fill).last_number:
+            return True
+        order = (fill.at_ms, len(fill.trade_id), fill.trade_id)
+        return any(
+            order <= (place.at_ms, len(place.trade_id or ""), place.trade_id or "")
+            if place.is_by_time
+            else number is not None and number <= _number(place)
+            for place in self._drawn.get(fill.key, ())
+        )
+
+    def _floor(self, of: Fill | Place) -> Floor:
+        return self._floors.get(of.symbol, {}).get(of.key, Floor())
 
     def may_know(self, event: Event) -> bool:
         """Whether an event may have been recorded, or contradict what was; most are above every doubt."""
@@ -104,7 +162,7 @@ class Spent:
         number = trade_number(event.trade_id) if type(event) is Fill else None
         if type(event) is not Fill or number is None:
             return None
-        floor = self._floors[event.symbol].get(event.key, Floor())
+        floor = self._floor(event)
         if number <= floor.last_number:
             if event.at_ms <= floor.at_ms + SKEW_MS:
                 return SPENT if self._has_ids else None
@@ -112,7 +170,8 @@ class Spent:
                 f"{event.identity} is final: trades up to {floor.last_number} happened up to {floor.at_ms},"
                 f" this one at {event.at_ms}"
             )
-        if self._has_ids and number <= self._last_number(event.symbol):
+        others = (other for key, other in self._floors.get(event.symbol, {}).items() if key != event.key)
+        if self._has_ids and any(number <= o.last_number and event.at_ms <= o.at_ms + SKEW_MS for o in others):
             return f"{event.identity} may be recorded under another position than {event.key}, and is not kept any more"
         return None
 
@@ -127,9 +186,6 @@ class Spent:
         ids: list[tuple[bytes]] = []
         raised: dict[str, Floor] = {}
         for row in rows:
-            if row.horizon is not None:
-                for key, floor in _floors_of(_horizon(row.seq, row.horizon)):
-                    raised[key] = _higher(raised.get(key, Floor()), floor)
             identity = row.event_id
             if row.kind in ("fill", "void"):
                 assert row.position_key is not None  # every fill has one
@@ -146,9 +202,12 @@ class Spent:
                 ids.append((_id(identity),))
         insert_rows(self._connection, SQL["spend"], ids)
         for key, floor in raised.items():
-            self._connection.execute(SQL["raise_floor"], (key, *floor))
-            self._raise(key, floor)
+            self._store(key, floor)
         self._has_ids = True
+
+    def _store(self, key: str, floor: Floor) -> None:
+        self._connection.execute(SQL["raise_floor"], (key, *floor))
+        self._raise(key, floor)
 
     def _raise(self, key: str, floor: Floor) -> None:
         floors = self._floors.setdefault(_symbol(key), {})
@@ -174,12 +233,9 @@ def _higher(one: Floor, other: Floor) -> Floor:
     return Floor._make(map(max, one, other))
 
 
-def _floors_of(horizon: Horizon) -> Iterable[tuple[str, Floor]]:
-    """Yield by position up to which number its fills are final."""
-    for place in horizon.places:
-        number = None if place.trade_id is None or place.is_by_time else trade_number(place.trade_id)
-        if number is not None:
-            yield place.key, Floor(number, place.at_ms)
+def _number(place: Place) -> int:
+    """Return up to which number the fills before a place are final, 0 where their order is that of time."""
+    return 0 if place.trade_id is None or place.is_by_time else trade_number(place.trade_id) or 0
 
 
 def _horizon(seq: int, body: str) -> Horizon:

@@ -72,7 +72,7 @@ DELETE FROM spent;
 DELETE FROM floors;
 
 -- name: entries_to_forget
-SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash, CASE kind WHEN 'horizon' THEN body END
+SELECT seq, event_id, kind, at_ms, position_key, trade_number, hash
 FROM journal WHERE seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: forget_entries
@@ -149,9 +149,17 @@ AND NOT EXISTS (
 )
 ORDER BY at_ms, trade_number, seq LIMIT ?;
 
--- name: overtaken
-SELECT 1 FROM journal
-WHERE kind = 'fill' AND symbol = ? AND at_ms < ? AND trade_number > ? AND position_key = ? LIMIT 1;
+-- name: numbers_in_time
+-- Of several records of one execution, the highest revision.
+SELECT at_ms, trade_number FROM journal
+WHERE kind = 'fill' AND symbol = ? AND (at_ms, trade_number) > (?, ?) AND trade_number > 0 AND position_key = ?
+AND NOT EXISTS (
+    SELECT 1 FROM journal AS later
+    WHERE later.event_id > substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 'r'
+    AND later.event_id < substr(journal.event_id || ' ', 1, instr(journal.event_id || ' ', ' ')) || 's'
+    AND later.seq > journal.seq
+)
+ORDER BY at_ms, trade_number LIMIT ?;
 
 -- name: fill_at
 SELECT count(*) FROM journal WHERE seq = ? AND kind = 'fill' AND at_ms = ? AND trade_number = ?;
