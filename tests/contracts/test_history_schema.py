@@ -34,6 +34,7 @@ from tests.history_samples import (
 from tests.journal_samples import deliveries
 from tests.servers.postgres import FreshDatabase, create_database, drop_database
 from tests.servers.relay import relay_to
+from tests.servers.timescale import TimescaleServer
 
 pytestmark = pytest.mark.integration
 
@@ -299,28 +300,28 @@ async def test_an_extension_that_may_not_sum_up_is_not_used(landlord: FreshDatab
 
 
 async def test_timescale_needs_no_superuser_once_the_extension_is_there(
-    timescale_database: FreshDatabase, tmp_path: Path
+    breakable_timescale: TimescaleServer, tmp_path: Path
 ) -> None:
-    if not timescale_database.is_schema:
-        pytest.skip("on a real server the role of the URL is none already")
-    role = f"role_{timescale_database.name}"
-    admin = TimescalePlace(timescale_database)
+    breakable_timescale.kill()  # roles are of a session there, and all tests share it: this one begins with a new one
+    database = await breakable_timescale.create_database()
+    role = f"role_{database.name}"
+    admin = TimescalePlace(database)
     await admin.ask(f"CREATE ROLE {role}")
-    await admin.ask(f"ALTER SCHEMA {timescale_database.name} OWNER TO {role}")
-    store = PostgresHistory(f"{timescale_database.url}%20-crole%3D{role}", keeping=None)
+    await admin.ask(f"ALTER SCHEMA {database.name} OWNER TO {role}")
+    store = PostgresHistory(f"{database.url}%20-crole%3D{role}", keeping=None)
+    try:
+        await store.open()
+        with await record(tmp_path, deliveries(1)) as reader:
+            batch = batch_of(reader, await store.cursor("main"))
+            await store.write(batch._replace(snapshots=[snapshot(NOW, "100")]))
 
-    await store.open()
-    with await record(tmp_path, deliveries(1)) as reader:
-        batch = batch_of(reader, await store.cursor("main"))
-        await store.write(batch._replace(snapshots=[snapshot(NOW, "100")]))
-
-    assert store.is_timescale
-    assert "TimescaleDB 2." in store.description
-    owners = f"SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = '{timescale_database.name}'"
-    assert await admin.ask(owners) == [(role,)]
-    await store.close()
-    await admin.ask(f"DROP OWNED BY {role} CASCADE")
-    await admin.ask(f"DROP ROLE {role}")
+        assert store.is_timescale
+        assert "TimescaleDB 2." in store.description
+        owners = f"SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = '{database.name}'"
+        assert await admin.ask(owners) == [(role,)]
+    finally:
+        await store.close()
+        breakable_timescale.kill()
 
 
 @pytest.mark.parametrize("part", ["postgres", "sqlite", "timescale"])
