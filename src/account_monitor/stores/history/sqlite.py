@@ -57,6 +57,7 @@ MIGRATIONS = load_migrations("history/sqlite")
 
 _APPLICATION_ID = 1095585097
 _BUSY_MS = 5_000
+_ATTEMPTS, _AGAIN_SECONDS = 40, 0.05
 _PRUNED_AT_ONCE = 5_000
 
 T = TypeVar("T")
@@ -85,13 +86,21 @@ class SqliteHistory:
         if self._connection is not None:
             return []
         with self._explained():
-            connection = apsw.Connection(str(self.path))
-            try:
-                done = _prepare(connection, self.path)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._open()
+                except apsw.BusyError:  # SQLite does not wait for who turns the same new file to WAL
+                    await asyncio.sleep(_AGAIN_SECONDS)
+            return self._open()
+
+    def _open(self) -> list[str]:
+        connection = apsw.Connection(str(self.path))
+        try:
+            done = _prepare(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
         return done
 
     async def condition(self) -> Condition:
@@ -283,9 +292,9 @@ def _version_of(connection: apsw.Connection) -> int:
 
 
 def _version(connection: apsw.Connection, path: Path) -> int:
-    version = int(connection.pragma("user_version"))
-    is_ours = connection.pragma("application_id") == _APPLICATION_ID
-    if not is_ours and (version or connection.pragma("schema_version")):
+    version, has_tables = int(connection.pragma("user_version")), connection.pragma("schema_version")
+    is_ours = connection.pragma("application_id") == _APPLICATION_ID  # last: another process may be making the tables
+    if not is_ours and (version or has_tables):
         raise HistoryUnavailable(f"{path} is a SQLite file, but no history")
     if version > len(MIGRATIONS):
         raise HistoryUnavailable(f"{path} has schema version {version}; this program knows up to {len(MIGRATIONS)}")
