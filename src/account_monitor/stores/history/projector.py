@@ -20,7 +20,7 @@ from account_monitor.stores.checkpoints import load_state
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.batch import Batch, Cursor, EntryRow, KeptState, alert_rows, fill_rows, report_rows
 from account_monitor.stores.history.snapshots import Snapshot, Snapshots
-from account_monitor.stores.history.store import ALONE_MS, HistoryStore, Replica
+from account_monitor.stores.history.store import ALONE_MS, CHUNK, HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalEnd, JournalReader, open_reader
 
 LOOK_SECONDS = 0.1
@@ -34,7 +34,7 @@ RETRY_SECONDS = (0.2, 5.0)
 SLOW_SECONDS = 3.0
 """After which a database that has not answered yet is told of."""
 
-BATCH, SNAPSHOTS, PIECE = 2_000, 10_000, 50
+BATCH, SNAPSHOTS, PIECE = 2 * CHUNK, 10_000, 50
 """Entries and snapshots that are written at once, at most, and entries after which that is looked at."""
 
 POSITIONS_SECONDS = 10.0
@@ -226,19 +226,22 @@ class Projector:
 
         A few prices may be snapshots of a thousand positions: those count, too.
         """
-        rows: list[Row] = []
+        found = reader.rows(after=before.seq, until=end.head.seq)
+        if len(found) < BATCH and found and found[-1].seq < end.head.seq:
+            found += reader.rows(after=found[-1].seq, until=end.head.seq)
         entries: list[JournalEntry] = []
         snapshots: list[Snapshot] = []
-        while (seq := before.seq + len(rows)) < end.head.seq and len(rows) < BATCH and len(snapshots) < SNAPSHOTS:
-            more = reader.rows(after=seq, until=min(seq + PIECE, end.head.seq))
+        for start in range(0, len(found), PIECE):
             read = [
                 JournalEntry(row.seq, decode_event(row.seq, row.kind, row.body), row.source, row.recorded_at_ms)
-                for row in more
+                for row in found[start : start + PIECE]
             ]
-            rows += more
             entries += read
             snapshots += self._snapshots.follow(read)
-        is_last = seq == end.head.seq
+            if len(snapshots) >= SNAPSHOTS:
+                break
+        rows = found[: len(entries)]
+        is_last = before.seq + len(rows) == end.head.seq
         epochs = reader.epochs() if rows else []
         positions = state = None
         if is_last:
