@@ -204,7 +204,7 @@ class HistorySettings(NamedTuple):
 
     snapshot_interval_seconds: float = scalar(values.seconds("100ms"), 1.0, key="snapshot_interval")
     retention_seconds: float = scalar(values.seconds("1h"), 90 * 86_400.0, key="retention")
-    journal_retention_seconds: float | None = optional(values.seconds("1d"), 30 * 86_400.0, key="journal_retention")
+    journal_retention_seconds: float | None = optional(values.seconds("1d"), key="journal_retention")
     compress_after_seconds: float = scalar(values.seconds("1h"), 7 * 86_400.0, key="compress_after")
 
 
