@@ -27,6 +27,10 @@ ENDLESS = (
     "-c",
     "import sys; sys.stdin.readline(); print('x' * 3_000_000, flush=True); sys.stdin.read()",
 )
+SHOUTS = (
+    sys.executable, "-c",
+    "import sys; sys.stderr.write('x' * 3_000_000 + '\\n'); raise SystemExit('no reason at all')",
+)  # fmt: skip
 DIES = (sys.executable, "-c", "raise SystemExit('no reason at all')")
 
 
@@ -103,7 +107,13 @@ async def test_one_that_is_killed_is_replaced_and_the_next_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("command", "says"), [(GARBAGE, "ended with code -9"), (ENDLESS, "ended with code -9"), (DIES, "no reason at all")]
+    ("command", "says"),
+    [
+        (GARBAGE, "ended with code -9"),
+        (ENDLESS, "ended with code -9"),
+        (DIES, "no reason at all"),
+        (SHOUTS, "no reason at all"),
+    ],
 )
 async def test_one_that_talks_nonsense_or_cannot_start_is_told_of_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Sequence[str], says: str

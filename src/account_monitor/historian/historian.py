@@ -251,8 +251,13 @@ async def _last_words(process: asyncio.subprocess.Process) -> list[str]:
     """Pass on what a process writes to its standard error, its log; return the last lines."""
     assert process.stderr is not None  # it was asked for
     words: list[str] = []
-    while line := await process.stderr.readline():
+    while True:
+        try:
+            line = await process.stderr.readline()
+        except ValueError:  # a line without an end: it was dropped, and what comes after it counts
+            continue
+        if not line:
+            return words
         text = line.decode(errors="replace").rstrip()
         sys.stderr.write(f"{text}\n")
         words = [*words[-19:], text]
-    return words
