@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from account_monitor.ledger.money import use_exact_arithmetic
@@ -13,3 +15,9 @@ use_exact_arithmetic()
 # The first text on a fresh clone takes a second: hypothesis writes down its table of characters then.
 settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_are_before_a_command_sets_them() -> None:
+    """Take back what an earlier test in this process made of the logs: their level, and where they are written."""
+    structlog.reset_defaults()
