@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 
-from account_monitor.ledger.alerts import Alert, trim
+from account_monitor.ledger.alerts import Alert, Silence, keep_silence, trim
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
@@ -49,7 +49,7 @@ _new = tuple.__new__
 MAX_ADJUSTMENTS = 32
 """Corrections that are remembered as standing; one that is older cannot be taken back."""
 
-_SAID = frozenset({Alert, Reconciliation, Quarantine, Horizon})
+_SAID = frozenset({Alert, Silence, Reconciliation, Quarantine, Horizon})
 """What is said about an account, at times of other clocks."""
 
 Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
@@ -127,6 +127,8 @@ class AccountState:
     """The youngest corrections that stand."""
     alerts: dict[str, Alert] = field(default_factory=dict)
     """By type and symbol, the last transition of its alert, the youngest last."""
+    silences: dict[str, Silence] = field(default_factory=dict)
+    """By type and symbol, the last silence, which may be over; the youngest last."""
     quarantined: dict[str, Quarantine] = field(default_factory=dict)
     """By kind and name, the last quarantine, which may be over."""
     wallet_statements: list[tuple[int, int]] = field(default_factory=list)
@@ -398,6 +400,9 @@ class Account:
                 state.alerts.pop(key, None)
                 state.alerts[key] = event
                 trim(state.alerts)
+                return Entry(seq, event, "noted", ())
+            case Silence():
+                keep_silence(state.silences, event)
                 return Entry(seq, event, "noted", ())
             case Quarantine():
                 state.quarantined[f"{event.kind}:{event.name}"] = event

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation
 
 Side: TypeAlias = Literal["BUY", "SELL"]
@@ -342,7 +342,7 @@ class Horizon(NamedTuple):
 
 FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
 """Money that moves without a trade."""
-Remark: TypeAlias = Claim | Listing | Alert | Reconciliation | Quarantine | Horizon
+Remark: TypeAlias = Claim | Listing | Alert | Silence | Reconciliation | Quarantine | Horizon
 """What is said about an account, and moves nothing."""
 Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Reversal | Marks | Remark
 LegEvent: TypeAlias = Fill | FundingPayment

@@ -93,3 +93,8 @@ def to_text(number: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def rounded_text(number: Decimal, places: int) -> str:
+    """Return plain fixed-point text, rounded half-even to so many decimal places: for sentences, never for figures."""
+    return to_text(_HALF_EVEN.quantize(number, Decimal(1).scaleb(-places)))

@@ -10,15 +10,15 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from account_monitor.ledger.alerts import MAX_FIRING, Alert, AlertBoard, AlertType, Severity
+from account_monitor.ledger.alerts import MAX_FIRING, RISKS, Alert, AlertBoard, AlertType, Severity
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, Clock, Delivery
 from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
 
-OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG")
-"""What only those speak of who write to databases."""
+OF_OTHERS: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG", "CHANNEL_FAILED", *sorted(RISKS))
+"""What no feed speaks of: who writes to databases or tells people does, and who knows the thresholds."""
 
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
@@ -148,6 +148,17 @@ class AlarmBoard:
         alert = self._watched(account).board.resolve(kind, symbol=symbol, now_ms=self._clock())
         if alert is not None:
             self._record(account, [alert])
+
+    def acknowledge(self, account: str, alert_id: str, *, by: str) -> Alert | None:
+        """Let people know who looks after an alert; return its transition, None where it does not fire."""
+        alert = self._watched(account).board.acknowledge(alert_id, by=by, now_ms=self._clock())
+        if alert is not None:
+            self._record(account, [alert])
+        return alert
+
+    def firing(self, account: str) -> list[Alert]:
+        """Return what fires of an account, recorded or not, the oldest first."""
+        return self._watched(account).board.firing()
 
     def look(self) -> None:
         """End what was to end by itself, raise what was held back and still holds, and say what cannot be recorded."""

@@ -12,7 +12,7 @@ import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, Settled, moved
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Charge,
@@ -311,6 +311,11 @@ class Monitor:
     def alerts(self) -> list[Alert]:
         """The last journaled transition of each alert by what it is about, the youngest last."""
         return list(self._account.state.alerts.values())
+
+    @property
+    def silences(self) -> list[Silence]:
+        """Of each type and symbol the last silence, which may be over; the youngest last."""
+        return list(self._account.state.silences.values())
 
     def settlement_asset(self, symbol: str) -> str:
         """Return the asset in which the ledger takes a contract to settle."""

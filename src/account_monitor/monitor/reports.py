@@ -578,7 +578,7 @@ def fill_report(account: str, entry: JournalEntry) -> FillReport:
 
 
 def alert_report(account: str, alert: Alert) -> AlertReport:
-    """Report an alert as of one transition; nobody can acknowledge one yet."""
+    """Report an alert as of one transition."""
     return AlertReport(
         id=alert.id,
         account=account,
@@ -592,6 +592,6 @@ def alert_report(account: str, alert: Alert) -> AlertReport:
         cause=alert.cause,
         timestamp=time_text(alert.fired_ms),
         resolved_at=None if alert.resolved_ms is None else time_text(alert.resolved_ms),
-        acked_by=None,
-        acked_at=None,
+        acked_by=alert.acked_by,
+        acked_at=None if alert.acked_ms is None else time_text(alert.acked_ms),
     )

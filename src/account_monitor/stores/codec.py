@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 import msgspec
 
 from account_monitor.errors import JournalCorrupt
-from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Severity
+from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Severity, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
@@ -39,7 +39,7 @@ from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarant
 
 Kind: TypeAlias = Literal[
     "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
-    "listing", "alert", "reconciliation", "quarantine", "horizon",
+    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon",
 ]  # fmt: skip
 
 
@@ -150,6 +150,17 @@ class _Alert(_Wire):
     cause: str | None = None
     until_ms: int | None = None
     revision: int = 0
+    acked_by: str | None = None
+    acked_ms: int | None = None
+
+
+class _Silence(_Wire):
+    from_ms: int
+    until_ms: int
+    by: str
+    reason: str
+    type: AlertType | None = None
+    symbol: str | None = None
 
 
 class _Drift(_Wire):
@@ -244,6 +255,8 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "reversal", _encode(_Reversal(adjustment_id, at_ms, reason))
         case Alert():
             return "alert", _encode(_alert(event))
+        case Silence(from_ms, until_ms, type_, symbol, by, reason):
+            return "silence", _encode(_Silence(from_ms, until_ms, by, reason, type_, symbol))
         case Reconciliation():
             return "reconciliation", _encode(_report(event))
         case Quarantine():
@@ -321,6 +334,8 @@ def _alert(alert: Alert) -> _Alert:
         alert.cause,
         alert.until_ms,
         alert.revision,
+        alert.acked_by,
+        alert.acked_ms,
     )
 
 
@@ -383,6 +398,7 @@ _opening_decoder = msgspec.json.Decoder(_Opening)
 _adjustment_decoder = msgspec.json.Decoder(_Adjustment)
 _reversal_decoder = msgspec.json.Decoder(_Reversal)
 _alert_decoder = msgspec.json.Decoder(_Alert)
+_silence_decoder = msgspec.json.Decoder(_Silence)
 _report_decoder = msgspec.json.Decoder(_Reconciliation)
 _quarantine_decoder = msgspec.json.Decoder(_Quarantine)
 _horizon_decoder = msgspec.json.Decoder(_Horizon)
@@ -478,7 +494,14 @@ def _read_alert(body: str | bytes) -> Alert:
         w.cause,
         w.until_ms,
         w.revision,
+        w.acked_by,
+        w.acked_ms,
     )
+
+
+def _read_silence(body: str | bytes) -> Silence:
+    w = _silence_decoder.decode(body)
+    return Silence(w.from_ms, w.until_ms, w.type, w.symbol, w.by, w.reason)
 
 
 def _read_report(body: str | bytes) -> Reconciliation:
@@ -543,6 +566,7 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "adjustment": _read_adjustment,
     "reversal": _read_reversal,
     "alert": _read_alert,
+    "silence": _read_silence,
     "reconciliation": _read_report,
     "quarantine": _read_quarantine,
     "horizon": _read_horizon,

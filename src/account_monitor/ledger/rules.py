@@ -1,0 +1,116 @@
+"""Rules: which figures of an account are beyond their thresholds? Pure; the board decides what people hear of it.
+
+A figure that is not known says nothing: nothing begins, and what fires goes on firing. What fires is over only when its
+figure is back inside by the hysteresis, so that noise around a threshold is one alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from account_monitor.ledger.alerts import RiskType, Severity
+from account_monitor.ledger.money import rounded_text, to_text
+
+_HUNDRED = Decimal(100)
+
+ENDLESS: Final = Decimal("Infinity")
+"""A ratio to a margin balance that is used up."""
+
+
+class Thresholds(NamedTuple):
+    """Where each alert begins, money in USD; None: never.
+
+    `hysteresis_pct`: how far back inside a figure has to come, in percent of its threshold, until the alert is over.
+    """
+
+    min_balance: Decimal | None = None
+    max_drawdown_pct: Decimal | None = None
+    """Zero or negative: −5 is a loss of a twentieth from the peak."""
+    max_margin_ratio: Decimal | None = None
+    max_leverage: Decimal | None = None
+    min_liquidation_distance_pct: Decimal | None = None
+    max_daily_loss: Decimal | None = None
+    """A loss, as an amount above zero."""
+    hysteresis_pct: Decimal = Decimal(5)
+
+
+class Band(NamedTuple):
+    """The threshold of a figure, and where an alert about it is over again.
+
+    A floor is not to be undercut; anything else is not to be exceeded.
+    """
+
+    limit: Decimal
+    clear: Decimal
+    is_floor: bool
+
+    def holds(self, figure: Decimal, *, is_firing: bool) -> bool:
+        """Whether there is reason for an alert, one that fires already or a new one."""
+        edge = self.clear if is_firing else self.limit
+        return figure < edge if self.is_floor else figure > edge
+
+
+def band(limit: Decimal, hysteresis_pct: Decimal, *, is_floor: bool) -> Band:
+    """Return the band of a threshold."""
+    width = abs(limit) * hysteresis_pct / _HUNDRED  # a division by a hundred is exact
+    return Band(limit, limit + width if is_floor else limit - width, is_floor)
+
+
+class AlertRule(NamedTuple):
+    """A figure of the whole account that has a threshold."""
+
+    type: RiskType
+    severity: Severity
+    threshold: Callable[[Thresholds], Decimal | None]
+    is_floor: bool
+    words: Callable[[Decimal, Decimal], str]
+    """What people read, of the figure and its threshold."""
+
+    def band(self, thresholds: Thresholds) -> Band | None:
+        """Return where it fires, None where it never does."""
+        limit = self.threshold(thresholds)
+        return None if limit is None else band(limit, thresholds.hysteresis_pct, is_floor=self.is_floor)
+
+
+def _low_balance(balance: Decimal, limit: Decimal) -> str:
+    return f"the wallets are worth {rounded_text(balance, 2)} USD, less than {to_text(limit)}"
+
+
+def _high_drawdown(drawdown_pct: Decimal, limit: Decimal) -> str:
+    return f"equity is {rounded_text(-drawdown_pct, 2)} % below its peak, more than {to_text(-limit)} %"
+
+
+def _high_margin_ratio(ratio: Decimal, limit: Decimal) -> str:
+    if ratio == ENDLESS:
+        return "the margin balance is used up: the exchange liquidates"
+    share, most = rounded_text(ratio * _HUNDRED, 2), to_text(limit * _HUNDRED)
+    return f"the maintenance margin is {share} % of the margin balance, more than {most} %; at 100 % it is liquidated"
+
+
+def _high_leverage(leverage: Decimal, limit: Decimal) -> str:
+    if leverage == ENDLESS:
+        return "positions are open, and the margin balance is used up"
+    return f"the positions are worth {rounded_text(leverage, 2)} times the margin balance, more than {to_text(limit)}"
+
+
+def _daily_loss(loss: Decimal, limit: Decimal) -> str:
+    return f"{rounded_text(loss, 2)} USD were lost since the day began, more than {to_text(limit)}"
+
+
+LOW_BALANCE = AlertRule("LOW_BALANCE", "WARNING", lambda limits: limits.min_balance, True, _low_balance)
+HIGH_DRAWDOWN = AlertRule("HIGH_DRAWDOWN", "WARNING", lambda limits: limits.max_drawdown_pct, True, _high_drawdown)
+HIGH_MARGIN_RATIO = AlertRule(
+    "HIGH_MARGIN_RATIO", "CRITICAL", lambda limits: limits.max_margin_ratio, False, _high_margin_ratio
+)
+HIGH_LEVERAGE = AlertRule("HIGH_LEVERAGE", "WARNING", lambda limits: limits.max_leverage, False, _high_leverage)
+DAILY_LOSS = AlertRule("DAILY_LOSS", "CRITICAL", lambda limits: limits.max_daily_loss, False, _daily_loss)
+
+RULES: tuple[AlertRule, ...] = (LOW_BALANCE, HIGH_DRAWDOWN, HIGH_MARGIN_RATIO, HIGH_LEVERAGE, DAILY_LOSS)
+
+
+def liquidation_words(key: str, distance_pct: Decimal, price: Decimal, limit: Decimal) -> str:
+    """Return what people read of a position near its liquidation price."""
+    near = rounded_text(distance_pct, 2)
+    return f"{key} is {near} % from its liquidation price {rounded_text(price, 8)}, less than {to_text(limit)} %"
