@@ -74,6 +74,7 @@ class AlarmBoard:
         watched.board.recall(monitor.alerts)
         monitor.observers.append(self.note)
         monitor.remarks_on = partial(self._remarks_on, monitor.name)
+        monitor.bring_up_to_date = watched.board.brought_up_to_date
         if not self._is_enabled:
             self._record(monitor.name, watched.board.end(self._clock()))
         elif early is not None:

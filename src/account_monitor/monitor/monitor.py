@@ -115,6 +115,8 @@ class Monitor:
         """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
         self.remarks_on: Callable[[Sequence[Delivery]], list[Delivery]] = lambda deliveries: []
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
+        self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
+        """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
