@@ -249,9 +249,7 @@ class App:
 
     def _take_thresholds(self, account: AccountSettings) -> None:
         settings = self.settings
-        self.risks.configure(
-            account.name, thresholds_from(settings, account), for_seconds=settings.alerts.for_seconds
-        )
+        self.risks.configure(account.name, thresholds_from(settings, account), for_seconds=settings.alerts.for_seconds)
         if self._exchanges is not None:
             self._exchanges.reload(account.name, settings.reconciliation, settings.thresholds_of(account))
 

@@ -173,7 +173,7 @@ async def test_an_account_without_an_exchange_cannot_be_compared(desk: TradingDe
 async def test_what_the_journal_does_not_take_is_not_called_done(
     desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("account_monitor.api.reconciliation.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("account_monitor.api.orders.RECORD_SECONDS", 0.1)
     desk.monitor().inbox.shut()
     status, problem = await post(desk, "/api/corrections", {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}})
 

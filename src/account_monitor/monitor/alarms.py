@@ -75,6 +75,7 @@ class AlarmBoard:
         monitor.observers.append(self.note)
         monitor.remarks_on = partial(self._remarks_on, monitor.name)
         monitor.bring_up_to_date = watched.board.brought_up_to_date
+        monitor.acknowledge = partial(self._acknowledge, monitor.name)
         if not self._is_enabled:
             self._record(monitor.name, watched.board.end(self._clock()))
         elif early is not None:
@@ -150,13 +151,6 @@ class AlarmBoard:
         if alert is not None:
             self._record(account, [alert])
 
-    def acknowledge(self, account: str, alert_id: str, *, by: str) -> Alert | None:
-        """Let people know who looks after an alert; return its transition, None where it does not fire."""
-        alert = self._watched(account).board.acknowledge(alert_id, by=by, now_ms=self._clock())
-        if alert is not None:
-            self._record(account, [alert])
-        return alert
-
     def firing(self, account: str) -> list[Alert]:
         """Return what fires of an account, recorded or not, the oldest first."""
         return self._watched(account).board.firing()
@@ -196,6 +190,13 @@ class AlarmBoard:
             end = "the exchange's word stands" if conflict.stands else "the second is parked"
             symbol = conflict.recorded.symbol
             self.fire(view.account, "CONFLICTING_FILL", f"{told}; {end}", symbol=symbol, for_seconds=PASSING_SECONDS)
+
+    def _acknowledge(self, account: str, alert_id: str, by: str) -> Alert | None:
+        watched = self._watched(account)
+        alert = watched.board.acknowledge(alert_id, by=by, now_ms=self._clock())
+        if alert is not None:
+            watched.waiting[alert.event_id] = alert  # until whoever asked has recorded it
+        return alert
 
     def _remarks_on(self, account: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return what is recorded with deliveries: a message is not parked for good before its alert is."""

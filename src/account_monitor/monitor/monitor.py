@@ -117,6 +117,8 @@ class Monitor:
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
         self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
         """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
+        self.acknowledge: Callable[[str, str], Alert | None] = lambda alert_id, by: None
+        """Returns the transition that says who looks after an alert, to be recorded; None where it does not fire."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)

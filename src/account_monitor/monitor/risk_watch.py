@@ -1,4 +1,4 @@
-"""Risk watch: is an account nearer to trouble than its owner wants? Looks at every view, and lets the board tell people.
+"""Risk watch: is an account nearer to trouble than its owner wants? Looks at every view; the board tells people.
 
 A fill costs the same with one position or a thousand: figures of the account are compared as they come. How near each
 position is to its liquidation takes a walk over all of them. It is taken when a bound says that one may be near, and
@@ -63,11 +63,10 @@ class AccountWatch:
     def configure(self, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
         """Take thresholds over: what fires without one is over. `for_seconds`: how long it must last until it fires."""
         self._thresholds, self._for_seconds = thresholds, for_seconds
-        self._watched = [
-            _Watched(rule, limit, _FIGURES[rule.type]) for rule in RULES if (limit := rule.band(thresholds)) is not None
-        ]
-        limit = thresholds.min_liquidation_distance_pct
-        self._distance = None if limit is None else band(limit, thresholds.hysteresis_pct, is_floor=True)
+        bands = [(rule, rule.band(thresholds)) for rule in RULES]
+        self._watched = [_Watched(rule, limits, _FIGURES[rule.type]) for rule, limits in bands if limits is not None]
+        nearest = thresholds.min_liquidation_distance_pct
+        self._distance = None if nearest is None else band(nearest, thresholds.hysteresis_pct, is_floor=True)
         self._since.clear()
         firing = self._alarms.firing(self.account)
         self._raised = {alert.type for alert in firing if alert.type in RISKS and alert.type != "LIQUIDATION_NEAR"}
