@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from account_monitor.ledger.account import Account
 from account_monitor.ledger.events import MarkPrice, PositionSide
+from account_monitor.ledger.margin import MarginStated, MarginTerms, MarginUse, PositionMargin
+from account_monitor.ledger.margin_book import MarginBook
 from account_monitor.ledger.money import ONE, ZERO, divide
 from account_monitor.ledger.performance import TradeStatistics
 from account_monitor.ledger.position import Leg, Tally
@@ -67,6 +69,11 @@ class PositionValue:
     fill_count: int
     fills_without_fee: int
     last_update_ms: int
+    leverage: int | None = None
+    """The initial leverage that the venue states."""
+    is_isolated: bool | None = None
+    margin: PositionMargin | None = None
+    """None when flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,7 @@ class Valuation:
         self._shares: dict[str, _Share] = {}
         self._totals = _Totals()
         self._free: dict[str, Decimal] = {}
+        self._margins = MarginBook()
         self.refresh(account.state.timelines)
 
     # -- what changes ------------------------------------------------------------------------------------------------
@@ -219,6 +227,21 @@ class Valuation:
         changed = {asset for asset, amount in free.items() if self._free.get(asset) != amount}
         self._free.update(free)
         return changed & self._account.state.wallets.keys()
+
+    def state_terms(self, terms: MarginTerms) -> list[str]:
+        """Take the rules by which the venue judges the account; return the positions, all valued by them."""
+        self._margins.terms = terms
+        keys = list(self.positions)
+        for key in keys:
+            self._value(self._account.state.timelines[key])
+        return keys
+
+    def state_margin(self, stated: MarginStated) -> set[str]:
+        """Take what the venue states of margins; return the positions for which that is news."""
+        changed = self._margins.state(stated) & self.positions.keys()
+        for key in changed:
+            self._value(self._account.state.timelines[key])
+        return changed
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
@@ -319,6 +342,11 @@ class Valuation:
         leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
         return Exposure(notional, margin_balance, leverage)
 
+    def margin(self) -> MarginUse:
+        """Return how near the account is to liquidation."""
+        state = self._account.state
+        return self._margins.use(state.wallets if state.wallets_known else None, self.rate)
+
     def unpriced(self) -> tuple[str, ...]:
         """Name the open positions and the assets held or paid that have no price, sorted."""
         totals, state = self._totals, self._account.state
@@ -377,6 +405,9 @@ class Valuation:
             fill_count=leg.fill_count,
             fills_without_fee=leg.fills_without_fee,
             last_update_ms=leg.last_at_ms,
+            leverage=self._margins.leverage(instrument.symbol),
+            is_isolated=self._margins.is_isolated(instrument.symbol),
+            margin=self._margins.value(key, instrument, value, unrealized),
         )
         (self.unpriced_positions.add if value is None else self.unpriced_positions.discard)(key)
         self._count(key, _share(instrument.settlement_asset, leg, unrealized or ZERO, abs(value or ZERO)))

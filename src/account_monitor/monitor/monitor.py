@@ -28,6 +28,7 @@ from account_monitor.ledger.events import (
     is_numbered,
 )
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.margin import MarginStated, MarginTerms
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
@@ -67,6 +68,9 @@ RESIDUALS_EVERY_SECONDS = 5.0
 
 RESTATE_OFF_LOOP = 250
 """Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
+
+MARGIN_WAITS_SECONDS = 0.25
+"""How long what the exchange states of margins may wait for the fill that it comes with: both are shown at once."""
 
 OPENING_SECONDS = 30.0
 """How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
@@ -120,6 +124,9 @@ class Monitor:
         self.acknowledge: Callable[[str, str], Alert | None] = lambda alert_id, by: None
         """Returns the transition that says who looks after an alert, to be recorded; None where it does not fire."""
         self._free: dict[str, Decimal] = {}
+        self._terms: MarginTerms | None = None
+        self._margins: list[MarginStated] = []
+        self._margins_since = 0.0
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
         self._snapshots = Every(snapshot_seconds, monotonic)
@@ -258,6 +265,17 @@ class Monitor:
         self._free.update(free)
         self.inbox.wake()
 
+    def state_terms(self, terms: MarginTerms) -> None:
+        """Judge margins by these rules of the exchange from now on."""
+        self._terms = terms
+        self.inbox.wake()
+
+    def state_margin(self, stated: MarginStated) -> None:
+        """Show what the exchange states of margins: with the next fill, or soon."""
+        if not self._margins:
+            self._margins_since = self._monotonic()
+        self._margins.append(stated)
+
     @property
     def past(self) -> Past:
         """The account as it was; reads only, and takes its time: ask in a thread."""
@@ -346,6 +364,8 @@ class Monitor:
             self._take_prices()
         if self._free:
             self._take_free()
+        if self._terms is not None or self._are_margins_due:
+            self._publish(self._builder.after_margin(self._take_margins()))
         if self._comparison is not None:
             comparison, self._comparison = self._comparison, None
             self._publish(self._builder.after_comparison(comparison))
@@ -388,7 +408,10 @@ class Monitor:
             entries = self._account.restate(batch)
         if self._residuals_due.is_due():
             self.residual = self._valuation.usd_of(residuals(self._account))
-        self._publish(self._builder.after_events(recorded, append_seconds, *moved(entries))._replace(applied=entries))
+        keys, assets = moved(entries)
+        stated = self._take_margins()
+        change = self._builder.after_events(recorded, append_seconds, keys | stated, assets)
+        self._publish(change._replace(applied=entries))
         if recorded.conflicts or recorded.parked:
             self._say_parked(recorded)
 
@@ -422,6 +445,21 @@ class Monitor:
         self._free.clear()
         if assets:
             self._publish(self._builder.after_free(assets))
+
+    @property
+    def _are_margins_due(self) -> bool:
+        return bool(self._margins) and self._monotonic() >= self._margins_since + MARGIN_WAITS_SECONDS
+
+    def _take_margins(self) -> set[str]:
+        """Let the valuation know what the exchange stated of margins; return the positions that it changes."""
+        changed: set[str] = set()
+        if self._terms is not None:
+            changed.update(self._valuation.state_terms(self._terms))
+            self._terms = None
+        for stated in self._margins:
+            changed |= self._valuation.state_margin(stated)
+        self._margins.clear()
+        return changed
 
     def _as_claim(self, delivery: Delivery) -> Delivery:
         """Keep what others tell of under an id that cannot be the exchange's from being booked beside its own fill, and

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
+from account_monitor.ledger.liquidation import Liquidation, liquidation_of, liquidations
+from account_monitor.ledger.margin import NOT_KNOWN, MarginUse
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -55,6 +57,15 @@ class View:
     unpriced: tuple[str, ...]
     comparison: Comparison | None = None
     """None: nobody compares it, or not yet."""
+    margin: MarginUse = NOT_KNOWN
+
+    def liquidations(self) -> dict[str, Liquidation]:
+        """Return where the venue liquidates each open position; computed when asked for, by position."""
+        return liquidations(self.positions, self.margin)
+
+    def liquidation_of(self, key: str) -> Liquidation | None:
+        """Return where the venue liquidates one position, None where no price does so, or none is known."""
+        return liquidation_of(key, self.positions, self.margin)
 
 
 class Change(NamedTuple):
@@ -102,6 +113,11 @@ class ViewBuilder:
         self._publish(set())
         return Change([], (), tuple(sorted(assets)), None)
 
+    def after_margin(self, keys: set[str]) -> Change:
+        """Build the view after the venue stated terms, or what is bound by these positions."""
+        self._publish(keys)
+        return Change([], tuple(sorted(keys)), (), None)
+
     def after_comparison(self, comparison: Comparison) -> Change:
         """Build the view after a statement was compared."""
         self._comparison = comparison
@@ -127,4 +143,5 @@ class ViewBuilder:
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
             comparison=self._comparison,
+            margin=valuation.margin(),
         )
