@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from account_monitor.ledger.margin import MAX_RATIO
 from account_monitor.ledger.rules import (
     DAILY_LOSS,
     ENDLESS,
@@ -58,12 +59,12 @@ def test_a_threshold_that_is_switched_off_has_no_band() -> None:
     assert [rule.band(Thresholds()) for rule in RULES] == [None] * len(RULES)
 
 
-@pytest.mark.parametrize("rule", [HIGH_MARGIN_RATIO, HIGH_LEVERAGE])
-def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertRule) -> None:
+@pytest.mark.parametrize(("rule", "figure"), [(HIGH_MARGIN_RATIO, MAX_RATIO), (HIGH_LEVERAGE, ENDLESS)])
+def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertRule, figure: Decimal) -> None:
     limits = band_of(rule)
 
-    assert limits.holds(ENDLESS, is_firing=False)
-    assert "used up" in rule.words(ENDLESS, limits.limit)
+    assert limits.holds(figure, is_firing=False)
+    assert "used up" in rule.words(figure, limits.limit)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,7 @@ def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertR
             "the maintenance margin is 83.12 % of the margin balance, more than 80 %; at 100 % it is liquidated",
         ),
         (HIGH_LEVERAGE, "12.44444", "the positions are worth 12.44 times the margin balance, more than 10"),
+        (HIGH_LEVERAGE, "10.00003", "the positions are worth 10.00003 times the margin balance, more than 10"),
         (DAILY_LOSS, "612", "612 USD were lost since the day began, more than 500"),
     ],
 )

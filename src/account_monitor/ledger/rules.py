@@ -11,12 +11,11 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from account_monitor.ledger.alerts import RiskType, Severity
+from account_monitor.ledger.margin import HUNDRED, MAX_RATIO
 from account_monitor.ledger.money import rounded_text, to_text
 
-_HUNDRED = Decimal(100)
-
 ENDLESS: Final = Decimal("Infinity")
-"""A ratio to a margin balance that is used up."""
+"""The leverage of a margin balance that is used up."""
 
 
 class Thresholds(NamedTuple):
@@ -54,7 +53,7 @@ class Band(NamedTuple):
 
 def band(limit: Decimal, hysteresis_pct: Decimal, *, is_floor: bool) -> Band:
     """Return the band of a threshold."""
-    width = abs(limit) * hysteresis_pct / _HUNDRED  # a division by a hundred is exact
+    width = abs(limit) * hysteresis_pct / HUNDRED  # a division by a hundred is exact
     return Band(limit, limit + width if is_floor else limit - width, is_floor)
 
 
@@ -74,29 +73,35 @@ class AlertRule(NamedTuple):
         return None if limit is None else band(limit, thresholds.hysteresis_pct, is_floor=self.is_floor)
 
 
+def _told(figure: Decimal, limit: Decimal) -> str:
+    """Return a figure with as many decimals as it takes to tell it from its threshold, and at least two."""
+    wanted = (places for places in range(2, 12) if rounded_text(figure, places) != rounded_text(limit, places))
+    return rounded_text(figure, next(wanted, 12))
+
+
 def _low_balance(balance: Decimal, limit: Decimal) -> str:
-    return f"the wallets are worth {rounded_text(balance, 2)} USD, less than {to_text(limit)}"
+    return f"the wallets are worth {_told(balance, limit)} USD, less than {to_text(limit)}"
 
 
 def _high_drawdown(drawdown_pct: Decimal, limit: Decimal) -> str:
-    return f"equity is {rounded_text(-drawdown_pct, 2)} % below its peak, more than {to_text(-limit)} %"
+    return f"equity is {_told(-drawdown_pct, -limit)} % below its peak, more than {to_text(-limit)} %"
 
 
 def _high_margin_ratio(ratio: Decimal, limit: Decimal) -> str:
-    if ratio == ENDLESS:
+    if ratio >= MAX_RATIO:
         return "the margin balance is used up: the exchange liquidates"
-    share, most = rounded_text(ratio * _HUNDRED, 2), to_text(limit * _HUNDRED)
+    share, most = _told(ratio * HUNDRED, limit * HUNDRED), to_text(limit * HUNDRED)
     return f"the maintenance margin is {share} % of the margin balance, more than {most} %; at 100 % it is liquidated"
 
 
 def _high_leverage(leverage: Decimal, limit: Decimal) -> str:
     if leverage == ENDLESS:
         return "positions are open, and the margin balance is used up"
-    return f"the positions are worth {rounded_text(leverage, 2)} times the margin balance, more than {to_text(limit)}"
+    return f"the positions are worth {_told(leverage, limit)} times the margin balance, more than {to_text(limit)}"
 
 
 def _daily_loss(loss: Decimal, limit: Decimal) -> str:
-    return f"{rounded_text(loss, 2)} USD were lost since the day began, more than {to_text(limit)}"
+    return f"{_told(loss, limit)} USD were lost since the day began, more than {to_text(limit)}"
 
 
 LOW_BALANCE = AlertRule("LOW_BALANCE", "WARNING", lambda limits: limits.min_balance, True, _low_balance)
@@ -112,5 +117,4 @@ RULES: tuple[AlertRule, ...] = (LOW_BALANCE, HIGH_DRAWDOWN, HIGH_MARGIN_RATIO, H
 
 def liquidation_words(key: str, distance_pct: Decimal, price: Decimal, limit: Decimal) -> str:
     """Return what people read of a position near its liquidation price."""
-    near = rounded_text(distance_pct, 2)
-    return f"{key} is {near} % from its liquidation price {rounded_text(price, 8)}, less than {to_text(limit)} %"
+    return f"{key} is {_told(distance_pct, limit)} % from its liquidation price {rounded_text(price, 8)}, less than {to_text(limit)} %"

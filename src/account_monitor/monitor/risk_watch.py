@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from account_monitor.ledger.alerts import RISKS, AlertType, RiskType
-from account_monitor.ledger.margin import Liquidation
+from account_monitor.ledger.liquidation import Liquidation
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.rules import ENDLESS, RULES, AlertRule, Band, Thresholds, band, liquidation_words
 from account_monitor.monitor.alarms import AlarmBoard
