@@ -117,4 +117,5 @@ RULES: tuple[AlertRule, ...] = (LOW_BALANCE, HIGH_DRAWDOWN, HIGH_MARGIN_RATIO, H
 
 def liquidation_words(key: str, distance_pct: Decimal, price: Decimal, limit: Decimal) -> str:
     """Return what people read of a position near its liquidation price."""
-    return f"{key} is {_told(distance_pct, limit)} % from its liquidation price {rounded_text(price, 8)}, less than {to_text(limit)} %"
+    near, where = _told(distance_pct, limit), rounded_text(price, 8)
+    return f"{key} is {near} % from its liquidation price {where}, less than {to_text(limit)} %"
