@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -53,6 +54,7 @@ class View:
     pnl: PnL
     exposure: Exposure
     unpriced: tuple[str, ...]
+    standing: Standing
     comparison: Comparison | None = None
     """None: nobody compares it, or not yet."""
 
@@ -116,6 +118,7 @@ class ViewBuilder:
 
     def _build(self, positions: Mapping[str, PositionValue]) -> View:
         valuation = self._valuation
+        pnl = valuation.pnl()
         return View(
             account=self._name,
             epoch=self._epoch,
@@ -123,8 +126,9 @@ class ViewBuilder:
             as_of_ms=self._as_of_ms,
             positions=positions,
             balances=valuation.balances(),
-            pnl=valuation.pnl(),
+            pnl=pnl,
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
+            standing=self._account.standing(pnl.equity),
             comparison=self._comparison,
         )
