@@ -271,11 +271,12 @@ class App:
         monitor = Monitor(
             name,
             journal,
-            JournalCheckpoints(journal, usd_assets),
+            JournalCheckpoints(journal, usd_assets, day_starts_at=settings.service.day_starts_at_minutes),
             inbox,
             clock=now_ms,
             monotonic=time.monotonic,
             usd_assets=usd_assets,
+            day_starts_at=settings.service.day_starts_at_minutes,
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
             has_venue=has_venue,

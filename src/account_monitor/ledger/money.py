@@ -42,6 +42,22 @@ _DOWN = decimal.Context(prec=_PRECISION, rounding=decimal.ROUND_DOWN, traps=[dec
 _VENUE_QUANTUM = Decimal(1).scaleb(-8)
 _VENUE_GUARD = Decimal(1).scaleb(-20)
 
+
+def _significant(digits: int) -> decimal.Context:
+    traps = [decimal.InvalidOperation, decimal.DivisionByZero]
+    return decimal.Context(
+        prec=digits, rounding=decimal.ROUND_HALF_EVEN, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=traps
+    )
+
+
+# Units are rounded so much finer than percentages that no number of deposits shows in a percentage.
+_UNITS = _significant(120)
+_SHOWN_DIGITS = 60
+_SHOWN = _significant(_SHOWN_DIGITS)
+_SHOWN_PLACES = 10
+_SHOWN_QUANTUM = Decimal(1).scaleb(-_SHOWN_PLACES)
+_HUNDRED = Decimal(100)
+
 _is_plain = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?").fullmatch
 _is_scientific = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?[eE][+-]?[0-9]{1,3}").fullmatch
 
@@ -82,6 +98,36 @@ def venue_amount(amount: Decimal) -> Decimal:
     Source: 12.31427700 × 0.65 % is stated as 0.08004280, in the venue's documentation of the account.
     """
     return _DOWN.quantize(_HALF_EVEN.quantize(amount, _VENUE_GUARD), _VENUE_QUANTUM)
+
+
+def scaled(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """Return amount × part / whole, rounded half-even to 120 significant digits: the one rounding of units.
+
+    Raises: decimal.DivisionByZero.
+    """
+    return _UNITS.divide(amount * part, whole)
+
+
+def shown(dividend: Decimal, divisor: Decimal) -> Decimal:
+    """Return a quotient that nothing is computed from, rounded half-even to 10 decimal places.
+
+    Of a number with more than 50 integer digits, 60 digits are kept. Raises: decimal.DivisionByZero.
+    """
+    return _shown(_SHOWN.divide(dividend, divisor))
+
+
+def change_percent(after: Decimal, before: Decimal) -> Decimal:
+    """Return by how many percent `after` is more than `before`, rounded as `shown` rounds.
+
+    Raises: decimal.DivisionByZero.
+    """
+    return _shown(_SHOWN.subtract(_SHOWN.divide(_HUNDRED * after, before), _HUNDRED))
+
+
+def _shown(number: Decimal) -> Decimal:
+    if number.adjusted() >= _SHOWN_DIGITS - _SHOWN_PLACES:
+        return number
+    return _HALF_EVEN.quantize(number, _SHOWN_QUANTUM) or ZERO
 
 
 def decimal_from_text(text: str) -> Decimal:

@@ -10,6 +10,7 @@ from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.liquidation import Liquidation, liquidation_of, liquidations
 from account_monitor.ledger.margin import NOT_KNOWN, MarginUse
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -55,6 +56,7 @@ class View:
     pnl: PnL
     exposure: Exposure
     unpriced: tuple[str, ...]
+    standing: Standing
     comparison: Comparison | None = None
     """None: nobody compares it, or not yet."""
     margin: MarginUse = NOT_KNOWN
@@ -132,6 +134,7 @@ class ViewBuilder:
 
     def _build(self, positions: Mapping[str, PositionValue]) -> View:
         valuation = self._valuation
+        pnl = valuation.pnl()
         return View(
             account=self._name,
             epoch=self._epoch,
@@ -139,9 +142,10 @@ class ViewBuilder:
             as_of_ms=self._as_of_ms,
             positions=positions,
             balances=valuation.balances(),
-            pnl=valuation.pnl(),
+            pnl=pnl,
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
+            standing=self._account.standing(pnl.equity),
             comparison=self._comparison,
             margin=valuation.margin(),
         )

@@ -19,6 +19,7 @@ from account_monitor.ledger.events import (
     Anchor,
     Charge,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -39,7 +40,7 @@ from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarant
 
 Kind: TypeAlias = Literal[
     "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
-    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon",
+    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon", "drawdown_reset",
 ]  # fmt: skip
 
 
@@ -199,6 +200,13 @@ class _Quarantine(_Wire):
     by: str | None = None
 
 
+class _DrawdownReset(_Wire):
+    id: str
+    at_ms: int
+    reason: str
+    by: str
+
+
 class _MarkPrice(_Wire):
     symbol: str
     price: Decimal
@@ -261,6 +269,8 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "reconciliation", _encode(_report(event))
         case Quarantine():
             return "quarantine", _encode(_Quarantine(*event))
+        case DrawdownReset():
+            return "drawdown_reset", _encode(_DrawdownReset(*event))
         case Horizon(at_ms, before_ms, places):
             return "horizon", _encode(_Horizon(at_ms, before_ms, [_place(each) for each in places] or None))
         case Marks(at_ms, prices):
@@ -402,6 +412,7 @@ _silence_decoder = msgspec.json.Decoder(_Silence)
 _report_decoder = msgspec.json.Decoder(_Reconciliation)
 _quarantine_decoder = msgspec.json.Decoder(_Quarantine)
 _horizon_decoder = msgspec.json.Decoder(_Horizon)
+_drawdown_reset_decoder = msgspec.json.Decoder(_DrawdownReset)
 _marks_decoder = msgspec.json.Decoder(_Marks)
 
 
@@ -537,6 +548,11 @@ def _read_horizon(body: str | bytes) -> Horizon:
     return Horizon(w.at_ms, w.before_ms, tuple(places))
 
 
+def _read_drawdown_reset(body: str | bytes) -> DrawdownReset:
+    w = _drawdown_reset_decoder.decode(body)
+    return DrawdownReset(w.id, w.at_ms, w.reason, w.by)
+
+
 def _read_marks(body: str | bytes) -> Marks:
     w = _marks_decoder.decode(body)
     _finite(*(p.price for p in w.prices))
@@ -570,5 +586,6 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "reconciliation": _read_report,
     "quarantine": _read_quarantine,
     "horizon": _read_horizon,
+    "drawdown_reset": _read_drawdown_reset,
     "marks": _read_marks,
 }

@@ -1,2 +1,0 @@
--- Alerts may say who looks after them, and silences are entries. No table changes: the version keeps a program that does
--- not know these words from taking them for damage.
