@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.events import Anchor, MarkPrice, Opening
+from account_monitor.ledger.events import Anchor, MarkPrice, Marks, Opening
 from account_monitor.ledger.margin import Bracket, MarginTerms
 from account_monitor.ledger.rules import Thresholds
 from account_monitor.monitor.alarms import AlarmBoard
@@ -142,6 +142,19 @@ async def test_low_wallets_are_told_whatever_the_marks_say(tmp_path: Path, clock
         await watched.settle()
 
         assert watched.told == [("LOW_BALANCE", "FIRING", None)]
+
+
+async def test_the_journal_knows_the_price_of_an_alert_before_it(tmp_path: Path, clock: Clock) -> None:
+    """Also where the price before is journaled in the same millisecond."""
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("99")
+        await watched.mark("300")
+        *_, marks, alert = [entry.event for entry in watched.monitor.journal.entries()]
+
+    assert isinstance(alert, Alert)
+    assert isinstance(marks, Marks)
+    assert [mark.price for mark in marks.prices] == [D(300)]
 
 
 # -- how long ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from account_monitor.ledger.alerts import RiskType, Severity
 from account_monitor.ledger.margin import HUNDRED, MAX_RATIO
 from account_monitor.ledger.money import rounded_text, to_text
 
+_HUNDREDTH = Decimal("0.01")
+
 ENDLESS: Final = Decimal("Infinity")
 """The leverage of a margin balance that is used up."""
 
@@ -53,7 +55,7 @@ class Band(NamedTuple):
 
 def band(limit: Decimal, hysteresis_pct: Decimal, *, is_floor: bool) -> Band:
     """Return the band of a threshold."""
-    width = abs(limit) * hysteresis_pct / HUNDRED  # a division by a hundred is exact
+    width = abs(limit) * hysteresis_pct * _HUNDREDTH
     return Band(limit, limit + width if is_floor else limit - width, is_floor)
 
 

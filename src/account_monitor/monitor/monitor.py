@@ -75,6 +75,9 @@ RESTATE_OFF_LOOP = 250
 MARGIN_WAITS_SECONDS = 0.25
 """How long what the exchange states of margins may wait for the fill that it comes with: both are shown at once."""
 
+MARKS_AHEAD_MS = 1_000
+"""How far the time of marks may be ahead of the clock, where several are journaled at once."""
+
 OPENING_SECONDS = 30.0
 """How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
 
@@ -149,6 +152,8 @@ class Monitor:
         """Whether there are prices that the journal may not know."""
         self._observed_equity: Decimal | None = None
         """What the view's equity was when marks were journaled last."""
+        self._marks_ms = 0
+        """The time of the last marks."""
         self._settled_in_usd: set[str] = set()
         """Symbols whose fills need no rate."""
         self._recorded_positions: dict[str, StreamPosition] = {}
@@ -474,7 +479,14 @@ class Monitor:
         if not prices and self.view.pnl.equity is None:
             return []
         self._observed_equity = self.view.pnl.equity
-        return [Delivery(MONITOR, "", b"", Marks(self._clock(), prices))]
+        return [Delivery(MONITOR, "", b"", Marks(self._next_marks_ms(), prices))]
+
+    def _next_marks_ms(self) -> int:
+        """Return the time of now, and another one than that of the marks before: it is their identity."""
+        now_ms = self._clock()
+        is_taken = 0 <= self._marks_ms - now_ms < MARKS_AHEAD_MS
+        self._marks_ms = self._marks_ms + 1 if is_taken else now_ms
+        return self._marks_ms
 
     def _is_unobserved(self) -> bool:
         """Whether the account is worth other than when marks were journaled last, or a day has begun since."""
