@@ -137,6 +137,24 @@ PERMISSIONS = {
     "enableVanillaOptions": False, "enableSpotAndMarginTrading": False,
 }  # fmt: skip
 
+BRACKETS = (
+    b'[{"symbol":"ETHUSDT","notionalCoef":1.50,"brackets":['
+    b'{"bracket":1,"initialLeverage":75,"notionalCap":10000,"notionalFloor":0,"maintMarginRatio":0.0065,"cum":0.0},'
+    b'{"bracket":2,"initialLeverage":50,"notionalCap":9223372036854775807,"notionalFloor":10000,'
+    b'"maintMarginRatio":1e-2,"cum":35.0}]}]'
+)
+
+CONFIGS: list[dict[str, Any]] = [
+    {"symbol": "BTCUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 21, "maxNotionalValue": "1"},
+    {"symbol": "ETHUSDT", "marginType": "ISOLATED", "isAutoAddMargin": False, "leverage": 5, "maxNotionalValue": "1"},
+]
+
+INDEX: dict[str, Any] = {
+    "symbol": "ADAUSD", "time": 1635740268004, "index": "1.92957370", "bidBuffer": "0.10000000",
+    "askBuffer": "0.10000000", "bidRate": "1.73661633", "askRate": "2.12253107", "autoExchangeBidBuffer": "0.05",
+    "autoExchangeAskBuffer": "0.05", "autoExchangeBidRate": "1.83309501", "autoExchangeAskRate": "2.02605238",
+}  # fmt: skip
+
 READERS: list[tuple[Callable[[bytes], object], Any]] = [
     (fills_of, TRADES),
     (income_of, INCOME),
@@ -146,6 +164,9 @@ READERS: list[tuple[Callable[[bytes], object], Any]] = [
     (account_config_of, CONFIG),
     (key_permissions_of, PERMISSIONS),
     (server_time_of, {"serverTime": 1499827319559}),
+    (brackets_of, json.loads(BRACKETS)),
+    (symbol_configs_of, CONFIGS),
+    (asset_rates_of, [INDEX]),
     (listen_key_of, {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}),
 ]
 
@@ -296,14 +317,6 @@ def test_settings_and_permissions() -> None:
     assert server_time_of(b'{"serverTime":1499827319559}') == 1499827319559
 
 
-BRACKETS = (
-    b'[{"symbol":"ETHUSDT","notionalCoef":1.50,"brackets":['
-    b'{"bracket":1,"initialLeverage":75,"notionalCap":10000,"notionalFloor":0,"maintMarginRatio":0.0065,"cum":0.0},'
-    b'{"bracket":2,"initialLeverage":50,"notionalCap":9223372036854775807,"notionalFloor":10000,'
-    b'"maintMarginRatio":1e-2,"cum":35.0}]}]'
-)
-
-
 def test_brackets_never_pass_through_a_float() -> None:
     assert brackets_of(BRACKETS) == {
         "ETHUSDT": (
@@ -344,12 +357,6 @@ def test_a_symbol_has_brackets_and_only_once() -> None:
     assert reason(brackets_of, json.loads(BRACKETS) * 2) == "the answer named ETHUSDT twice, expected once"
 
 
-CONFIGS: list[dict[str, Any]] = [
-    {"symbol": "BTCUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 21, "maxNotionalValue": "1"},
-    {"symbol": "ETHUSDT", "marginType": "ISOLATED", "isAutoAddMargin": False, "leverage": 5, "maxNotionalValue": "1"},
-]
-
-
 def test_how_an_account_is_set_up_for_each_symbol() -> None:
     assert symbol_configs_of(written(CONFIGS)) == {
         "BTCUSDT": SymbolConfig(21, is_isolated=False),
@@ -360,13 +367,6 @@ def test_how_an_account_is_set_up_for_each_symbol() -> None:
     )
     assert reason(symbol_configs_of, [CONFIGS[0] | {"leverage": 0}]).startswith("[0].leverage was 0, expected")
     assert reason(symbol_configs_of, CONFIGS + CONFIGS) == "the answer named BTCUSDT twice, expected once"
-
-
-INDEX: dict[str, Any] = {
-    "symbol": "ADAUSD", "time": 1635740268004, "index": "1.92957370", "bidBuffer": "0.10000000",
-    "askBuffer": "0.10000000", "bidRate": "1.73661633", "askRate": "2.12253107", "autoExchangeBidBuffer": "0.05",
-    "autoExchangeAskBuffer": "0.05", "autoExchangeBidRate": "1.83309501", "autoExchangeAskRate": "2.02605238",
-}  # fmt: skip
 
 
 def test_what_assets_count_for_in_multi_assets_mode() -> None:
