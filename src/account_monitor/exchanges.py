@@ -173,6 +173,9 @@ class Exchanges:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, feed.problem)
             elif not feed.is_live:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
+            elif feed.terms_problem is not None:
+                text = f"the terms of margins cannot be asked for: {feed.terms_problem}"
+                self._desk.health.report(f"exchange:{name}", Status.DEGRADED, text)
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
             if reason is None and feed.is_whole:

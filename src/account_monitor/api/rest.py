@@ -58,14 +58,16 @@ from account_monitor.monitor.reports import (
     FillReport,
     PartReport,
     PnLReport,
+    PoolReport,
     PositionReport,
     RiskReport,
+    VenueReport,
     account_report,
     balances_report,
     explanation_report,
     fill_report,
+    held_report,
     pnl_report,
-    position_report,
     positions_report,
     time_text,
 )
@@ -181,7 +183,7 @@ async def positions(
         return await _made(positions_report, view)
     if symbol not in view.positions:
         raise _unknown_symbol(view, symbol)
-    return {symbol: position_report(view.positions[symbol])}
+    return {symbol: held_report(view.held(symbol))}
 
 
 @get("/api/pnl", operation_id="pnl", summary="Results of the account", responses=OF_ACCOUNT)
@@ -276,8 +278,8 @@ _DESCRIBED = [
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
-    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PositionReport, Problem,
-    ReadyReport, RiskReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
+    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
+    Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
 )  # fmt: skip
 
 

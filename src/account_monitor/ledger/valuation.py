@@ -64,6 +64,14 @@ class PositionValue:
     margin: PositionMargin | None = None
     """None when flat."""
 
+    @property
+    def usd_rate(self) -> Decimal | None:
+        """USD per unit of the settlement asset, as the position was valued; None when flat, or without a price."""
+        if self.value_usd is None or self.unrealized_pnl is None:
+            return None
+        value = self.cost + self.unrealized_pnl
+        return (ONE if value == self.value_usd else divide(self.value_usd, value)) if value else None
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
