@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.views import Comparison
@@ -90,6 +92,7 @@ class Checker:
 ORDERS: dict[str, bytes | None] = {
     "/api/reconcile": None,
     "/api/corrections": b'{"reason":"a test","by":"ann","wallets":{"USDT":"1"}}',
+    "/api/drawdown/reset": b'{"reason":"new strategy","by":"ann"}',
     "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen","by":"ann"}',
 }
 """By address of a POST, a body that it takes."""
@@ -197,6 +200,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         monitor = desk.monitor()
         await monitor.record(Quarantine("wallet", "USDT", 1, is_over=False, reason="a test"), source="monitor")
         await knock("/api/quarantine/release")  # 201
+        await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
+        await knock("/api/drawdown/reset")  # 409
         monitor.reconcile = _compared
         await knock("/api/reconcile")  # 200
         monkeypatch.setattr("account_monitor.api.reconciliation.ANSWER_SECONDS", 0.0)

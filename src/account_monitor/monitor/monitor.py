@@ -136,6 +136,8 @@ class Monitor:
         self._prices: dict[str, MarkPrice] = {}
         self._has_new_marks = False
         """Whether there are prices that the journal may not know."""
+        self._marked_ms = 0
+        """The time of the marks that were journaled last."""
         self._observed_equity: Decimal | None = None
         """What the view's equity was when marks were journaled last."""
         self._settled_in_usd: set[str] = set()
@@ -442,7 +444,16 @@ class Monitor:
         if not prices and self.view.pnl.equity is None:
             return []
         self._observed_equity = self.view.pnl.equity
-        return [Delivery(MONITOR, "", b"", Marks(self._clock(), prices))]
+        self._marked_ms = self._moment_of_marks()
+        return [Delivery(MONITOR, "", b"", Marks(self._marked_ms, prices))]
+
+    def _moment_of_marks(self) -> int:
+        """Return the time of now; of two sets of marks in one millisecond the second is given the next.
+
+        The time is what tells them apart in the journal.
+        """
+        now_ms = self._clock()
+        return self._marked_ms + 1 if 0 <= self._marked_ms - now_ms < BATCH else now_ms
 
     def _is_unobserved(self) -> bool:
         """Whether the account is worth other than when marks were journaled last, or a day has begun since."""

@@ -104,6 +104,7 @@ class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     margin_ratio: str | None
     leverage: str | None
     drawdown_pct: str | None
+    return_pct: str | None
     peak_equity: str | None
     daily_loss: str | None
     liquidations: dict[str, str]
@@ -352,7 +353,7 @@ def pnl_report(view: View) -> PnLReport:
         average_loss=_text(statistics.average_loss),
         profit_factor=_text(statistics.profit_factor),
         equity=_text(pnl.equity),
-        max_drawdown_pct=None,
+        max_drawdown_pct=_text(view.standing.max_drawdown_pct),
     )
 
 
@@ -378,15 +379,17 @@ def balances_report(view: View, assets: Iterable[str] | None = None) -> dict[str
 def risk_report(view: View) -> RiskReport:
     """Report the risk figures that are known without the exchange's rules."""
     exposure: Exposure = view.exposure
+    standing = view.standing
     return RiskReport(
         equity=_text(view.pnl.equity),
         margin_balance=_text(exposure.margin_balance),
         maintenance_margin=None,
         margin_ratio=None,
         leverage=_text(exposure.leverage),
-        drawdown_pct=None,
-        peak_equity=None,
-        daily_loss=None,
+        drawdown_pct=_text(standing.drawdown_pct),
+        return_pct=_text(standing.return_pct),
+        peak_equity=_text(standing.peak_equity),
+        daily_loss=_text(standing.daily_loss),
         liquidations={},
     )
 
