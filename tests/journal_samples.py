@@ -11,6 +11,7 @@ from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -115,5 +116,6 @@ events: st.SearchStrategy[Event] = st.one_of(
               st.none() | _texts, st.lists(_texts, max_size=2).map(tuple)),
     st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
     st.builds(Horizon, _times, _times, st.lists(_places, max_size=3).map(tuple)),
+    st.builds(DrawdownReset, _texts, _times, _texts, _texts),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
 )  # fmt: skip

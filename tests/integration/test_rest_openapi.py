@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.views import Comparison
@@ -91,6 +93,7 @@ class Checker:
 ORDERS: dict[str, bytes | None] = {
     "/api/reconcile": None,
     "/api/corrections": b'{"reason":"a test","by":"ann","wallets":{"USDT":"1"}}',
+    "/api/drawdown/reset": b'{"reason":"new strategy","by":"ann"}',
     "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen","by":"ann"}',
     "/api/alerts/{alert_id}/ack": b'{"by":"ann"}',
     "/api/alerts/silence": b'{"duration":"1h","reason":"maintenance","by":"ann"}',
@@ -204,6 +207,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         acked = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", 1, 1, acked_by="ann", acked_ms=1)
         monitor.acknowledge = lambda alert_id, by: acked
         await knock("/api/alerts/{alert_id}/ack")  # 201
+        await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
+        await knock("/api/drawdown/reset")  # 409
         monitor.reconcile = _compared
         await knock("/api/reconcile")  # 200
         monkeypatch.setattr("account_monitor.api.reconciliation.ANSWER_SECONDS", 0.0)

@@ -33,7 +33,7 @@ PNL = PnLReport(
 )  # fmt: skip
 RISK = RiskReport(
     equity=None, margin_balance=None, maintenance_margin=None, margin_ratio=None, leverage=None, drawdown_pct=None,
-    peak_equity=None, daily_loss=None, liquidations={}, available_margin=None, pools=[], venue=None,
+    return_pct=None, peak_equity=None, daily_loss=None, liquidations={}, available_margin=None, pools=[], venue=None,
 )  # fmt: skip
 WALLET = BalanceReport(asset="USDT", free=None, locked=None, total="99595.52002171", usd_value=None, last_update=None)
 ACCOUNT = AccountReport(
@@ -136,6 +136,15 @@ def test_it_says_that_amounts_are_rounded_and_rounds_less_where_there_is_room() 
     assert "-1,234.57 " in screen(80)
     assert "-1,234.56789012 " in screen(200)
     assert "amounts and entry prices are rounded" in screen(80)
+
+
+def test_a_line_says_how_far_the_account_is_below_its_peak_and_what_it_lost_today() -> None:
+    risk = msgspec.structs.replace(RISK, drawdown_pct="-3.3333333333", return_pct="1.5", daily_loss="35.125")
+    console = Console(width=80, file=io.StringIO())
+    console.print(account_screen(msgspec.structs.replace(ACCOUNT, risk=risk), 80))
+
+    assert "drawdown -3.33 %  return 1.5 %  lost today 35.12" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"drawdown {MISSING}  return {MISSING}  lost today {MISSING}" in screen(80)
 
 
 def test_where_no_table_fits_each_position_is_said_in_words() -> None:

@@ -68,7 +68,9 @@ TERMS = {
     "average_loss": _decimal("Mean result of the losing trades, USD; negative."),
     "profit_factor": _decimal("What was won per dollar lost."),
     "equity": _decimal("Wallets plus unrealized P&L, USD."),
-    "max_drawdown_pct": _decimal("Deepest fall from a peak, in percent; zero or negative."),
+    "max_drawdown_pct": _decimal(
+        "Deepest fall from a peak so far, deposits and withdrawals apart, in percent; 0 or less."
+    ),
     "PnLReport.timestamp": _time("Venue time of the youngest event or price that is included."),
     # wallets
     "balances": Term("Wallets by asset."),
@@ -83,9 +85,10 @@ TERMS = {
     "maintenance_margin": _decimal("What the venue demands to keep the positions."),
     "margin_ratio": _decimal("Maintenance margin per balance; at 1 the venue liquidates. The highest of the pools."),
     "leverage": _decimal("Sum of absolute notionals per margin balance."),
-    "drawdown_pct": _decimal("Fall from the peak, in percent; zero or negative."),
-    "peak_equity": _decimal("Highest equity, flows taken out."),
-    "daily_loss": _decimal("Loss since the day started."),
+    "drawdown_pct": _decimal("Fall from the peak, deposits and withdrawals apart, in percent; 0 or less."),
+    "return_pct": _decimal("Gain since the beginning, deposits and withdrawals apart, in percent."),
+    "peak_equity": _decimal("Equity at which there would be no drawdown, with the money of now; USD."),
+    "daily_loss": _decimal("USD lost since the day began, deposits and withdrawals apart; 0 where nothing was."),
     "liquidations": Term("Liquidation prices by position key."),
     "available_margin": _decimal("What orders and positions may still bind."),
     "pools": Term("What the venue liquidates together: cross positions, and each isolated position."),
@@ -216,6 +219,7 @@ TERMS = {
     "Correction.wallets": Term("By asset, the amount by which the wallet moves, as decimal text."),
     "Correction.positions": Term("By position key, what the position is."),
     "CorrectedPosition.entry_price": _decimal("Average price of what is held; may be left out where it is flat."),
+    "DrawdownOrder.reason": Term("Why the peak begins anew; journaled."),
     "Release.reason": Term("Why it is released; journaled."),
     "by": Term("Who orders it; journaled."),
     # the service

@@ -1,4 +1,4 @@
-"""Reconciliation: what was compared with the exchange, and what a person may order: to compare, correct or release."""
+"""Reconciliation: what was compared with the exchange, and what a person may order of an account."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, G
 from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given, within
 from account_monitor.api.problems import Refused
 from account_monitor.config import split_position_key
-from account_monitor.ledger.events import Adjustment, Anchor
-from account_monitor.ledger.money import decimal_from_text
+from account_monitor.ledger.events import Adjustment, Anchor, DrawdownReset
+from account_monitor.ledger.money import decimal_from_text, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation, Subject, digest
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import (
@@ -73,11 +73,19 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     positions: dict[str, CorrectedPosition] = {}  # nobody changes it
 
 
+class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That the peak begins anew, why, and who says so."""
+
+    reason: str
+    by: str
+
+
 OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
 OF_COMPARING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
     problems.FOLDING, problems.NOT_ANSWERED,
 )  # fmt: skip
+OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
 
 
@@ -136,10 +144,23 @@ async def release(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release
     return await recorded(monitor, released)
 
 
-HANDLERS = (reconciliation, reconcile, correct, release)
+@post("/api/drawdown/reset", operation_id="reset_drawdown", summary="Begin the peak anew", responses=OF_RESETTING,
+      status_code=201)  # fmt: skip
+async def reset_drawdown(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[DrawdownOrder]) -> RecordedReport:
+    """Measure the drawdown from what the account is worth now; the worst so far and the return stay."""
+    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    equity = monitor.view.pnl.equity
+    if equity is None or equity <= 0:
+        told = "not known" if equity is None else to_text(equity)
+        raise Refused(problems.NO_EQUITY, f"equity of {monitor.name} was {told}, expected above 0")
+    now_ms = desk.clock()
+    return await recorded(monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by))
+
+
+HANDLERS = (reconciliation, reconcile, correct, release, reset_drawdown)
 REPORTS: tuple[type[msgspec.Struct], ...] = (
     ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport, ReconciliationsReport,
-    RecordedReport, StandingReport, Correction, CorrectedPosition, Release,
+    RecordedReport, StandingReport, Correction, CorrectedPosition, DrawdownOrder, Release,
 )  # fmt: skip
 
 

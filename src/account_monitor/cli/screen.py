@@ -67,7 +67,8 @@ def account_screen(
     parts: list[RenderableType] = [_title(account), *(_alert(alert) for alert in alerts)]
     if account.reconciliation is not None:
         parts.append(_comparison(account.reconciliation))
-    parts += [_pnl(account.pnl, width), _balances(account.balances), *_risk(account.risk, account.positions)]
+    parts += [_pnl(account.pnl, width), _standing(account.risk), _balances(account.balances)]
+    parts += _risk(account.risk, account.positions)
     parts.append(_positions(account.positions, width))
     parts.append(Text(_ROUNDED, style=_DIM))
     if account.unpriced:
@@ -155,6 +156,18 @@ def _pnl(pnl: PnLReport, width: int) -> RenderableType:
         return made
 
     return _fitted(lambda places: [row(places)], table, _PNL_LEFT_OUT, width)
+
+
+def _standing(risk: RiskReport) -> Text:
+    """Return a line with the drawdown, the return and the loss of the day."""
+    line = Text("drawdown ", style=_DIM)
+    for name, amount, unit in (
+        ("", risk.drawdown_pct, " %"), ("  return ", risk.return_pct, " %"), ("  lost today ", risk.daily_loss, ""),
+    ):  # fmt: skip
+        told = MISSING if amount is None else rounded(amount, _PLACES[-1]) + unit
+        is_bad = amount is not None and (Decimal(amount) < 0 or (not unit and Decimal(amount) > 0))
+        line.append(name).append(told, style=f"not dim {_RED}" if is_bad else "not dim")
+    return line
 
 
 def _balances(balances: dict[str, BalanceReport]) -> Text:

@@ -75,9 +75,6 @@ RESTATE_OFF_LOOP = 250
 MARGIN_WAITS_SECONDS = 0.25
 """How long what the exchange states of margins may wait for the fill that it comes with: both are shown at once."""
 
-MARKS_AHEAD_MS = 1_000
-"""How far the time of marks may be ahead of the clock, where several are journaled at once."""
-
 OPENING_SECONDS = 30.0
 """How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
 
@@ -150,10 +147,10 @@ class Monitor:
         self._prices: dict[str, MarkPrice] = {}
         self._has_new_marks = False
         """Whether there are prices that the journal may not know."""
+        self._marked_ms = 0
+        """The time of the marks that were journaled last."""
         self._observed_equity: Decimal | None = None
         """What the view's equity was when marks were journaled last."""
-        self._marks_ms = 0
-        """The time of the last marks."""
         self._settled_in_usd: set[str] = set()
         """Symbols whose fills need no rate."""
         self._recorded_positions: dict[str, StreamPosition] = {}
@@ -479,14 +476,16 @@ class Monitor:
         if not prices and self.view.pnl.equity is None:
             return []
         self._observed_equity = self.view.pnl.equity
-        return [Delivery(MONITOR, "", b"", Marks(self._next_marks_ms(), prices))]
+        self._marked_ms = self._moment_of_marks()
+        return [Delivery(MONITOR, "", b"", Marks(self._marked_ms, prices))]
 
-    def _next_marks_ms(self) -> int:
-        """Return the time of now, and another one than that of the marks before: it is their identity."""
+    def _moment_of_marks(self) -> int:
+        """Return the time of now; of two sets of marks in one millisecond the second is given the next.
+
+        The time is what tells them apart in the journal.
+        """
         now_ms = self._clock()
-        is_taken = 0 <= self._marks_ms - now_ms < MARKS_AHEAD_MS
-        self._marks_ms = self._marks_ms + 1 if is_taken else now_ms
-        return self._marks_ms
+        return self._marked_ms + 1 if 0 <= self._marked_ms - now_ms < BATCH else now_ms
 
     def _is_unobserved(self) -> bool:
         """Whether the account is worth other than when marks were journaled last, or a day has begun since."""

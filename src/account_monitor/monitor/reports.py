@@ -132,6 +132,7 @@ class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     margin_ratio: str | None
     leverage: str | None
     drawdown_pct: str | None
+    return_pct: str | None
     peak_equity: str | None
     daily_loss: str | None
     liquidations: dict[str, str]
@@ -404,7 +405,7 @@ def pnl_report(view: View) -> PnLReport:
         average_loss=_text(statistics.average_loss),
         profit_factor=_text(statistics.profit_factor),
         equity=_text(pnl.equity),
-        max_drawdown_pct=None,
+        max_drawdown_pct=_text(view.standing.max_drawdown_pct),
     )
 
 
@@ -434,16 +435,17 @@ def risk_report(view: View) -> RiskReport:
 
 def _risk_report(view: View, found: Mapping[str, Liquidation]) -> RiskReport:
     exposure: Exposure = view.exposure
-    margin = view.margin
+    margin, standing = view.margin, view.standing
     return RiskReport(
         equity=_text(view.pnl.equity),
         margin_balance=_text(exposure.margin_balance),
         maintenance_margin=_text(margin.maintenance_margin),
         margin_ratio=_text(margin.ratio),
         leverage=_text(exposure.leverage),
-        drawdown_pct=None,
-        peak_equity=None,
-        daily_loss=None,
+        drawdown_pct=_text(standing.drawdown_pct),
+        return_pct=_text(standing.return_pct),
+        peak_equity=_text(standing.peak_equity),
+        daily_loss=_text(standing.daily_loss),
         liquidations={key: _price_text(each) for key, each in sorted(found.items())},
         available_margin=_text(margin.available),
         pools=[_pool_report(pool) for pool in view.pools()],
