@@ -64,7 +64,7 @@ class TradingDesk:
             monotonic=time.monotonic,
             usd_assets=USD_ASSETS,
             opening=opening,
-            snapshot_seconds=1.0,
+            snapshot_seconds=3600.0,  # marks are journaled where an event needs them
         )
         await monitor.start()
         self.desk.add(monitor)

@@ -163,6 +163,7 @@ class Monitor:
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
         self._recorded_positions = dict(self.journal.positions)
         self._opening_until = self._monotonic() + OPENING_SECONDS
+        self._snapshots.begin()
         await self._open()
         self._observed_equity = self._account.state.performance.equity
         log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
