@@ -158,6 +158,8 @@ TERMS = {
     "CausesReport.other": _decimal("Other income: insurance, rebates, conversions."),
     "CausesReport.prices": Term("Changes of the prices of other assets held, by asset."),
     "CausesReport.opening": _decimal("What the account held at first."),
+    "ExplanationReport.drawdown_pct": _decimal("As in the risk report, at `to`; null where equity is not known then."),
+    "ExplanationReport.return_pct": _decimal("As in the risk report, at `to`; null where equity is not known then."),
     "CausesReport.adjustments": _decimal("Corrections."),
     "CausesReport.priced_later": _decimal("Worth that was there before anything priced it."),
     "event": Term("The event: its kind and id."),

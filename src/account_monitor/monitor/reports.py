@@ -276,7 +276,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why equity changed between two moments, in USD: the causes add up to it, and the residual is 0.
 
     With a symbol: of that symbol only, `equity_change` being the sum of its causes. None: equity is not known at one of
-    the moments. `entries` are the youngest of `entry_count` that changed anything.
+    the moments. Drawdown and return are the account's at the end. `entries` are the youngest of `entry_count` that
+    changed anything.
     """
 
     from_: str | None = msgspec.field(name="from")
@@ -287,6 +288,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     causes: CausesReport
     positions: dict[str, str]
     residual: str | None
+    drawdown_pct: str | None
+    return_pct: str | None
     entries: list[EffectReport]
     entry_count: int
 
@@ -583,6 +586,8 @@ def explanation_report(
         causes=_causes_report(explanation),
         positions=_texts(_by_position(explanation)),
         residual=_text(whole.residual),
+        drawdown_pct=_text(span.standing.drawdown_pct),
+        return_pct=_text(span.standing.return_pct),
         entries=[_effect_report(effect) for effect in span.effects],
         entry_count=span.effect_count,
     )
