@@ -99,6 +99,15 @@ TERMS = {
     "venue": Term("The venue's own figures: of USDT alone, or in USD in multi-assets mode."),
     "VenueReport.available": _decimal("What the venue says may still be bound."),
     "VenueReport.as_of": _time("When the venue was asked."),
+    # what if
+    "shocks": Term("Moves by symbol, in percent of the price."),
+    "other_prices": _decimal("Move of all other prices, in percent."),
+    "before": Term("The account now."),
+    "after": Term("The account after the moves."),
+    "liquidated": Term("The pools that the moves use up, in the order in which they are."),
+    "pool": Term("Name of the pool."),
+    "after_pct": _decimal("After how much of the moves, in percent of them, all prices moving together."),
+    "LiquidatedReport.positions": Term("Its positions by key, the largest loss first."),
     # fills
     "fills": Term("Fills by their time at the venue, then by trade id."),
     "next": Term("Cursor of the next page; null at the end."),
