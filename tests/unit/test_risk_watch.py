@@ -316,10 +316,10 @@ async def test_positions_are_walked_through_no_more_often_than_is_looked(
     walks = 0
     walk = View.liquidations
 
-    def counted(view: View) -> Any:
+    def counted(view: View, **more: Any) -> Any:
         nonlocal walks
         walks += 1
-        return walk(view)
+        return walk(view, **more)
 
     monkeypatch.setattr(View, "liquidations", counted)
     async with desk(tmp_path, clock, TWO) as watched:

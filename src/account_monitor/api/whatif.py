@@ -14,7 +14,6 @@ from account_monitor.api import problems
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained, in_turn
 from account_monitor.api.problems import Refused, bad_parameter
 from account_monitor.ledger.money import to_text, venue_amount
-from account_monitor.ledger.valuation import DOLLARS
 from account_monitor.ledger.whatif import (
     Holdings,
     Liquidated,
@@ -26,6 +25,7 @@ from account_monitor.ledger.whatif import (
     shock_from_text,
     shocks_of,
 )
+from account_monitor.ledger.worth import DOLLARS
 from account_monitor.monitor.reports import PoolReport, margin_type, pool_report, time_text
 from account_monitor.monitor.views import View
 

@@ -230,6 +230,31 @@ def distance_pct(cushion: Decimal, reach: Decimal) -> Decimal:
     return ZERO if cushion <= ZERO else min(HUNDRED, divide(cushion * HUNDRED, reach))
 
 
+class PoolCushion(NamedTuple):
+    """What a pool has above its maintenance margin, and what a unit of an asset's reach weighs in it."""
+
+    amount: Decimal
+    weight: Decimal
+
+
+def cross_cushions(
+    terms: MarginTerms, assets: Mapping[str, AssetMargin], pools: tuple[Pool, ...]
+) -> dict[str, PoolCushion]:
+    """Return the cushion behind the cross positions of each asset that has any; every asset has its rate."""
+    cushions = {}
+    for name, asset in assets.items():
+        if not asset.has_positions:
+            continue
+        amount, weight = asset.balance - asset.maintenance, ONE
+        if terms.is_multi_assets:
+            rate, pool = terms.rates[name], next(each for each in pools if not each.is_isolated)
+            assert pool.balance is not None  # the whole account is in USD
+            assert pool.maintenance_margin is not None
+            amount, weight = pool.balance - pool.maintenance_margin, max(rate.mid, rate.ask)
+        cushions[name] = PoolCushion(amount, weight)
+    return cushions
+
+
 def asset_rate(terms: MarginTerms, asset: str) -> AssetRate | None:
     """Return at what an asset counts in its pool: in USD in multi-assets mode, else as itself."""
     return terms.rates.get(asset) if terms.is_multi_assets else AT_PAR

@@ -25,6 +25,7 @@ from account_monitor.ledger.margin import (
     VenueMargin,
     asset_rate,
     available_margin,
+    cross_cushions,
     cross_pools,
     distance_pct,
     isolated_balance,
@@ -230,19 +231,8 @@ class MarginBook:
         self, terms: MarginTerms, assets: Mapping[str, AssetMargin], pools: tuple[Pool, ...]
     ) -> Decimal | None:
         found = [] if (isolated := self._isolated_distances.first()) is None else [isolated[0]]
-        cushion = ZERO
-        if terms.is_multi_assets:
-            for pool in pools:
-                if not pool.is_isolated:
-                    cushion = (pool.balance or ZERO) - (pool.maintenance_margin or ZERO)
-        for name, asset in assets.items():
-            if not asset.has_positions:
-                continue
-            rate = asset_rate(terms, name)
-            assert rate is not None  # asked before
-            if not terms.is_multi_assets:
-                cushion = asset.balance - asset.maintenance
-            found.append(distance_pct(cushion, asset.reach * max(rate.mid, rate.ask)))
+        for name, cushion in cross_cushions(terms, assets, pools).items():
+            found.append(distance_pct(cushion.amount, assets[name].reach * cushion.weight))
         return min(found, default=HUNDRED)
 
     def _assets(self, wallets: Mapping[str, Decimal]) -> dict[str, AssetMargin]:

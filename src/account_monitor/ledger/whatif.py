@@ -24,7 +24,8 @@ from account_monitor.ledger.margin import (
 )
 from account_monitor.ledger.margin_book import MarginBook
 from account_monitor.ledger.money import ONE, ZERO, decimal_from_text, divide
-from account_monitor.ledger.valuation import DOLLARS, Balance, PositionValue
+from account_monitor.ledger.valuation import Balance, PositionValue
+from account_monitor.ledger.worth import DOLLARS
 
 LEAST_PCT = Decimal(-100)
 MOST_PCT = Decimal(1_000_000)

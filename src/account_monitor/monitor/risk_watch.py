@@ -143,7 +143,7 @@ class AccountWatch:
                 self._forget_near(set())
         elif self._walks.is_due():
             self._is_walk_due = False
-            self._walk(view.liquidations(), limits)
+            self._walk(view.liquidations(within_pct=limits.clear), limits)
         else:
             self._is_walk_due = True
 
