@@ -87,14 +87,8 @@ async def test_what_was_forgotten_is_not_unknown(tmp_path: Path) -> None:
     transfer, text = Transfer("t", "USDT", ONE, 5), fill("text", at_ms=500)
     journal = await old(tmp_path, transfer, text)
 
-    asked = [
-        fill("3").identity,
-        fill("11").identity,
-        fill("21").identity,
-        text.identity,
-        transfer.event_id,
-        "transfer:u",
-    ]
+    other = Transfer("u", "USDT", ONE, 5)
+    asked: list[Event] = [*(fill(str(n), at_ms=1_000 + n) for n in (3, 11, 21)), text, transfer, other]
     assert journal.unknown(asked) == {fill("21").identity, "transfer:u"}
     await journal.close()
 
@@ -213,6 +207,32 @@ async def test_a_fill_that_no_horizon_covers_is_remembered_by_its_id(tmp_path: P
     recorded = await journal.append(deliveries(5, 30, 7))
 
     assert [entry.event for entry in recorded.entries] == [fill("7", at_ms=1_007)]
+    await journal.close()
+
+
+async def test_a_number_of_one_leg_is_unknown_whatever_the_numbers_of_the_other_are(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    short = fill("3", at_ms=90_000)._replace(position_side="SHORT")
+
+    assert journal.unknown([short]) == {short.identity}
+    assert journal.unknown([short._replace(at_ms=1_003)]) == set()  # it may be recorded as the other's
+    await journal.close()
+
+
+async def test_places_of_horizons_are_remembered_only_until_the_ledger_takes_them(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    drawn = journal._writer._recorder._spent._drawn
+    for number in range(1, 41):
+        by_time = Place("ETHUSDT", "BOTH", f"x{number:02}", 1_000 + number, number, 0, is_by_time=True)
+        horizon = final(str(number), 1_000 + number)
+        await journal.append([*deliveries(number), delivery(horizon._replace(places=(*horizon.places, by_time)))])
+        await taken(journal, number)
+
+    assert {key: len(places) for key, places in drawn.items()} == {"BTCUSDT": 0, "ETHUSDT": 1}
+    first = fill("x01", at_ms=1_001)._replace(symbol="ETHUSDT")
+    assert journal._writer._recorder._spent.is_final(first)
+    assert journal._writer._recorder._spent.is_final(fill("40", at_ms=1_040))
+    assert not journal._writer._recorder._spent.is_final(fill("41", at_ms=1_041))
     await journal.close()
 
 

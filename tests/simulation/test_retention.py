@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from account_monitor.cli.replay import replay
-from account_monitor.errors import AccountMonitorError, JournalCorrupt
+from account_monitor.errors import AccountMonitorError, HistoryDiffers, JournalCorrupt
+from account_monitor.historian.reading import HistoryReader
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.historian.retention import Retention
 from account_monitor.ledger.account import USD_ASSETS, Account, EventList
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Opening, PositionSide, Transfer
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.flows import Flow
 from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.past import TooOld
-from account_monitor.monitor.ports import VENUE_INCOME, StreamPosition
+from account_monitor.monitor.ports import VENUE_INCOME, VENUE_STREAM, Delivery, StreamPosition
 from account_monitor.monitor.reports import time_text
 from account_monitor.stores import checkpoints
 from account_monitor.stores.history import sqlite
@@ -71,7 +76,7 @@ class Months:
     async def days(self, monitor: Monitor, count: int) -> None:
         desk = Desk(self.clock, "9")
         retention = Retention(
-            desk, retention_ms=RETENTION, clock=self.clock, replicated=lambda account: self.replicated_seq
+            desk, retention_ms=RETENTION, clock=self.clock, replicated=lambda account: self.replicated_seq, prove=proved
         )
         for hour in range(24 * count):
             self.clock.ms += HOUR
@@ -191,8 +196,31 @@ async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
         assert len(list(monitor.journal.entries())) == len(months.whole)
 
 
-def keeper(clock: Clock, replicated_seq: int = ALL) -> Retention:
-    return Retention(Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq)
+async def proved(account: str, until: int) -> None:
+    """Believe that the database holds the entries."""
+
+
+def keeper(clock: Clock, replicated_seq: int = ALL, prove: Callable[[str, int], Awaitable[None]] = proved) -> Retention:
+    return Retention(
+        Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq, prove=prove
+    )
+
+
+async def at_once(monitor: Monitor, source: str, event: Event) -> None:
+    """Let a source tell of an event."""
+    count = monitor.taken_count + 1
+    monitor.inbox.put(Delivery(source, source, b"", event))
+    while monitor.taken_count < count:  # noqa: ASYNC110  # another task steps
+        await asyncio.sleep(0)
+
+
+async def looked(monitor: Monitor, clock: Clock, retention: Retention, days: int) -> None:
+    """Let days pass in which nothing happens."""
+    for _ in range(8 * days):
+        clock.ms += 3 * HOUR
+        await retention.look_after(monitor)
+        await asyncio.sleep(0.002)  # a state is kept
+    await rested(monitor)
 
 
 def traded(clock: Clock, number: int, *, symbol: str = "BTCUSDT", leg: PositionSide = "BOTH") -> Fill:
@@ -255,6 +283,55 @@ async def test_money_of_which_the_exchange_could_not_tell_counts_although_a_bot_
         assert monitor._account.state.transfers.by_asset == {"USDT": 5_000}
 
 
+async def test_an_event_with_a_date_still_to_come_makes_no_silence_final(tmp_path: Path) -> None:
+    clock = Clock()
+    retention = keeper(clock)
+    async with at_work(tmp_path, clock) as monitor:
+        await passed(monitor, clock, retention, 3)
+        await hand(monitor, Transfer("of next year", "USDT", D(1), clock.ms + 365 * DAY))
+        await passed(monitor, clock, retention, 3)
+        missed = Transfer("paid in meanwhile", "USDT", D(7), clock.ms + DAY)
+        clock.ms += 42 * DAY  # nobody listens
+        for _ in range(3):
+            await retention.look_after(monitor)
+
+        await hand(monitor, missed)
+        assert monitor._account.state.transfers.by_asset == {"USDT": 8}
+
+
+async def test_money_of_which_the_exchange_may_tell_again_is_not_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    opening = Opening("1", clock.ms - 1, (("USDT", D(10_000)),))
+    async with at_work(tmp_path, clock, opening, has_venue=True) as monitor:
+        retention = keeper(clock)
+        monitor.inbox.see(StreamPosition(VENUE_INCOME, "", proved_ms := clock.ms))
+        await hand(monitor, traded(clock, 1))
+        clock.ms += HOUR
+        await at_once(monitor, VENUE_STREAM, Transfer("a name of the stream", "USDT", D(5), clock.ms))
+        row = Flow("transfer", "TRANSFER", "USDT", D(5), clock.ms, None, "77")
+        await looked(monitor, clock, retention, 20)
+
+        after_a_restart = FlowBook(lambda symbol: None)
+        after_a_restart.recall(monitor.journal.flows(since_ms=proved_ms - REMEMBERED_MS))
+        assert after_a_restart.stated([row]) == []
+
+        monitor.inbox.see(StreamPosition(VENUE_INCOME, "", clock.ms - HOUR))
+        await looked(monitor, clock, retention, 10)
+        assert monitor.journal.flows(since_ms=0) == []
+
+
+async def test_without_a_proof_of_the_exchange_nothing_is_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    opening = Opening("1", clock.ms - 1, (("USDT", D(10_000)),))
+    async with at_work(tmp_path, clock, opening, has_venue=True) as monitor:
+        retention = keeper(clock)
+        for number in range(10):
+            await at_once(monitor, VENUE_STREAM, Transfer(f"streamed {number}", "USDT", D(5), clock.ms))
+            await looked(monitor, clock, retention, 1)
+
+        assert monitor.journal.base_seq == 0
+
+
 @pytest.mark.parametrize("replicated_seq", [0, ALL])
 async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, replicated_seq: int) -> None:
     clock = Clock()
@@ -267,6 +344,19 @@ async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, repl
         await hand(monitor, traded(clock, 300))
         assert monitor._account.leg("BTCUSDT").quantity == 4
         assert monitor.journal.base_seq == 0
+
+
+async def test_a_journal_that_is_kept_for_too_long_names_the_position_that_needs_it(tmp_path: Path) -> None:
+    clock = Clock()
+    with capture_logs() as logs:
+        async with at_work(tmp_path, clock) as monitor:
+            ahead = traded(clock, 1)._replace(at_ms=clock.ms + 365 * DAY)  # the clock of a bot was wrong
+            await hand(monitor, ahead)
+            await passed(monitor, clock, keeper(clock), 10)
+
+    overdue = [each["reason"] for each in logs if "twice as old" in each.get("reason", "")]
+    told = "position BTCUSDT needs entries that are more than twice as old as history.journal_retention"
+    assert overdue == [told] * 2  # on two days
 
 
 async def project(months: Months) -> list[Progress]:
@@ -333,6 +423,45 @@ async def traded_and_written(months: Months, days: int) -> None:
 def interrupted(done: int, of: int) -> None:
     """Be killed in the middle."""
     raise InterruptedError
+
+
+@pytest.mark.parametrize(
+    ("meddle", "says"),
+    [
+        ("DELETE FROM journal", "ends at entry 0"),
+        ("DELETE FROM journal WHERE seq = 5", "entry 5 is missing"),
+        ("UPDATE journal SET body = body || ' ' WHERE seq = 5", "does not match its hash"),
+    ],
+)
+async def test_what_the_database_lost_meanwhile_is_not_forgotten(tmp_path: Path, meddle: str, says: str) -> None:
+    months = Months(tmp_path)
+    await traded_and_written(months, 6)
+    database = apsw.Connection(str(tmp_path / "history.sqlite"))
+    database.execute(meddle)
+    database.close()
+    reader = HistoryReader(SqliteHistory(tmp_path, months.clock))
+    retention = keeper(months.clock, prove=lambda account, until: reader.prove(journal_path(tmp_path, account), until))
+    async with months.running() as monitor:
+        with pytest.raises((HistoryDiffers, JournalCorrupt), match=says):
+            await looked(monitor, months.clock, retention, 5)
+        await rested(monitor)
+        assert monitor.journal.base_seq == 0
+    await reader.close()
+
+
+async def test_what_the_database_holds_is_proved_and_forgotten(tmp_path: Path) -> None:
+    months = Months(tmp_path)
+    await traded_and_written(months, 6)
+    reader = HistoryReader(SqliteHistory(tmp_path, months.clock))
+    retention = keeper(
+        months.clock,
+        len(months.whole),
+        prove=lambda account, until: reader.prove(journal_path(tmp_path, account), until),
+    )
+    async with months.running() as monitor:
+        await looked(monitor, months.clock, retention, 5)
+        assert monitor.journal.base_seq > 0
+    await reader.close()
 
 
 async def test_a_history_that_lacks_what_was_forgotten_is_refused(tmp_path: Path) -> None:
