@@ -321,6 +321,16 @@ async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_
     assert not (tmp_path / "none.journal").exists()
 
 
+async def test_a_journal_is_asked_what_it_lacks_without_being_opened_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await old(tmp_path)
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+
+    assert _is_cut_off(journal.path, USDT)  # although it is being written
+    await journal.close()
+
+
 @pytest.mark.parametrize("numbers", [(500, 100, 900), (100, 900, 500), (1, 2, 9, 3)])
 async def test_numbers_that_do_not_follow_time_are_seen(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     journal = opened(tmp_path)
