@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -19,25 +21,27 @@ from account_monitor.errors import AccountMonitorError, HistoryDiffers, JournalC
 from account_monitor.historian.reading import HistoryReader
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.historian.retention import Retention
-from account_monitor.ledger.account import USD_ASSETS, Account, EventList
+from account_monitor.ledger.account import USD_ASSETS, Account, AccountState, EventList
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Opening, PositionSide, Transfer
 from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.flows import Flow
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.past import TooOld
+from account_monitor.monitor.past import Past, TooOld
 from account_monitor.monitor.ports import VENUE_INCOME, VENUE_STREAM, Delivery, StreamPosition
 from account_monitor.monitor.reports import time_text
-from account_monitor.stores import checkpoints
+from account_monitor.stores import checkpoints, recorder
+from account_monitor.stores.checkpoints import KeptStates
 from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.projector import Progress, Projector
 from account_monitor.stores.history.restoring import refill_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal import Journal
-from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_file import journal_path, leftovers
 from account_monitor.stores.journal_reader import open_reader
+from account_monitor.stores.writer import Committed, Writer
 from tests.monitor_by_hand import NOW_MS, Clock, heard, opened
 from tests.properties.test_ledger_inputs import facts
 
@@ -185,6 +189,75 @@ async def test_the_journal_keeps_some_days_and_the_account_is_what_all_of_it_mak
     assert "equals the fold of the entries" in result.output
     early = CliRunner().invoke(replay, ["--data-dir", str(tmp_path), "--until", time_text(at(10))])
     assert isinstance(early.exception, AccountMonitorError)
+
+
+async def test_killed_after_any_commit_it_goes_on_and_counts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = copied_now_and_then(tmp_path, monkeypatch)
+    months = Months(tmp_path / "live", replicated_seq=ALL)
+    async with months.running() as monitor:
+        await months.days(monitor, 10)
+        expected = facts(monitor._account)
+    told = [event for event in months.whole if not isinstance(event, Horizon)]
+    monkeypatch.undo()
+    base_seqs = set()
+
+    for copy in copies:
+        again = Months(copy, replicated_seq=ALL)
+        again.clock.ms = months.clock.ms
+        retention = keeper(again.clock)
+        async with again.running() as monitor:
+            base_seqs.add(monitor.journal.base_seq)
+            for start in range(0, len(told), 50):
+                await hand(monitor, *told[start : start + 50])  # the stream from its first message
+                if start % 500 == 0:
+                    again.clock.ms += HOUR
+                    await retention.look_after(monitor)
+            assert facts(monitor._account) == expected
+            assert journal_of(monitor).reader.verify()[0] == monitor.journal.last_seq
+    assert len(base_seqs) > len(copies) // 3
+
+
+def copied_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Keep what the disk holds after some commits, of entries, states, and pieces of what is forgotten."""
+    copies: list[Path] = []
+    chance, state = Random(4), Writer._state
+
+    def committed(writer: Writer) -> Committed:
+        if chance.random() < 0.02:
+            copies.append(tmp_path / str(len(copies)))
+            copies[-1].mkdir()
+            for path in leftovers(Path(writer._connection.filename)):
+                if not path.name.endswith("-shm"):
+                    shutil.copy(path, copies[-1])
+        return state(writer)
+
+    monkeypatch.setattr(recorder, "FORGOTTEN_AT_ONCE", 10)
+    monkeypatch.setattr(Writer, "_state", committed)
+    return copies
+
+
+@pytest.mark.parametrize("ask", [Past.believed, Past.known, Past.explain])
+async def test_what_is_forgotten_while_the_past_is_told_is_said_to_be_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., object]
+) -> None:
+    months = Months(tmp_path)
+    async with months.running() as monitor:
+        await months.days(monitor, 3)
+        journal, load = journal_of(monitor), KeptStates.load
+
+        def forget_meanwhile(states: KeptStates, **until: int) -> AccountState | None:
+            state = load(states, **until)
+            journal.compact(journal.last_seq - 1)
+            while journal.base_seq < journal.last_seq - 1:
+                time.sleep(0.001)
+            return state
+
+        monkeypatch.setattr(KeptStates, "load", forget_meanwhile)
+        arguments = (at(1.5), at(2.5)) if ask is Past.explain else (at(1.5),)
+        with pytest.raises(TooOld):
+            await asyncio.to_thread(ask, monitor.past, *arguments)
 
 
 async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
