@@ -35,7 +35,7 @@ from account_monitor.stores import checkpoints, recorder
 from account_monitor.stores.checkpoints import KeptStates
 from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.projector import Progress, Projector
-from account_monitor.stores.history.restoring import refill_journal
+from account_monitor.stores.history.restoring import refill_journal, restore_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal import Journal
@@ -54,8 +54,9 @@ RETENTION = 4 * DAY
 class Months:
     """An account that trades all day long, and what it recorded."""
 
-    def __init__(self, folder: Path, *, replicated_seq: int = 0) -> None:
+    def __init__(self, folder: Path, *, replicated_seq: int = 0, retention_ms: int = RETENTION) -> None:
         self.folder = folder
+        self.retention_ms = retention_ms
         self.replicated_seq = replicated_seq
         self.clock = Clock()
         self.whole: list[Event] = []
@@ -80,7 +81,11 @@ class Months:
     async def days(self, monitor: Monitor, count: int) -> None:
         desk = Desk(self.clock, "9")
         retention = Retention(
-            desk, retention_ms=RETENTION, clock=self.clock, replicated=lambda account: self.replicated_seq, prove=proved
+            desk,
+            retention_ms=self.retention_ms,
+            clock=self.clock,
+            replicated=lambda account: self.replicated_seq,
+            prove=proved,
         )
         for hour in range(24 * count):
             self.clock.ms += HOUR
@@ -482,6 +487,48 @@ async def test_another_version_of_the_ledger_gets_the_entries_back_and_folds_the
     await traded_and_written(months, 1)
     with open_reader(path) as reader:
         assert reader.base_seq > 0
+
+
+async def test_a_journal_that_is_restored_knows_what_it_had_forgotten(tmp_path: Path) -> None:
+    months = Months(tmp_path)
+    store = SqliteHistory(tmp_path, months.clock)
+    await traded_and_written(months, 7)
+    await traded_and_written(months, 3)
+    with open_reader(journal_path(tmp_path, "main")) as reader:
+        assert reader.base_seq > 0
+    for leftover in leftovers(journal_path(tmp_path, "main")):
+        leftover.unlink()
+    await restore_journal(store, tmp_path, "main", clock=months.clock, progress=lambda *done: None)
+
+    for _ in range(2):
+        told = [event for event in months.whole if not isinstance(event, Horizon)]
+        async with months.running() as monitor:
+            await hand(monitor, *told)  # the stream from its first message
+            assert [event for event in months.whole if not isinstance(event, Horizon)] == told
+            await months.days(monitor, 4)
+            assert facts(monitor._account) == facts(months.folded())
+            assert residuals(monitor._account) == {}
+    with open_reader(journal_path(tmp_path, "main")) as reader:
+        assert reader.base_seq > 0
+        assert reader.verify()[0] == len(months.whole)
+
+
+async def test_how_long_entries_are_kept_may_change_at_any_start(tmp_path: Path) -> None:
+    months = Months(tmp_path, replicated_seq=ALL)
+    held = []
+    for retention_ms in (4 * DAY, 8 * DAY, DAY, 30 * DAY, 2 * DAY):
+        months.retention_ms = retention_ms
+        async with months.running() as monitor:
+            await months.days(monitor, 6)
+            old = [event for event in months.whole[: monitor.journal.base_seq] if not isinstance(event, Horizon)]
+            recorded = len(months.whole)
+            await hand(monitor, *old)
+            assert len(months.whole) == recorded
+            assert facts(monitor._account) == facts(months.folded())
+            held.append(monitor.journal.last_seq - monitor.journal.base_seq)
+    assert held[2] < held[1] / 2
+    assert held[3] > held[2] + 600  # nothing is forgotten
+    assert held[4] < held[3] / 2
 
 
 async def traded_and_written(months: Months, days: int) -> None:

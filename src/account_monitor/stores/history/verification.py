@@ -11,7 +11,7 @@ from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalReader
 
-BREATH_SECONDS = 0.02
+BREATH_SECONDS = 0.05
 """Between two chunks that are proved beside a running service: it needs the interpreter more."""
 
 
