@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from account_monitor.errors import JournalCompacted
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.ledger.account import Account, AccountState, EventList
-from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
+from account_monitor.ledger.events import Claim, Event, Fill, Horizon, Marks, Place, Transfer
 from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.money import ONE
@@ -80,6 +80,27 @@ async def test_what_was_forgotten_is_a_duplicate_when_it_comes_again(tmp_path: P
 
     assert recorded == Recorded([], again, [], [])
     assert count(journal, "spent") == 2  # a fill with a number needs none
+    await journal.close()
+
+
+async def test_both_sides_of_a_trade_with_itself_and_what_bots_claim_are_known_when_they_are_forgotten(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    bought = fill("1", at_ms=1_001)._replace(order_id="7", maker=False)
+    sold = bought._replace(side="SELL", order_id="8", maker=True)
+    claimed = Claim(fill("a bot's own", at_ms=1_002))
+    unnumbered = [each._replace(trade_id="x") for each in (bought, sold)]
+    events: list[Event] = [bought, sold, claimed, *unnumbered]
+    told = [*map(delivery, events), *deliveries(2)]
+    await journal.append([*told, delivery(final("1", 1_001))])
+    await taken(journal, 1)
+    await compacted(journal, 5)
+
+    recorded = await journal.append([*told, *reversed(told)])
+
+    assert (recorded.entries, recorded.parked, recorded.conflicts) == ([], [], [])
+    assert len(recorded.duplicates) == 2 * len(told)
     await journal.close()
 
 
@@ -417,6 +438,33 @@ async def test_the_file_does_not_grow_with_the_history(tmp_path: Path) -> None:
     assert sizes[-1] <= 1.1 * sizes[3]
     assert count(journal, "spent") < 20
     await journal.close()
+
+
+async def test_the_file_gives_back_what_was_needed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "SPARE_PAGES", 20)
+    monkeypatch.setattr(recorder, "PAGES_AT_ONCE", 10)
+    journal = opened(tmp_path)
+    for start in range(1, 10_001, 1_000):
+        await journal.append(deliveries(*range(start, start + 1_000)))
+    await journal.close()
+    size = journal.path.stat().st_size
+    journal = opened(tmp_path)
+    await compacted(journal, 9_900)
+    await given_back(journal)
+
+    assert journal.reader.verify()[0] == 10_000
+    assert (await journal.append(deliveries(*range(1, 10_001)))).entries == []
+    await journal.close()
+    assert journal.path.stat().st_size < size / 5
+
+
+async def given_back(journal: Journal) -> None:
+    """Return once the journal gives no more pages back."""
+    before, now = -1, 0
+    while before != now:
+        await asyncio.sleep(0.1)
+        with journal.reader._connection() as connection:
+            before, now = now, int(connection.pragma("page_count"))
 
 
 # -- with a ledger -----------------------------------------------------------------------------------------------------

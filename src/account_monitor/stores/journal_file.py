@@ -82,6 +82,8 @@ def _prepare_for_writing(connection: apsw.Connection, path: Path, account: str, 
     version = schema_version(connection, path)
     if version == 0 and connection.pragma("schema_version"):
         raise JournalError(f"{path} is a SQLite file, but no journal")
+    # What a journal forgot is given back to the disk: SQLite can do that only where it was told before the first table.
+    connection.pragma("auto_vacuum", "INCREMENTAL")
     if connection.pragma("journal_mode", "wal") != "wal":
         raise JournalError(f"{path}: SQLite cannot keep a write-ahead log here; is this a network file system?")
     # FULL: a commit returns after the WAL is flushed. Nothing is needed outside the data directory: no temporary files.
