@@ -24,6 +24,8 @@ TOLD_PART = 4
 OVERDUE = 2
 """Entries that are so many times as old as configured, and still here, are worth a word."""
 
+UNPROVED = "the exchange has not stated yet what the journal holds"
+
 DAY_MS = 24 * 3_600_000
 
 log = structlog.get_logger()
@@ -120,23 +122,26 @@ class Retention:
         if now_ms - self._told_ms.get(monitor.name, 0) < DAY_MS:
             return
         self._told_ms[monitor.name] = now_ms
-        needed_by = monitor.needs_oldest()
-        if needed_by is not None:
-            reason = f"position {needed_by} needs entries that are more than twice as old as history.journal_retention"
-        else:
-            reason = f"the history was written up to entry {self._replicated(monitor.name)} of {journal.last_seq}"
         log.warning(
-            "journal_not_compacted", account=monitor.name, oldest=time_text(oldest.recorded_at_ms), reason=reason
-        )
+            "journal_not_compacted", account=monitor.name, oldest=time_text(oldest.recorded_at_ms),
+            reason=self._why_overdue(monitor, now_ms),
+        )  # fmt: skip
+
+    def _why_overdue(self, monitor: Monitor, now_ms: int) -> str:
+        proved_ms, needed_by = monitor.proved_ms, monitor.needs_oldest()
+        if proved_ms == 0:
+            return UNPROVED
+        if proved_ms is not None and now_ms - proved_ms > self._retention_ms:
+            return f"since {time_text(proved_ms)} the exchange has not stated just what the journal holds"
+        if needed_by is not None:
+            return f"position {needed_by} needs entries that are more than twice as old as history.journal_retention"
+        return f"the history was written up to entry {self._replicated(monitor.name)} of {monitor.journal.last_seq}"
 
     def _note_proof(self, monitor: Monitor) -> None:
         """Say once that nothing can be final, because the exchange has proved nothing to be complete."""
         if monitor.proved_ms == 0 and monitor.name not in self._unproved:
             self._unproved.add(monitor.name)
-            log.warning(
-                "journal_not_compacted", account=monitor.name,
-                reason="the exchange has not stated yet what the journal holds",
-            )  # fmt: skip
+            log.warning("journal_not_compacted", account=monitor.name, reason=UNPROVED)
 
     def _in_order(self, monitor: Monitor, drawn: Horizon) -> Horizon:
         """Leave out positions whose trade ids do not follow time: of these nobody can say what is still to come."""
