@@ -31,6 +31,7 @@ LEAST_PCT = Decimal(-100)
 MOST_PCT = Decimal(1_000_000)
 """Of a price that falls by all of itself, or that rises beyond all measure, there is nothing to be told."""
 
+_HALF = Decimal("0.5")
 _HALVINGS = 20
 """How often the share of a shock is halved at which a pool is used up: to a millionth of it."""
 
@@ -166,7 +167,7 @@ def _share_reached(pool: Pool, held: Holdings, shocks: Shocks) -> Decimal:
         return ZERO
     safe, used_up = ZERO, ONE
     for _ in range(_HALVINGS):
-        middle = (safe + used_up) / 2
+        middle = (safe + used_up) * _HALF
         if _ratio(pool, held, shocks.share(middle)) >= ONE:
             used_up = middle
         else:
