@@ -128,7 +128,11 @@ async def _project(data_dir: Path, store: HistoryStore) -> float:
     )
     began = time.perf_counter()
     projecting = asyncio.create_task(projector.run())
-    await done.wait()
+    waiting = asyncio.create_task(done.wait())
+    await asyncio.wait([projecting, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        await projecting  # raises
     took = time.perf_counter() - began
     projector.stop()
     await projecting

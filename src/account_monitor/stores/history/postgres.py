@@ -41,6 +41,7 @@ from account_monitor.stores.history.batch import (
 )
 from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, bucket_from, level_for, rolled_up
 from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.copying import FILLS, JOURNAL, fill_lines, journal_lines, stored_ms
 from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.schema import bring_up_to_date, has_tables, server_version, uses_timescale
@@ -66,8 +67,6 @@ SESSION = {
     "tcp_user_timeout": "90s",
     "idle_in_transaction_session_timeout": "60s",
 }
-
-_LAST_MS = 253_402_300_799_999  # the year 9999
 
 _PRUNED_AT_ONCE = 5_000
 
@@ -206,7 +205,10 @@ class PostgresHistory:
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
         async with self._transaction() as connection:
-            await self._advance(connection, batch)
+            is_known = await self._advance(connection, batch)
+            await self._add_entries(connection, batch, is_known=is_known)
+            if batch.fills:
+                await self._copy(connection, "fills", FILLS, fill_lines(batch.account, batch.fills))
             for name, columns in _tables(batch):
                 if columns:
                     await connection.execute(SQL[name], batch.account, *_arguments(SQL[name], columns))
@@ -217,11 +219,27 @@ class PostgresHistory:
                     statement = _of_level("roll_up", level)
                     await connection.execute(statement, batch.account, *_arguments(statement, columns))
 
-    async def _advance(self, connection: Connection, batch: Batch) -> None:
+    async def _advance(self, connection: Connection, batch: Batch) -> bool:
+        """Move the cursor; return whether there are entries already that come after where it was."""
         before, after = batch.before, batch.after
-        moved = await connection.execute(SQL["advance"], batch.account, *after, *before)
-        if moved != "UPDATE 1":
+        is_known = await connection.fetchval(SQL["advance"], batch.account, *after, *before)
+        if is_known is None:
             raise HistoryDiffers(f"somebody else writes the history of account {batch.account} into this database")
+        return bool(is_known)
+
+    async def _add_entries(self, connection: Connection, batch: Batch, *, is_known: bool) -> None:
+        """Add entries: copied where there are none, for COPY takes half the time, and knows no conflicts."""
+        if batch.entries and is_known:
+            columns = _entry_columns(batch.entries)
+            await connection.execute(SQL["add_entries"], batch.account, *_arguments(SQL["add_entries"], columns))
+        elif batch.entries:
+            await self._copy(connection, "journal", JOURNAL, journal_lines(batch.account, batch.entries))
+
+    async def _copy(self, connection: Connection, table: str, columns: Sequence[str], lines: bytes) -> None:
+        async def source() -> AsyncIterator[bytes]:
+            yield lines  # as they are, they would be taken for the name of a file
+
+        await connection.copy_to_table(table, columns=columns, source=source())
 
     async def forget(self, account: str) -> None:
         """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
@@ -290,7 +308,7 @@ class PostgresHistory:
     async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
         """Return a page of the fills whose last record is up to a sequence."""
         at_ms, number, seq = start_of(query)
-        span = (_stored_ms(at_ms), number, seq, _stored_ms(LAST if query.to_ms is None else query.to_ms))
+        span = (stored_ms(at_ms), number, seq, stored_ms(LAST if query.to_ms is None else query.to_ms))
         async with self._connection() as connection:
             if not await self._is_ready(connection):
                 return FillPage([], None)
@@ -383,15 +401,14 @@ Column: TypeAlias = Sequence[Any]
 
 
 def _tables(batch: Batch) -> Iterator[tuple[str, list[Column]]]:
-    """Yield the statements that a batch takes, each with the columns of its rows; none where there are no rows."""
-    if batch.entries:
-        epochs, rows = zip(*batch.entries, strict=True)
-        seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
-        yield "add_entries", [epochs, seq, event_id, kind, _in_calendar(at_ms), recorded_ms, source, body, entry_hash]
+    """Yield the statements that a batch takes for what is not copied, each with the columns of its rows.
+
+    None where there are no rows.
+    """
     yield "set_epochs", _transposed(batch.epochs)
     yield "set_positions", _transposed(batch.positions or ())
     for name, found, times in (
-        ("set_fills", batch.fills, ("at_ms",)),
+        ("set_fills", batch.restated, ("at_ms",)),
         ("set_alerts", batch.alerts, ("fired_ms", "resolved_ms")),
         ("add_reports", batch.reports, ("at_ms",)),
     ):
@@ -411,6 +428,12 @@ def _tables(batch: Batch) -> Iterator[tuple[str, list[Column]]]:
             for symbol, at_ms, figures, win_rate, total_trades, seq in batch.snapshots
         ),
     )
+
+
+def _entry_columns(entries: Sequence[EntryRow]) -> list[Column]:
+    epochs, rows = zip(*entries, strict=True)
+    seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
+    return [epochs, seq, event_id, kind, _in_calendar(at_ms), recorded_ms, source, body, entry_hash]
 
 
 def _by_level(roll_ups: list[RollUp]) -> Iterator[tuple[Level, list[Column]]]:
@@ -451,11 +474,7 @@ def _storable(column: Column) -> Column:
 
 def _in_calendar(times: Column) -> Column:
     """Return times that the database can hold: whoever was told one of another millennium is told the nearest."""
-    return [None if at_ms is None else _stored_ms(at_ms) for at_ms in times]
-
-
-def _stored_ms(at_ms: int) -> int:
-    return min(max(at_ms, 0), _LAST_MS)
+    return [None if at_ms is None else stored_ms(at_ms) for at_ms in times]
 
 
 def _of_level(statement: str, level: Level) -> str:

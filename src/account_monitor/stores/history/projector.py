@@ -252,12 +252,14 @@ class Projector:
             return None
         numbered = _with_epochs(rows, epochs)
         epoch, seq, last_hash = (numbered[-1][0], rows[-1].seq, rows[-1].hash) if rows else before[:3]
+        fills, restated = fill_rows(entries)
         return Batch(
             self._account,
             before,
             Cursor(epoch, seq, last_hash, self._snapshots.latest_ms),
             entries=numbered,
-            fills=fill_rows(entries),
+            fills=fills,
+            restated=restated,
             alerts=alert_rows(entries),
             reports=report_rows(entries, self._account),
             snapshots=snapshots,

@@ -324,7 +324,7 @@ def _rows(batch: Batch) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
     yield "set_position", (account + position for position in batch.positions or ())
     if batch.state is not None:
         yield "keep_state", [account + batch.state]
-    yield "set_fill", (account + _texts(fill) for fill in batch.fills)
+    yield "set_fill", (account + _texts(fill) for fill in (*batch.fills, *batch.restated))
     yield "set_alert", (account + _texts(alert) for alert in batch.alerts)
     yield "add_report", (account + report for report in batch.reports)
     yield "add_snapshot", (account + _snapshot_row(snapshot) for snapshot in batch.snapshots)
