@@ -6,9 +6,10 @@ to look at each value is what the processor is busy with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from account_monitor.stores.history.batch import EntryRow, FillRow
 
@@ -24,34 +25,46 @@ FILLS = (
 LAST_MS = 253_402_300_799_999
 """The youngest time that is kept, in the year 9999."""
 
+PIECE = 500
+"""Lines that are made at once."""
+
+T = TypeVar("T")
+
 _NULL = r"\N"
+_MILLISECONDS = [f".{number:03}+00" for number in range(1000)]
 _FLAGS = {None: _NULL, False: "f", True: "t"}
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\0": "\N{REPLACEMENT CHARACTER}"})
 """What stands for characters that would end a value or a line, and for NUL, which no text of PostgreSQL holds."""
 
 
-def journal_lines(account: str, entries: Sequence[EntryRow]) -> bytes:
-    """Return a line for each entry."""
-    epochs, rows = zip(*entries, strict=True)
-    seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
-    return _lines(
-        _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind),
-        _times(map(stored_ms, at_ms)), _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
-    )  # fmt: skip
+def journal_lines(account: str, entries: Sequence[EntryRow]) -> Iterator[bytes]:
+    """Yield a line for each entry, some at a time: the server reads them while the next ones are made."""
+    for piece in _pieces(entries):
+        epochs, rows = zip(*piece, strict=True)
+        seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
+        yield _lines(
+            _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind),
+            _times(at_ms), _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
+        )  # fmt: skip
 
 
-def fill_lines(account: str, fills: Sequence[FillRow]) -> bytes:
-    """Return a line for each fill."""
-    (
-        symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
-        realized_pnl, at_ms, source, seq, recorded_ms, trade_number,
-    ) = zip(*fills, strict=True)  # fmt: skip
-    return _lines(
-        _texts([account]) * len(fills), _texts(symbol), _texts(trade_id), _flags(is_counterpart), _texts(side),
-        _numbers(quantity), _numbers(price), _numbers(fee), _texts(fee_currency), _texts(position_side),
-        _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(map(stored_ms, at_ms)), _texts(source),
-        _numbers(seq), _times(recorded_ms), _numbers(trade_number),
-    )  # fmt: skip
+def fill_lines(account: str, fills: Sequence[FillRow]) -> Iterator[bytes]:
+    """Yield a line for each fill, some at a time."""
+    for piece in _pieces(fills):
+        (
+            symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+            realized_pnl, at_ms, source, seq, recorded_ms, trade_number,
+        ) = zip(*piece, strict=True)  # fmt: skip
+        yield _lines(
+            _texts([account]) * len(piece), _texts(symbol), _texts(trade_id), _flags(is_counterpart), _texts(side),
+            _numbers(quantity), _numbers(price), _numbers(fee), _texts(fee_currency), _texts(position_side),
+            _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(at_ms), _texts(source), _numbers(seq),
+            _times(recorded_ms), _numbers(trade_number),
+        )  # fmt: skip
+
+
+def _pieces(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
 
 
 def stored_ms(at_ms: int) -> int:
@@ -82,11 +95,12 @@ def _octets(column: Iterable[bytes]) -> list[str]:
     return [rf"\\x{octets.hex()}" for octets in column]
 
 
-def _times(column: Iterable[int]) -> list[str]:
-    """Return times in milliseconds as texts. The second of many is the same, and made once."""
-    parts = [divmod(at_ms, 1000) for at_ms in column]
-    seconds = {second: _second(second) for second, _ in set(parts)}
-    return [f"{seconds[second]}.{millisecond:03}+00" for second, millisecond in parts]
+def _times(column: Sequence[int]) -> list[str]:
+    """Return times in milliseconds as texts. A second is made once: many times are in it."""
+    if min(column) < 0 or max(column) > LAST_MS:
+        column = [stored_ms(at_ms) for at_ms in column]
+    seconds = {second: _second(second) for second in {at_ms // 1000 for at_ms in column}}
+    return [seconds[at_ms // 1000] + _MILLISECONDS[at_ms % 1000] for at_ms in column]
 
 
 def _second(second: int) -> str:

@@ -235,9 +235,10 @@ class PostgresHistory:
         elif batch.entries:
             await self._copy(connection, "journal", JOURNAL, journal_lines(batch.account, batch.entries))
 
-    async def _copy(self, connection: Connection, table: str, columns: Sequence[str], lines: bytes) -> None:
+    async def _copy(self, connection: Connection, table: str, columns: Sequence[str], lines: Iterator[bytes]) -> None:
         async def source() -> AsyncIterator[bytes]:
-            yield lines  # as they are, they would be taken for the name of a file
+            for piece in lines:
+                yield piece
 
         await connection.copy_to_table(table, columns=columns, source=source())
 
