@@ -119,6 +119,8 @@ class Batch(NamedTuple):
     positions: Sequence[StreamPosition] | None = None
     """How far the journal has seen its sources once all these entries are there; None: a later batch says it."""
     state: KeptState | None = None
+    prepared: object = None
+    """What a store has made of it already, for itself."""
 
 
 def fill_rows(entries: Sequence[JournalEntry]) -> tuple[list[FillRow], list[FillRow]]:

@@ -6,29 +6,24 @@ to look at each value is what the processor is busy with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import NamedTuple
 
-from account_monitor.stores.history.batch import EntryRow, FillRow
+from account_monitor.stores.history.batch import Batch, EntryRow, FillRow
 
 JOURNAL = ("account", "epoch", "seq", "event_id", "kind", "at", "recorded_at", "source", "body", "hash")
-"""The columns of a line of `journal_lines`."""
+"""The columns of the line of an entry."""
 
 FILLS = (
     "account", "symbol", "id", "is_counterpart", "side", "quantity", "price", "fee", "fee_currency", "position_side",
     "order_id", "maker", "realized_pnl", "timestamp", "source", "seq", "recorded_at", "trade_number",
 )  # fmt: skip
-"""The columns of a line of `fill_lines`."""
+"""The columns of the line of a fill."""
 
 LAST_MS = 253_402_300_799_999
 """The youngest time that is kept, in the year 9999."""
-
-PIECE = 500
-"""Lines that are made at once."""
-
-T = TypeVar("T")
 
 _NULL = r"\N"
 _MILLISECONDS = [f".{number:03}+00" for number in range(1000)]
@@ -37,34 +32,42 @@ _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", "\
 """What stands for characters that would end a value or a line, and for NUL, which no text of PostgreSQL holds."""
 
 
-def journal_lines(account: str, entries: Sequence[EntryRow]) -> Iterator[bytes]:
-    """Yield a line for each entry, some at a time: the server reads them while the next ones are made."""
-    for piece in _pieces(entries):
-        epochs, rows = zip(*piece, strict=True)
-        seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
-        yield _lines(
-            _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind),
-            _times(at_ms), _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
-        )  # fmt: skip
+class Lines(NamedTuple):
+    """A batch as COPY reads it."""
+
+    entries: bytes
+    fills: bytes
 
 
-def fill_lines(account: str, fills: Sequence[FillRow]) -> Iterator[bytes]:
-    """Yield a line for each fill, some at a time."""
-    for piece in _pieces(fills):
-        (
-            symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
-            realized_pnl, at_ms, source, seq, recorded_ms, trade_number,
-        ) = zip(*piece, strict=True)  # fmt: skip
-        yield _lines(
-            _texts([account]) * len(piece), _texts(symbol), _texts(trade_id), _flags(is_counterpart), _texts(side),
-            _numbers(quantity), _numbers(price), _numbers(fee), _texts(fee_currency), _texts(position_side),
-            _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(at_ms), _texts(source), _numbers(seq),
-            _times(recorded_ms), _numbers(trade_number),
-        )  # fmt: skip
+def lines_of(batch: Batch) -> Lines:
+    """Return the lines of the entries and of the new fills of a batch."""
+    return Lines(_entry_lines(batch.account, batch.entries), _fill_lines(batch.account, batch.fills))
 
 
-def _pieces(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
+def _entry_lines(account: str, entries: Sequence[EntryRow]) -> bytes:
+    if not entries:
+        return b""
+    epochs, rows = zip(*entries, strict=True)
+    seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
+    return _lines(
+        _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind), _times(at_ms),
+        _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
+    )  # fmt: skip
+
+
+def _fill_lines(account: str, fills: Sequence[FillRow]) -> bytes:
+    if not fills:
+        return b""
+    (
+        symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_currency, position_side, order_id, maker,
+        realized_pnl, at_ms, source, seq, recorded_ms, trade_number,
+    ) = zip(*fills, strict=True)  # fmt: skip
+    return _lines(
+        _texts([account]) * len(fills), _texts(symbol), _texts(trade_id), _flags(is_counterpart), _texts(side),
+        _numbers(quantity), _numbers(price), _numbers(fee), _texts(fee_currency), _texts(position_side),
+        _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(at_ms), _texts(source), _numbers(seq),
+        _times(recorded_ms), _numbers(trade_number),
+    )  # fmt: skip
 
 
 def stored_ms(at_ms: int) -> int:

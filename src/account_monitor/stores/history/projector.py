@@ -257,7 +257,7 @@ class Projector:
         numbered = _with_epochs(rows, epochs)
         epoch, seq, last_hash = (numbered[-1][0], rows[-1].seq, rows[-1].hash) if rows else before[:3]
         fills, restated = fill_rows(entries)
-        return Batch(
+        batch = Batch(
             self._account,
             before,
             Cursor(epoch, seq, last_hash, self._snapshots.latest_ms),
@@ -271,6 +271,7 @@ class Projector:
             positions=positions,
             state=state,
         )
+        return self._store.prepared(batch)
 
     def _next_rows(self, reader: JournalReader, after: int, until: int) -> list[Row]:
         """Return the next entries, at most a batch of them."""

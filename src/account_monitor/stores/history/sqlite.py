@@ -159,6 +159,10 @@ class SqliteHistory:
             connection.execute(SQL["start"], (account,))
             return Cursor._make(connection.execute(SQL["cursor"], (account,)).fetchone())  # type: ignore[arg-type]
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch: rows are made as they are written."""
+        return batch
+
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
         with self._writing() as connection:
