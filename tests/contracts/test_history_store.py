@@ -213,6 +213,17 @@ async def test_texts_are_kept_whatever_they_hold(
     await verify(store)
 
 
+@pytest.mark.parametrize("at_ms", [-62_135_596_800_001, -1, 0, 253_402_300_800_000, NOW + 86_399_999])
+async def test_when_an_entry_was_recorded_is_kept_whatever_the_clock_said(
+    store: HistoryStore, tmp_path: Path, at_ms: int
+) -> None:
+    with await record(tmp_path, deliveries(1, 2), at_ms=at_ms) as reader:
+        await write_entries(store, reader)
+
+        assert [row for _, row in await entries_in(store)] == reader.rows(after=0, until=2)
+    await verify(store)
+
+
 async def test_a_fill_that_is_completed_replaces_its_record(store: HistoryStore, place: Place, tmp_path: Path) -> None:
     """Whether both are written at once, or one after the other."""
     bot = [delivery(fill(trade_id)) for trade_id in ("1", "2")]

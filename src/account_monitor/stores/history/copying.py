@@ -7,7 +7,6 @@ to look at each value is what the processor is busy with.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -24,6 +23,9 @@ FILLS = (
 
 LAST_MS = 253_402_300_799_999
 """The youngest time that is kept, in the year 9999."""
+
+_FIRST_DAY = 2_440_588
+"""The Julian number of the day 1970-01-01."""
 
 _NULL = r"\N"
 _MILLISECONDS = [f".{number:03}+00" for number in range(1000)]
@@ -50,8 +52,8 @@ def _entry_lines(account: str, entries: Sequence[EntryRow]) -> bytes:
     epochs, rows = zip(*entries, strict=True)
     seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
     return _lines(
-        _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind), _times(at_ms),
-        _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
+        _texts([account]) * len(rows), _numbers(epochs), _numbers(seq), _texts(event_id), _texts(kind),
+        _times(_in_calendar(at_ms)), _times(recorded_ms), _texts(source), _texts(body), _octets(entry_hash),
     )  # fmt: skip
 
 
@@ -65,8 +67,8 @@ def _fill_lines(account: str, fills: Sequence[FillRow]) -> bytes:
     return _lines(
         _texts([account]) * len(fills), _texts(symbol), _texts(trade_id), _flags(is_counterpart), _texts(side),
         _numbers(quantity), _numbers(price), _numbers(fee), _texts(fee_currency), _texts(position_side),
-        _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(at_ms), _texts(source), _numbers(seq),
-        _times(recorded_ms), _numbers(trade_number),
+        _texts(order_id), _flags(maker), _numbers(realized_pnl), _times(_in_calendar(at_ms)), _texts(source),
+        _numbers(seq), _times(recorded_ms), _numbers(trade_number),
     )  # fmt: skip
 
 
@@ -98,13 +100,20 @@ def _octets(column: Iterable[bytes]) -> list[str]:
     return [rf"\\x{octets.hex()}" for octets in column]
 
 
+def _in_calendar(column: Sequence[int]) -> Sequence[int]:
+    """Return times that whoever reads them can hold: of those of another millennium the nearest."""
+    if min(column) >= 0 and max(column) <= LAST_MS:
+        return column
+    return [stored_ms(at_ms) for at_ms in column]
+
+
 def _times(column: Sequence[int]) -> list[str]:
     """Return times in milliseconds as texts. A second is made once: many times are in it."""
-    if min(column) < 0 or max(column) > LAST_MS:
-        column = [stored_ms(at_ms) for at_ms in column]
     seconds = {second: _second(second) for second in {at_ms // 1000 for at_ms in column}}
     return [seconds[at_ms // 1000] + _MILLISECONDS[at_ms % 1000] for at_ms in column]
 
 
 def _second(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}"
+    """Return a second since 1970 by the number of its day, which is there for every year that the database knows."""
+    days, rest = divmod(second, 86_400)
+    return f"J{_FIRST_DAY + days} {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
