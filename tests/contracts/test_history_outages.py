@@ -179,7 +179,7 @@ async def test_a_batch_that_breaks_off_before_its_commit_leaves_nothing(
         await store.open()
         await store.cursor("main")
         with await record(tmp_path, deliveries(1)) as reader:
-            relay.breaks_at = b"INSERT INTO fills"
+            relay.breaks_at = b'COPY "fills"'
             with pytest.raises(HistoryUnavailable):
                 await write_entries(store, reader)
             assert await place.ask("SELECT seq FROM journal") == []

@@ -41,6 +41,7 @@ from account_monitor.stores.history.batch import (
 )
 from account_monitor.stores.history.buckets import ROLLUPS, Level, RollUp, bucket_from, level_for, rolled_up
 from account_monitor.stores.history.condition import Condition
+from account_monitor.stores.history.copying import FILLS, JOURNAL, Lines, lines_of, stored_ms
 from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.schema import bring_up_to_date, has_tables, server_version, uses_timescale
@@ -66,8 +67,6 @@ SESSION = {
     "tcp_user_timeout": "90s",
     "idle_in_transaction_session_timeout": "60s",
 }
-
-_LAST_MS = 253_402_300_799_999  # the year 9999
 
 _PRUNED_AT_ONCE = 5_000
 
@@ -203,11 +202,19 @@ class PostgresHistory:
             await connection.execute(SQL["start"], account, START)
             return Cursor._make(await connection.fetchrow(SQL["cursor"], account) or BEGINNING)
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return a batch with the lines of it that are copied."""
+        return batch._replace(prepared=lines_of(batch))
+
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
+        lines = batch.prepared if isinstance(batch.prepared, Lines) else lines_of(batch)
         async with self._transaction() as connection:
-            await self._advance(connection, batch)
-            for name, columns in _tables(batch):
+            is_known = await self._advance(connection, batch)
+            if not is_known:
+                await _copy(connection, "journal", JOURNAL, lines.entries)
+            await _copy(connection, "fills", FILLS, lines.fills)
+            for name, columns in _tables(batch, with_entries=is_known):
                 if columns:
                     await connection.execute(SQL[name], batch.account, *_arguments(SQL[name], columns))
             if batch.state is not None:
@@ -217,11 +224,13 @@ class PostgresHistory:
                     statement = _of_level("roll_up", level)
                     await connection.execute(statement, batch.account, *_arguments(statement, columns))
 
-    async def _advance(self, connection: Connection, batch: Batch) -> None:
+    async def _advance(self, connection: Connection, batch: Batch) -> bool:
+        """Move the cursor; return whether there are entries already that come after where it was."""
         before, after = batch.before, batch.after
-        moved = await connection.execute(SQL["advance"], batch.account, *after, *before)
-        if moved != "UPDATE 1":
+        is_known = await connection.fetchval(SQL["advance"], batch.account, *after, *before)
+        if is_known is None:
             raise HistoryDiffers(f"somebody else writes the history of account {batch.account} into this database")
+        return bool(is_known)
 
     async def forget(self, account: str) -> None:
         """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
@@ -290,7 +299,7 @@ class PostgresHistory:
     async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
         """Return a page of the fills whose last record is up to a sequence."""
         at_ms, number, seq = start_of(query)
-        span = (_stored_ms(at_ms), number, seq, _stored_ms(LAST if query.to_ms is None else query.to_ms))
+        span = (stored_ms(at_ms), number, seq, stored_ms(LAST if query.to_ms is None else query.to_ms))
         async with self._connection() as connection:
             if not await self._is_ready(connection):
                 return FillPage([], None)
@@ -349,6 +358,16 @@ class PostgresHistory:
             return await connection.fetch(SQL[statement], span.account, span.symbol, *place, span.to_ms, MANY)
 
 
+async def _copy(connection: Connection, table: str, columns: Sequence[str], lines: bytes) -> None:
+    """Add rows to a table that has none of them: COPY takes half the time of INSERT, and knows no conflicts."""
+
+    async def source() -> AsyncIterator[bytes]:
+        yield lines  # as they are, they would be taken for the name of a file
+
+    if lines:
+        await connection.copy_to_table(table, columns=columns, source=source())
+
+
 @contextmanager
 def _explained(server: str, failures: tuple[type[Exception], ...] = FAILURES) -> Iterator[None]:
     """Turn what a server answers into HistoryUnavailable, in words that name it and no secret."""
@@ -382,16 +401,19 @@ def _server(url: str) -> str:
 Column: TypeAlias = Sequence[Any]
 
 
-def _tables(batch: Batch) -> Iterator[tuple[str, list[Column]]]:
-    """Yield the statements that a batch takes, each with the columns of its rows; none where there are no rows."""
-    if batch.entries:
+def _tables(batch: Batch, *, with_entries: bool) -> Iterator[tuple[str, list[Column]]]:
+    """Yield the statements that a batch takes for what is not copied, each with the columns of its rows.
+
+    None where there are no rows.
+    """
+    if batch.entries and with_entries:
         epochs, rows = zip(*batch.entries, strict=True)
         seq, event_id, kind, at_ms, recorded_ms, source, _, _, _, body, entry_hash = zip(*rows, strict=True)
         yield "add_entries", [epochs, seq, event_id, kind, _in_calendar(at_ms), recorded_ms, source, body, entry_hash]
     yield "set_epochs", _transposed(batch.epochs)
     yield "set_positions", _transposed(batch.positions or ())
     for name, found, times in (
-        ("set_fills", batch.fills, ("at_ms",)),
+        ("set_fills", batch.restated, ("at_ms",)),
         ("set_alerts", batch.alerts, ("fired_ms", "resolved_ms")),
         ("add_reports", batch.reports, ("at_ms",)),
     ):
@@ -451,11 +473,7 @@ def _storable(column: Column) -> Column:
 
 def _in_calendar(times: Column) -> Column:
     """Return times that the database can hold: whoever was told one of another millennium is told the nearest."""
-    return [None if at_ms is None else _stored_ms(at_ms) for at_ms in times]
-
-
-def _stored_ms(at_ms: int) -> int:
-    return min(max(at_ms, 0), _LAST_MS)
+    return [None if at_ms is None else stored_ms(at_ms) for at_ms in times]
 
 
 def _of_level(statement: str, level: Level) -> str:

@@ -159,6 +159,10 @@ class SqliteHistory:
             connection.execute(SQL["start"], (account,))
             return Cursor._make(connection.execute(SQL["cursor"], (account,)).fetchone())  # type: ignore[arg-type]
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch: rows are made as they are written."""
+        return batch
+
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
         with self._writing() as connection:
@@ -324,7 +328,7 @@ def _rows(batch: Batch) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
     yield "set_position", (account + position for position in batch.positions or ())
     if batch.state is not None:
         yield "keep_state", [account + batch.state]
-    yield "set_fill", (account + _texts(fill) for fill in batch.fills)
+    yield "set_fill", (account + _texts(fill) for fill in (*batch.fills, *batch.restated))
     yield "set_alert", (account + _texts(alert) for alert in batch.alerts)
     yield "add_report", (account + report for report in batch.reports)
     yield "add_snapshot", (account + _snapshot_row(snapshot) for snapshot in batch.snapshots)

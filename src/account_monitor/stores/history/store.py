@@ -96,6 +96,9 @@ class HistoryStore(History, Protocol):
     async def cursor(self, account: str) -> Cursor:
         """Return how far the journal of an account was written."""
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return a batch with what takes time to make of it, from any thread: `write` need not make it then."""
+
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it.
 
