@@ -8,7 +8,7 @@ AccountMonitorError
 │   ├── JournalTooNew         written by a younger version of this program
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   ├── JournalCompacted      what is asked for is in the history only
-│   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
+│   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until it is opened anew
 ├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides

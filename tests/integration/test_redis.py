@@ -204,7 +204,7 @@ async def check_every_key(follower: Follower) -> None:
     assert {name: place[name] for name in ("epoch", "seq", "as_of")} == {
         name: account[name] for name in ("epoch", "seq", "as_of")
     }
-    assert set(place) == {"epoch", "seq", "as_of", "timestamp"}
+    assert set(place) == {"epoch", "seq", "as_of", "timestamp", "status"}
     assert set(POSITION) <= set(follower.read("position:SHIBUSDT"))
     assert set(BALANCE) == set(follower.read("balance:USDT"))
     assert set(PNL) == set(follower.read("pnl"))

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -192,6 +192,11 @@ class Monitor:
         self.check_opening(self._opening)
         if self._opening is not None and self._account.state.opening is None:
             await self._record([Delivery("config", "", b"", self._opening)], [])
+
+    @property
+    def status(self) -> Literal["ready", "recording_stopped"]:
+        """`ready`, or `recording_stopped` once nothing can be recorded."""
+        return "ready" if self.failure is None and self.journal.failure is None else "recording_stopped"
 
     @property
     def view(self) -> View:

@@ -81,6 +81,8 @@ class _Held:
     """What was written last; None: not known, so that everything has to be written."""
     place: bytes = b""
     """What the place holds since then; empty: not known."""
+    status: str = ""
+    """Which status it names."""
     epoch: int = 0
     seq: int = 0
     """Of what was written last, even if it is lost."""
@@ -98,6 +100,7 @@ class _Write(NamedTuple):
     place: bytes
     values: dict[bytes, bytes]
     is_whole: bool
+    status: str = ""
 
 
 class CurrentState:
@@ -231,16 +234,18 @@ class CurrentState:
         if held.refused is not None:
             return None
         view, before = monitor.view, _shared_names(monitor.view, held.view)
+        status = monitor.status
         values = {}
         for key, report in _reports(view, before):
             values[key] = _encode(report)
             self._made += 1
             if self._made % REPORTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        if not values and before is not None and (before.epoch, before.seq) == (view.epoch, view.seq):
+        is_known = before is not None and (before.epoch, before.seq, held.status) == (view.epoch, view.seq, status)
+        if not values and is_known:
             return None
-        place = _encode(place_report(view, self._desk.clock()))
-        return _Write(account, view, place, values, is_whole=before is None)
+        place = _encode(place_report(view, self._desk.clock(), status=status))
+        return _Write(account, view, place, values, is_whole=before is None, status=status)
 
     def _command(self, write: _Write) -> Command:
         held, keys = self._held[write.account], (_key(write.account, "seq"), _key(write.account, "keys"), *write.values)
@@ -259,6 +264,7 @@ class CurrentState:
                 log.info("redis_account_removed", account=write.account)
             case [b"written", _], View(epoch=epoch, seq=seq):
                 held.view, held.place, held.epoch, held.seq = write.view, write.place, epoch, seq
+                held.status = write.status
             case [b"newer", bytes(place)], _:
                 self._note_refused(write.account, held, place)
             case [b"lost", _], _:
@@ -303,6 +309,8 @@ class CurrentState:
                 self._changed[account] = None  # it came without a change
             elif place != held.place:
                 lost.append(account)
+            elif (monitor := self._desk.monitor(account)) is not None and monitor.status != held.status:
+                self._changed[account] = None
         self._take_lost(lost)
         self._note_success()
 
