@@ -11,6 +11,7 @@ AccountMonitorError
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until it is opened anew
 ├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
+│   ├── HistoryRefused        waiting does not help: a wrong password, no rights, a table that is gone
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 ├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
@@ -69,6 +70,10 @@ class StartAborted(AccountMonitorError):
 
 class HistoryUnavailable(AccountMonitorError):
     """The history store cannot be reached or used now."""
+
+
+class HistoryRefused(HistoryUnavailable):
+    """The history store cannot be used until somebody changes something; the text says what."""
 
 
 class HistoryDiffers(HistoryUnavailable):

@@ -60,7 +60,7 @@ class _Followed:
         """Whether the scribe has spoken of it since it was started."""
         self.problem: str | None = None
         self.problem_since = 0.0
-        self.differs = False
+        self.needs_help = False
         self.mark: _Mark | None = None
 
 
@@ -177,7 +177,7 @@ class Historian:
     def _note(self, followed: _Followed, report: Written) -> None:
         followed.is_known = True
         followed.seq = report.seq
-        followed.differs = report.differs
+        followed.needs_help = report.needs_help
         if report.problem is not None and followed.problem is None:
             followed.problem_since = self._now()
             log.warning("history_not_written", account=report.account, seq=report.seq, reason=report.problem)
@@ -202,7 +202,7 @@ class Historian:
     def replicated(self, account: str) -> int:
         """Return up to which entry the journal of an account is in a database elsewhere; 0 where that is not known."""
         followed = self._followed.get(account)
-        if followed is None or not followed.is_known or followed.problem is not None or followed.differs:
+        if followed is None or not followed.is_known or followed.problem is not None or followed.needs_help:
             return 0  # what was written once may be gone by now
         return 0 if self._settings.database.url == SQLITE else followed.seq
 
@@ -229,7 +229,7 @@ class Historian:
     def _watch_account(self, account: str, followed: _Followed) -> None:
         now = self._now()
         if followed.problem is not None:
-            if followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
+            if followed.needs_help or now - followed.problem_since >= UNAVAILABLE_SECONDS:
                 self._alarms.fire(account, "STORAGE_UNAVAILABLE", followed.problem, symbol=HISTORY)
         elif followed.is_known:  # what fired before a restart is over once the history says so
             self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=HISTORY)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalCompacted, JournalError
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
@@ -50,8 +50,8 @@ class Progress(NamedTuple):
     account: str
     seq: int
     problem: str | None = None
-    differs: bool = False
-    """The store holds another journal's past: waiting does not help."""
+    needs_help: bool = False
+    """Waiting does not help: somebody has to change something, which the problem says."""
 
 
 class Projector:
@@ -101,7 +101,11 @@ class Projector:
                     await self._resume(reader)
                     await self._follow(reader)
             except (HistoryUnavailable, JournalError) as error:
-                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers)))
+                self._tell(
+                    Progress(
+                        self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers | HistoryRefused)
+                    )
+                )
                 await self._wait(self._patience)
                 self._patience = min(2 * self._patience, RETRY_SECONDS[1])
 
@@ -298,7 +302,7 @@ class Projector:
                 raise
             except HistoryUnavailable as error:
                 is_unsure = True
-                self._tell(Progress(self._account, self._cursor.seq, str(error)))
+                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryRefused)))
                 if self._stopping.is_set():
                     raise
                 await self._wait(patience)
