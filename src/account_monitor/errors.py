@@ -15,6 +15,7 @@ AccountMonitorError
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 ├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
+│   └── StorageRefused        waiting does not help: a wrong password, no rights, a database that is not there
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
 
@@ -86,6 +87,10 @@ class FeedUnavailable(AccountMonitorError):
 
 class StorageUnavailable(AccountMonitorError):
     """A store that follows the journal cannot be reached or written now; the text says where and why."""
+
+
+class StorageRefused(StorageUnavailable):
+    """A store that follows the journal cannot be used until somebody changes something; the text says what."""
 
 
 class CommandFailed(AccountMonitorError):

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import structlog
 
-from account_monitor.errors import StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -132,6 +132,10 @@ class CurrentState:
         self._made = 0
         self._failure: str | None = None
         self._failing_since = 0.0
+        self._needs_help = False
+        """Whether waiting does not end the failure."""
+        self._is_said = False
+        """Whether it was said where the state is written."""
         self._said_lost = Every(SAID_EVERY_SECONDS, monotonic)
         desk.observe(self._note)
 
@@ -156,7 +160,7 @@ class CurrentState:
                     return
                 except StorageUnavailable as error:
                     pause = RETRY_SECONDS if self._failure is None else min(2 * pause, LONGEST_RETRY_SECONDS)
-                    self._note_failure(str(error))
+                    self._note_failure(str(error), needs_help=isinstance(error, StorageRefused))
                 if await _is_set_within(self._stopping, pause):
                     log.warning("redis_incomplete", reason=self._failure)
                     return
@@ -174,6 +178,10 @@ class CurrentState:
         (self._script,) = await self._connection.ask([("SCRIPT", "LOAD", SCRIPT)])
         for account in {*self._held, *self._accounts()}:
             self._lose(account)
+        if not self._is_said:
+            self._is_said = True
+            keys = _key("<account>", "").decode() + "*"
+            log.info("redis_opened", redis=self._connection.where, keys=keys)
         self._is_tried = False
         self._round_at = 0.0
         self._look_at = self._monotonic() + LOOK_SECONDS
@@ -335,11 +343,16 @@ class CurrentState:
         held.refused_at = self._monotonic()
         log.error("redis_state_refused", account=account, epoch=theirs.epoch, seq=theirs.seq)
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, reason: str, *, needs_help: bool) -> None:
+        is_news = self._failure is None or needs_help is not self._needs_help
         if self._failure is None:
             self._failing_since = self._monotonic()
-            log.warning("redis_not_written", reason=reason)
-        self._failure = reason
+        self._failure = f"{reason}; tried again every {LONGEST_RETRY_SECONDS:g} s, nothing waits for it"
+        self._needs_help = needs_help
+        if is_news and needs_help:
+            log.error("redis_refused", reason=self._failure)
+        elif is_news:
+            log.warning("redis_not_written", reason=self._failure)
 
     def _note_success(self) -> None:
         """End a failure once every account is written again: the first of many may fit where all do not."""
@@ -375,7 +388,8 @@ class CurrentState:
             if held.view is not None:
                 self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=REDIS)
             return
-        if self._monotonic() - since >= UNAVAILABLE_SECONDS:
+        is_final = self._failure is not None and self._needs_help
+        if is_final or self._monotonic() - since >= UNAVAILABLE_SECONDS:
             self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"redis: {problem}", symbol=REDIS)
 
     def lags(self) -> Iterable[tuple[str, int]]:

@@ -367,14 +367,13 @@ def _explained(server: str, failures: tuple[type[Exception], ...] = FAILURES) ->
 
 def _advice(error: BaseException) -> str | None:
     """Return what to change where the same question will get the same answer, None where it may not."""
-    return next((advice for kinds, advice in _ADVICE if isinstance(error, kinds)), _advice_on_tls(error))
-
-
-def _advice_on_tls(error: BaseException) -> str | None:
     refuses_tls = isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error)  # as asyncpg says it
-    if not refuses_tls and not isinstance(error, ssl.SSLCertVerificationError):
-        return None
-    return "let the server speak TLS with a certificate that is trusted, or see sslmode and sslrootcert in database.url"
+    if refuses_tls or isinstance(error, ssl.SSLCertVerificationError):
+        return "sslmode in database.url asks for TLS, sslrootcert names whose certificates are trusted"
+    is_of_address = isinstance(error, asyncpg.ClientConfigurationError) or not isinstance(error, asyncpg.InterfaceError)
+    if isinstance(error, ValueError | OverflowError) and is_of_address:
+        return "see database.url, and the variables PGHOST and PGPORT"
+    return next((advice for kinds, advice in _ADVICE if isinstance(error, kinds)), None)
 
 
 _ADVICE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
@@ -392,7 +391,6 @@ _ADVICE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         "give the role a schema of its own; account-monitor doctor names what it lacks",
     ),
     ((asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError), "account-monitor doctor names what is missing"),
-    ((UnicodeError, asyncpg.ClientConfigurationError), "see database.url, and the variables PGHOST and PGPORT"),
 )
 """Mistakes that no waiting mends, and how people do."""
 
@@ -415,6 +413,8 @@ def _server(url: str) -> str:
     authority, _, database = address.partition("/")
     asked = re.search(r"[?&]host=([^&]*)", url)
     named = unquote(authority or (asked[1] if asked else "")) or "PostgreSQL"
+    if named.startswith("/"):  # the directory of a socket
+        return f"{unquote(database)} in {named}" if database else named
     return f"{named}/{unquote(database)}" if database else named
 
 
