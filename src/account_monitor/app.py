@@ -27,7 +27,7 @@ from account_monitor.config import (
     changed_accounts,
     split_position_key,
 )
-from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, StartAborted
+from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, JournalInUse, StartAborted
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
@@ -64,6 +64,12 @@ ALARMS_SHOWN = 10
 """Of an account, in its health: the critical ones first, then the oldest."""
 
 CANCEL_ATTEMPTS = 3
+
+RELOAD_AGAIN_SECONDS = 5.0
+"""How long after a reload that needed a database which was away the next one is tried."""
+
+CONFIGURATION = "configuration"
+"""The name of a refused reload in the health."""
 
 
 log = structlog.get_logger()
@@ -105,6 +111,8 @@ class App:
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
         self._monitors: dict[str, Monitor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reload_problem = ""
+        """Why the last reload was not taken over."""
         self._changing = asyncio.Lock()
         """Held while accounts come, go or are opened anew."""
         self._stopping = asyncio.Event()
@@ -146,19 +154,40 @@ class App:
         if self._starting is not None:
             self._starting.stop()
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         """Read the configuration again and take over accounts, alerts and log level; an error keeps what was, and is
-        logged.
-        """
-        async with self._changing:
-            await self._take_over()
+        logged and shown in the health.
 
-    async def _take_over(self) -> None:
+        Return whether it ought to be asked for again after `RELOAD_AGAIN_SECONDS`: what it needs is away.
+        """
         if self._reload is None:
-            return
+            return False
+        try:
+            async with self._changing:
+                await self._take_over(self._reload)
+        except (ConfigurationError, JournalError, HistoryUnavailable, StartAborted, OSError) as error:
+            is_away = isinstance(error, HistoryUnavailable | JournalInUse | OSError)
+            self._note_refused_reload(str(error), is_away=is_away)
+            return is_away
+        self._reload_problem = ""
+        self.desk.health.forget(CONFIGURATION)
+        return False
+
+    def _note_refused_reload(self, reason: str, *, is_away: bool) -> None:
+        if is_away:
+            reason += f"; tried again every {RELOAD_AGAIN_SECONDS:g} s"
+        if not is_away:
+            log.error("reload_refused", reason=reason)
+        elif reason != self._reload_problem:
+            log.warning("reload_waits", reason=reason)
+        self._reload_problem = reason
+        told = f"what was changed is not taken over: {reason}"
+        self.desk.health.report(CONFIGURATION, Status.DEGRADED, told)
+
+    async def _take_over(self, load: Callable[[], Settings]) -> None:
         opened: list[Monitor] = []
         try:
-            settings = await asyncio.to_thread(self._reload)
+            settings = await asyncio.to_thread(load)
             if not settings.accounts:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
@@ -167,11 +196,10 @@ class App:
             added = [account for account in settings.accounts if account.name in changes.added]
             for account in added:
                 opened.append(await self._open_account(account))  # noqa: PERF401  # one fails: the others are known
-        except (ConfigurationError, JournalError, HistoryUnavailable, StartAborted, OSError) as error:
-            log.error("reload_refused", reason=str(error))
+        except BaseException:
             for monitor in opened:
                 await self._close_monitor(monitor.name)
-            return
+            raise
         for account, monitor in zip(added, opened, strict=True):
             self._show_account(monitor)
             self._serve(monitor, account)

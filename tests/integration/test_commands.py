@@ -348,6 +348,14 @@ def test_a_reload_with_an_error_keeps_what_was(service: Service) -> None:
 
     assert service.account("main")["balances"]["USDT"]["total"] == "10000"
     assert service.get("/api/account?account=alt")[0] == 404
+    check = service.get("/health")[1]["checks"]["configuration"]
+    assert check["status"] == "degraded"
+    assert check["message"].startswith("what was changed is not taken over: accounts.main.opening: the journal was")
+
+    service.document["accounts"][0]["opening"]["balances"]["USDT"] = "10000"
+    service.write_config()
+    service.wait_until(lambda: service.get("/api/account?account=alt")[0] == 200, "reloaded")
+    assert "configuration" not in service.get("/health")[1]["checks"]
 
 
 def test_what_feeds_an_account_is_not_changed_while_it_runs(service: Service) -> None:

@@ -64,6 +64,34 @@ async def test_a_start_that_needs_the_past_says_what_is_wrong_and_goes_on_once_i
     assert "hunter2" not in service.log_file.read_text()
 
 
+async def test_an_account_that_needs_the_past_comes_by_itself_once_it_is_mended(
+    service: Service, postgres_database: FreshDatabase
+) -> None:
+    database, service.document["database"] = service.document["database"], {}
+    service.start()  # makes the journal
+    assert service.stop() == 0
+    service.document["database"] = database
+    service.start()
+    try:
+        service.document["accounts"].append({"name": "new", "exchange": "none"})
+        service.document["alerts"] = {"enabled": "false"}
+        service.write_config()
+        service.wait_until(lambda: "configuration" in service.get("/health")[1]["checks"], "told")
+        told = service.get("/health")[1]["checks"]["configuration"]
+        await mend(postgres_database)
+        service.wait_until(lambda: service.get("/api/account?account=new")[0] == 200, "reloaded")
+        assert "configuration" not in service.get("/health")[1]["checks"]
+    finally:
+        assert service.stop() == 0
+
+    assert told["status"] == "degraded"
+    assert told["message"].startswith("what was changed is not taken over: ")
+    assert told["message"].endswith(f"{ADVICE}; tried again every 5 s")
+    (waits,) = logged(service, "reload_waits")
+    assert waits["level"] == "warning"
+    assert len(logged(service, "reloaded")) == 1
+
+
 async def test_a_running_service_fires_at_once_and_catches_up_once_it_is_mended(
     service: Service, postgres_database: FreshDatabase
 ) -> None:
