@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 import asyncpg
@@ -326,6 +326,13 @@ class PostgresHistory:
             if not await self._is_ready(connection):
                 return []
             return [row[0] for row in await connection.fetch(SQL["accounts"])]
+
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
+        async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return []
+            return [row[0] for row in await connection.fetch(SQL[f"symbols_of_{what}"], account)]
 
     async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import apsw
 
@@ -219,6 +219,11 @@ class SqliteHistory:
         nothing: list[str] = []
         return await self._read(_accounts, nothing)
 
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
+        nothing: list[str] = []
+        return await self._read(partial(_symbols, account=account, what=what), nothing)
+
     async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
         place = (span.from_ms, 0)
@@ -395,6 +400,11 @@ def _snapshot_bucket(row: Any) -> PnLBucket:
 
 def _accounts(connection: apsw.Connection) -> list[str]:
     rows: Any = connection.execute(SQL["accounts"])
+    return [row[0] for row in rows]
+
+
+def _symbols(connection: apsw.Connection, account: str, what: str) -> list[str]:
+    rows: Any = connection.execute(SQL[f"symbols_of_{what}"], (account,))
     return [row[0] for row in rows]
 
 
