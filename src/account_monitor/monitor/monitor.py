@@ -211,6 +211,8 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            if self._prices:
+                self._take_prices()
             await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
@@ -333,7 +335,7 @@ class Monitor:
         taken = len(deliveries)
         deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
-        if self._unjournaled_marks and self._snapshots.is_due():
+        if self._unjournaled_marks and (self._stopping or self._snapshots.is_due()):
             deliveries += self._marks()
         self._seen |= {p.source: p for p in seen if self._recorded_positions.get(p.source) != p}
         if deliveries or (self._seen and (self._stopping or self._positions_due.is_due())):

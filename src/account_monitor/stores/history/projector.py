@@ -249,7 +249,7 @@ class Projector:
         epochs = reader.epochs() if rows else []
         positions = state = None
         if is_last:
-            snapshots += self._snapshots.look(self._clock())
+            snapshots += self._snapshots.look(self._clock(), is_end=self._stopping.is_set())
             positions = self._news(end.positions, is_due=bool(rows))
             state = self._newest_state(reader, end.head.seq)
         if not rows and not snapshots and positions is None and state is None:
