@@ -551,7 +551,11 @@ class App:
             modes = ", ".join(f"{subject}: {mode}" for subject, mode in status.modes.items())
             self.desk.health.report("nats", Status.HEALTHY, f"connected; {modes}")
         else:
-            self.desk.health.report("nats", Status.DEGRADED, f"not connected: {status.last_error or 'connecting'}")
+            nats = self.settings.pubsub.nats
+            why = status.last_error or "connecting"
+            again = f"tried again every {nats.reconnect_wait_seconds:g} s"
+            where = ", ".join(nats.urls or ())
+            self.desk.health.report("nats", Status.DEGRADED, f"{where}: not connected: {why}; {again}")
         if not status.has_reached_end:
             return
         if self._heard_at_end is None:

@@ -186,7 +186,7 @@ def test_status_shows_what_is_not_well_above_the_figures(tmp_path: Path) -> None
     assert result.returncode == 0, result.stderr
     first, second, *_ = result.stdout.splitlines()
     assert first.startswith("not ready: ")
-    assert second.startswith("degraded  nats  not connected: ")
+    assert second.startswith("degraded  nats  nats://127.0.0.1:1: not connected: ")
 
 
 async def test_status_shows_once_what_fires_at_its_account(tmp_path: Path) -> None:

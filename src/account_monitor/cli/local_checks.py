@@ -12,6 +12,7 @@ from pathlib import Path
 from account_monitor.cli.findings import Finding, Outcome
 from account_monitor.config import DatabaseSettings, Exchange, NatsSettings, Settings
 from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable
+from account_monitor.failures import reason
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
 from account_monitor.feeds.jetstream import Stream, find_streams
 from account_monitor.feeds.subjects import coverage
@@ -84,7 +85,7 @@ async def check_nats(settings: Settings) -> list[Finding]:
             findings += _streams(patterns, await find_streams(connection, patterns))
             return findings
     except (FeedUnavailable, *NATS_ERRORS) as error:
-        last = next((str(e) or type(e).__name__ for e in reversed(heard)), str(error) or "no answer")
+        last = next(map(reason, reversed(heard)), "no answer" if isinstance(error, TimeoutError) else reason(error))
         found = f"{where}: not connected within {NATS_SECONDS:g} s: {last}"
         return [Finding(None, "nats", FAILED, found, "start the server, or set pubsub.nats.url; null switches it off")]
     finally:

@@ -106,7 +106,8 @@ class Restoration:
         replica = await store.replica(account)
         if replica is not None and replica.is_followed:
             raise HistoryUnavailable(
-                f"written less than {ALONE_MS // 1000} s ago, by a service that may still be running"
+                f"the history of account {account} was written less than {ALONE_MS // 1000} s ago, by a service that"
+                " may still be running"
             )
 
     async def _refill(self, store: HistoryStore, account: str) -> None:

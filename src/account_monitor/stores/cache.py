@@ -132,6 +132,8 @@ class CurrentState:
         self._made = 0
         self._failure: str | None = None
         self._failing_since = 0.0
+        self._reason = ""
+        """The same without what happens next."""
         self._needs_help = False
         """Whether waiting does not end the failure."""
         self._is_said = False
@@ -162,7 +164,7 @@ class CurrentState:
                     pause = RETRY_SECONDS if self._failure is None else min(2 * pause, LONGEST_RETRY_SECONDS)
                     self._note_failure(str(error), needs_help=isinstance(error, StorageRefused))
                 if await _is_set_within(self._stopping, pause):
-                    log.warning("redis_incomplete", reason=self._failure)
+                    log.warning("redis_incomplete", reason=f"{self._reason}; the next start writes the rest")
                     return
         finally:
             await self._connection.close()
@@ -347,6 +349,7 @@ class CurrentState:
         is_news = self._failure is None or needs_help is not self._needs_help
         if self._failure is None:
             self._failing_since = self._monotonic()
+        self._reason = reason
         self._failure = f"{reason}; tried again every {LONGEST_RETRY_SECONDS:g} s, nothing waits for it"
         self._needs_help = needs_help
         if is_news and needs_help:

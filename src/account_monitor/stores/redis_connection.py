@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -14,6 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from account_monitor.config import Secret
 from account_monitor.errors import StorageRefused, StorageUnavailable
+from account_monitor.failures import reason
 
 TIMEOUT_SECONDS = 2.0
 """How long it may take to connect, or to answer everything that was asked at once."""
@@ -98,12 +97,7 @@ def _reason(error: Exception) -> str:
     """Return what the server, or the system, said: the library's own words name the call, and the server again."""
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT_SECONDS:g} s"
-    for cause in _causes(error):
-        if isinstance(cause, socket.gaierror):
-            return (cause.strerror or str(cause)).lower()
-        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno is not None:
-            return os.strerror(cause.errno).lower()
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason(next((cause for cause in _causes(error) if isinstance(cause, OSError)), error))
 
 
 def _advice(error: Exception) -> str | None:

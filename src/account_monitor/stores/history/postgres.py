@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,6 +18,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.config.secrets import Secret
 from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable
+from account_monitor.failures import reason
 from account_monitor.monitor.fills import LAST, page_of, start_of
 from account_monitor.monitor.ports import (
     Figures,
@@ -407,11 +406,7 @@ def _reason(error: BaseException) -> str:
         return "the database does not answer in time"
     if isinstance(error, asyncpg.PostgresError):
         return f"{' '.join(str(error).split()).rstrip('.')} ({error.sqlstate})"
-    if isinstance(error, socket.gaierror):
-        return (error.strerror or str(error)).lower()
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno is not None:
-        return os.strerror(error.errno).lower()  # its own words name the call, or the server again
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason(error)
 
 
 def _server(url: str) -> str:

@@ -316,7 +316,13 @@ class Projector:
         try:
             done, _ = await asyncio.wait([writing], timeout=SLOW_SECONDS)
             if not done:
-                self._tell(Progress(self._account, self._cursor.seq, f"no answer for {SLOW_SECONDS:.0f} s"))
+                self._tell(
+                    Progress(
+                        self._account,
+                        self._cursor.seq,
+                        f"{self._store.description}: no answer for {SLOW_SECONDS:.0f} s",
+                    )
+                )
             await writing
         except asyncio.CancelledError:
             writing.cancel()
