@@ -335,6 +335,7 @@ class App:
         await asyncio.wait([task], timeout=patience_seconds)
         await monitor.journal.close()
         self.desk.health.forget(f"journal:{name}")
+        self.desk.wait_for(f"journal:{name}", None)
         self.desk.health.forget(f"alarms:{name}")
 
     async def _reopen_journals(self) -> None:
@@ -357,7 +358,8 @@ class App:
         if self._monitors.get(name) is not failed:
             return  # it was removed meanwhile
         failed.stop()
-        await asyncio.wait([self._tasks[f"account:{name}"]], timeout=STOP_SECONDS)
+        if not (await asyncio.wait([self._tasks[f"account:{name}"]], timeout=STOP_SECONDS))[0]:
+            return  # it has not noticed yet
         await failed.journal.give_up_writing()
         account = next((each for each in self.settings.accounts if each.name == name), None)
         opening = None if account is None else opening_of(account.opening)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tests.integration.feed_rig import fill_json
+from tests.integration.market import market, monitored
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
 from tests.integration.test_alerts_on_nats import Ear, hearing
+from tests.integration.test_exchange_feed import equal
 from tests.servers.disk import SmallDisk
 from tests.servers.postgres import small_disk_missing
 from tests.servers.valkey import RedisServer
@@ -112,4 +114,29 @@ async def test_a_full_disk_is_told_of_and_recovered_from(
     verified = await asyncio.to_thread(service.command, "replay", "--verify", "--account", "main", "--config",
                                        str(service.config_file))  # fmt: skip
     assert verified.returncode == 0, verified.stderr
-    assert service.log_file.read_text().count('"journal_reopened"') == 1
+    log = [json.loads(line) for line in service.log_file.read_text().splitlines()]
+    assert [line["account"] for line in log if line["event"] == "journal_reopened"].count("main") == 1
+
+
+async def test_an_account_at_an_exchange_fetches_what_it_could_not_record(
+    tmp_path: Path, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").symlink_to(disk.path)
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        await equal(service, here, 10)
+        disk.fill()
+        here.order("BTCUSDT", "BUY", "0.25")
+        here.venue.withdraw(here.account, "USDT", "1000")
+        await asyncio.to_thread(service.wait_until, lambda: service.get("/ready")[0] == 503, "told of")
+        here.order("BTCUSDT", "SELL", "0.125")
+
+        disk.free()
+        await asyncio.to_thread(service.wait_ready)
+        await equal(service, here, 20)
+        here.order("BTCUSDT", "SELL", "0.125")
+        await equal(service, here, 10)
+        _, health = await asyncio.to_thread(service.get, "/health")
+
+    checks = {name: check["status"] for name, check in health["checks"].items()}
+    assert (checks["journal:main"], checks["exchange:main"]) == ("healthy", "healthy")
