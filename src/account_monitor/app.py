@@ -365,7 +365,7 @@ class App:
         opening = None if account is None else opening_of(account.opening)
         try:
             monitor = await self._open_monitor(name, Inbox(), opening, has_venue=failed.has_venue)
-        except (JournalError, OSError) as error:
+        except (JournalError, StartAborted, OSError) as error:
             log.error("journal_not_reopened", account=name, reason=str(error))
             return
         await self._replace(failed, monitor, account)
