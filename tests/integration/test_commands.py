@@ -248,7 +248,8 @@ def test_exports_are_made_while_the_service_runs(service: Service) -> None:
 
     def lines(what: str) -> list[str]:
         result = service.command("export", what, *configured)
-        assert result.stderr == "" or "no history was written here yet" in result.stderr
+        said = ("no history was written here yet", f"no {what} in account main")  # there may be nothing yet
+        assert result.stderr == "" or any(each in result.stderr for each in said)
         return result.stdout.splitlines()
 
     service.wait_until(lambda: len(lines("pnl")) > 1, "in the history")

@@ -87,7 +87,7 @@ class AlarmBoard:
         watched = self._watched(monitor.name)
         missed, watched.waiting, watched.unrecorded = {**watched.unrecorded, **watched.waiting}, {}, {}
         self._observe(monitor, watched)
-        unknown = monitor.journal.unknown(missed)  # the last commit may have succeeded after all
+        unknown = monitor.journal.unknown(missed.values())  # the last commit may have succeeded after all
         self._record(monitor.name, [alert for event_id, alert in missed.items() if event_id in unknown])
 
     def _observe(self, monitor: Monitor, watched: _Watched) -> None:
