@@ -221,7 +221,7 @@ async def test_an_attempt_that_seemed_to_fail_is_counted_once(
         await telling.until(lambda progress: progress.seq == 2)
 
     assert "the connection broke" in {progress.problem for progress in telling.all}
-    assert not any(progress.differs for progress in telling.all)
+    assert not any(progress.needs_help for progress in telling.all)
     assert await place.ask("SELECT symbol, count FROM pnl_1m") == [("", 2), ("BTCUSDT", 1)]
     assert await place.ask("SELECT count(*) FROM pnl_snapshots") == [(3,)]
     await is_all_of(store, tmp_path)
@@ -389,7 +389,7 @@ async def test_another_journal_of_the_same_name_touches_nothing(
 
     told = await project(other, store)
 
-    assert told[-1].differs
+    assert told[-1].needs_help
     assert "the history holds another journal of account main, up to entry 2" in str(told[-1].problem)
     await is_all_of(store, tmp_path)
     assert await place.ask("SELECT id FROM fills") == [("1",)]
@@ -406,7 +406,7 @@ async def test_another_journal_that_was_put_back_touches_nothing_either(store: S
 
     told = await project(other, store)
 
-    assert told[-1].differs
+    assert told[-1].needs_help
     await is_all_of(store, tmp_path)
 
 

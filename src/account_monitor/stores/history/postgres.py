@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import re
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 import asyncpg
@@ -19,7 +17,8 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.config.secrets import Secret
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable
+from account_monitor.failures import reason
 from account_monitor.monitor.fills import LAST, page_of, start_of
 from account_monitor.monitor.ports import (
     Figures,
@@ -336,6 +335,13 @@ class PostgresHistory:
                 return []
             return [row[0] for row in await connection.fetch(SQL["accounts"])]
 
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
+        async with self._connection() as connection:
+            if not await self._is_ready(connection):
+                return []
+            return [row[0] for row in await connection.fetch(SQL[f"symbols_of_{what}"], account)]
+
     async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
         place = (span.from_ms, 0)
@@ -370,30 +376,67 @@ async def _copy(connection: Connection, table: str, columns: Sequence[str], line
 
 @contextmanager
 def _explained(server: str, failures: tuple[type[Exception], ...] = FAILURES) -> Iterator[None]:
-    """Turn what a server answers into HistoryUnavailable, in words that name it and no secret."""
+    """Turn what a server answers into HistoryUnavailable, in words that name it and no secret; into HistoryRefused
+    where waiting does not help.
+    """
     try:
         yield
+    except HistoryUnavailable as error:
+        raise type(error)(f"{server}: {error}") from error
     except failures as error:
-        raise HistoryUnavailable(f"{server}: {_reason(error)}") from error
+        said = f"{server}: {_reason(error)}"
+        if (advice := _advice(error)) is not None:
+            raise HistoryRefused(f"{said}; {advice}") from error
+        raise HistoryUnavailable(said) from error
+
+
+def _advice(error: BaseException) -> str | None:
+    """Return what to change where the same question will get the same answer, None where it may not."""
+    refuses_tls = isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error)  # as asyncpg says it
+    if refuses_tls or isinstance(error, ssl.SSLCertVerificationError):
+        return "sslmode in database.url asks for TLS, sslrootcert names whose certificates are trusted"
+    is_of_address = isinstance(error, asyncpg.ClientConfigurationError) or not isinstance(error, asyncpg.InterfaceError)
+    if isinstance(error, ValueError | OverflowError) and is_of_address:
+        return "see database.url, and the variables PGHOST and PGPORT"
+    return next((advice for kinds, advice in _ADVICE if isinstance(error, kinds)), None)
+
+
+_ADVICE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    (
+        (asyncpg.InvalidPasswordError,),
+        "see the user in database.url and what database.password_env or database.password_file names",
+    ),
+    (
+        (asyncpg.InvalidAuthorizationSpecificationError,),
+        "see the user in database.url, sslmode, and whom pg_hba.conf of the server admits",
+    ),
+    ((asyncpg.InvalidCatalogNameError,), "make that database, or name another one in database.url"),
+    (
+        (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError),
+        "give the role a schema of its own; account-monitor doctor names what it lacks",
+    ),
+    ((asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError), "account-monitor doctor names what is missing"),
+)
+"""Mistakes that no waiting mends, and how people do."""
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the database does not answer in time"
     if isinstance(error, asyncpg.PostgresError):
-        return f"{str(error).rstrip('.')} ({error.sqlstate})"
-    if isinstance(error, socket.gaierror):
-        return (error.strerror or str(error)).lower()
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno is not None:
-        return os.strerror(error.errno).lower()  # its own words name the call, or the server again
-    return str(error) or type(error).__name__
+        return f"{' '.join(str(error).split()).rstrip('.')} ({error.sqlstate})"
+    return reason(error)
 
 
 def _server(url: str) -> str:
-    """Return where a URI leads, without the user."""
-    authority = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+    """Return where a URI leads, such as `db.example.org:5432/trading`: without the user."""
+    address = url.partition("://")[2].partition("?")[0].rpartition("@")[2]
+    authority, _, database = address.partition("/")
     asked = re.search(r"[?&]host=([^&]*)", url)
-    return unquote(authority or (asked[1] if asked else "")) or "PostgreSQL"
+    named = unquote(authority or (asked[1] if asked else "")) or "PostgreSQL"
+    if named.startswith("/"):  # the directory of a socket
+        return f"{unquote(database)} in {named}" if database else named
+    return f"{named}/{unquote(database)}" if database else named
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

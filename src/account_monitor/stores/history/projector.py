@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalCompacted, JournalError
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
@@ -50,8 +50,8 @@ class Progress(NamedTuple):
     account: str
     seq: int
     problem: str | None = None
-    differs: bool = False
-    """The store holds another journal's past: waiting does not help."""
+    needs_help: bool = False
+    """Waiting does not help: somebody has to change something, which the problem says."""
 
 
 class Projector:
@@ -103,7 +103,11 @@ class Projector:
                     await self._resume(reader)
                     await self._follow(reader)
             except (HistoryUnavailable, JournalError) as error:
-                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers)))
+                self._tell(
+                    Progress(
+                        self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers | HistoryRefused)
+                    )
+                )
                 await self._wait(self._patience)
                 self._patience = min(2 * self._patience, RETRY_SECONDS[1])
 
@@ -249,7 +253,7 @@ class Projector:
         epochs = reader.epochs() if rows else []
         positions = state = None
         if is_last:
-            snapshots += self._snapshots.look(self._clock())
+            snapshots += self._snapshots.look(self._clock(), is_end=self._stopping.is_set())
             positions = self._news(end.positions, is_due=bool(rows))
             state = self._newest_state(reader, end.head.seq)
         if not rows and not snapshots and positions is None and state is None:
@@ -320,7 +324,7 @@ class Projector:
                 raise
             except HistoryUnavailable as error:
                 is_unsure = True
-                self._tell(Progress(self._account, self._cursor.seq, str(error)))
+                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryRefused)))
                 if self._stopping.is_set():
                     raise
                 await self._wait(patience)
@@ -334,7 +338,13 @@ class Projector:
         try:
             done, _ = await asyncio.wait([writing], timeout=SLOW_SECONDS)
             if not done:
-                self._tell(Progress(self._account, self._cursor.seq, f"no answer for {SLOW_SECONDS:.0f} s"))
+                self._tell(
+                    Progress(
+                        self._account,
+                        self._cursor.seq,
+                        f"{self._store.description}: no answer for {SLOW_SECONDS:.0f} s",
+                    )
+                )
             await writing
         except asyncio.CancelledError:
             writing.cancel()

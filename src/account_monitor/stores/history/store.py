@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from account_monitor.monitor.ports import Figures, History, StreamPosition
 from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState
@@ -119,6 +119,9 @@ class HistoryStore(History, Protocol):
 
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""
+
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
 
     def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account (symbol None) or of a position key in the order of time, in chunks."""
