@@ -318,7 +318,7 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
     view = monitor.view
     return AccountSummary(
         account=account,
-        status="ready" if monitor.failure is None and monitor.journal.failure is None else "recording_stopped",
+        status=monitor.status,
         equity=pnl_report(view).equity,
         epoch=view.epoch,
         seq=view.seq,

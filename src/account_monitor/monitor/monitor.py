@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -223,6 +223,11 @@ class Monitor:
             await self._record([Delivery("config", "", b"", self._opening)], [])
 
     @property
+    def status(self) -> Literal["ready", "recording_stopped"]:
+        """`ready`, or `recording_stopped` once nothing can be recorded."""
+        return "ready" if self.failure is None and self.journal.failure is None else "recording_stopped"
+
+    @property
     def view(self) -> View:
         """The newest view."""
         return self._builder.view
@@ -235,6 +240,8 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            if self._prices:
+                self._take_prices()
             await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
