@@ -31,11 +31,13 @@ class Sample(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """How numbers are distributed that somebody else knows."""
+    """How numbers are distributed that somebody else knows; so many of their unit are a second, or what is shown."""
 
     name: str
     help: str
     histogram: Histogram
+    per_second: float = 1.0
+    labels: Mapping[str, str] = {}  # nobody changes it
 
 
 Told: TypeAlias = Sample | Distribution
