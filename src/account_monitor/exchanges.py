@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from random import SystemRandom
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from account_monitor.api.exchange import samples_of
 from account_monitor.api.metrics import Distribution, Sample, Told
@@ -20,6 +20,7 @@ from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.transport import AiohttpTransport, Transport, shown_url
 from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
 from account_monitor.ledger.events import MarkPrice
+from account_monitor.ledger.reconciliation import Cause
 from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
 from account_monitor.monitor.crosscheck import CrossCheck
 from account_monitor.monitor.desk import Desk
@@ -195,7 +196,8 @@ class Exchanges:
             yield Sample(
                 "websocket_reconnects_total", "Sockets made after the first.", "counter", feed.reconnects, account
             )  # fmt: skip
-            for cause, count in served.reconciler.corrections.items():
+            for cause in get_args(Cause):  # from 0 on: what begins with 1 does not count as an increase
+                count = served.reconciler.corrections[cause]
                 yield Sample(
                     "reconciliation_corrections_total", "What was booked because it was missed, and corrected.",
                     "counter", count, {**account, "cause": cause},
