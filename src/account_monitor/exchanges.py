@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from random import SystemRandom
 from typing import Any, NamedTuple, get_args
 
@@ -211,10 +212,7 @@ class Exchanges:
 
     def quality(self) -> ExchangeQuality:
         """Return how well each account is heard, and how well each address answers."""
-        names = {venue: shown_url(venue.rest_url) for venue in self._venues.values()}
-        for venue, name in names.items():
-            if list(names.values()).count(name) > 1:  # one for requests, several for streams
-                names[venue] = f"{name} {shown_url(venue.websocket_url)}"
+        names = addresses_of(self._venues.values())
         return ExchangeQuality(
             self._desk.clock(),
             [quality_of_account(name, names[served.venue], served.feed) for name, served in self._served.items()],
@@ -263,6 +261,16 @@ def terms_of(reconciliation: ReconciliationSettings, thresholds: ThresholdSettin
     """Return what the configuration says of corrections and grave differences."""
     policy: Policy = reconciliation.policy.value if reconciliation.enabled else "off"
     return Terms(policy, thresholds.balance_drift_pct, thresholds.position_drift_pct)
+
+
+def addresses_of(venues: Collection[BinanceVenue]) -> dict[BinanceVenue, str]:
+    """Return how each is called: by its address for requests, and that for streams where several share the first."""
+    shared = Counter(shown_url(venue.rest_url) for venue in venues)
+    return {
+        venue: name if shared[name] == 1 else f"{name} {shown_url(venue.websocket_url)}"
+        for venue in venues
+        for name in (shown_url(venue.rest_url),)
+    }
 
 
 def quality_of_account(account: str, address: str, feed: BinanceFeed) -> AccountQuality:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from account_monitor.api.exchange import samples_of
+from account_monitor.exchanges import addresses_of
 from account_monitor.feeds.binance.quality import (
     GAPS_KEPT,
     MESSAGES_KEPT,
@@ -16,6 +17,9 @@ from account_monitor.feeds.binance.quality import (
     StreamQuality,
     Tallies,
 )
+from account_monitor.feeds.binance.server_time import ServerTime
+from account_monitor.feeds.binance.transport import AiohttpTransport
+from account_monitor.feeds.binance.venue import BinanceVenue
 from account_monitor.ledger.reconciliation import Statement
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.quality import (
@@ -305,6 +309,18 @@ def test_what_is_poor_of_an_address_is_said_in_words() -> None:
         ({"silent_marks": "10 s of silence"}, "no mark prices: 10 s of silence"),
     ):
         assert poor_of_address(ANSWERING._replace(**changed)) == [said]
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def test_addresses_that_differ_in_their_streams_alone_have_different_names() -> None:
+    venues = [
+        BinanceVenue(rest_url, websocket_url, AiohttpTransport(), ServerTime())
+        for rest_url, websocket_url in (("https://a", "wss://a"), ("https://b", "wss://b"), ("https://b", "wss://c"))
+    ]
+
+    assert list(addresses_of(venues).values()) == ["https://a", "https://b wss://b", "https://b wss://c"]
 
 
 # -- as metrics --------------------------------------------------------------------------------------------------------
