@@ -319,22 +319,26 @@ class App:
         from account_monitor.historian.historian import Historian
         from account_monitor.historian.reading import HistoryReader
         from account_monitor.stores.history.opening import SQLITE, history_store
+        from account_monitor.stores.journal_file import journal_path
 
         settings = self.settings
         self._historian = Historian(settings, self.desk, self.alarms)
         self._historian.assign(self.desk.accounts)
         self.spawn("history", self._historian.run())
-        database = settings.database
+        database, data_dir = settings.database, settings.service.data_dir
+        store = history_store(database.url, data_dir, clock=now_ms, password=database.password)
+        self.desk.history = self._reader = reader = HistoryReader(store)
         if settings.history.journal_retention_seconds is not None and database.url != SQLITE:
             from account_monitor.historian.retention import Retention
 
-            retention_ms = int(settings.history.journal_retention_seconds * 1000)
             retention = Retention(
-                self.desk, retention_ms=retention_ms, clock=now_ms, replicated=self._historian.replicated
+                self.desk,
+                retention_ms=int(settings.history.journal_retention_seconds * 1000),
+                clock=now_ms,
+                replicated=self._historian.replicated,
+                prove=lambda account, until: reader.prove(journal_path(data_dir, account), until),
             )
             self.spawn("retention", retention.run())
-        store = history_store(database.url, settings.service.data_dir, clock=now_ms, password=database.password)
-        self.desk.history = self._reader = HistoryReader(store)
 
     async def _close_history(self) -> None:
         if self._historian is not None:

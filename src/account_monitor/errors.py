@@ -6,6 +6,7 @@ AccountMonitorError
 ├── JournalError              the journal cannot be used
 │   ├── JournalInUse          another process writes it
 │   ├── JournalTooNew         written by a younger version of this program
+│   ├── JournalTooOld         written by an older one, and not migrated yet
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   ├── JournalCompacted      what is asked for is in the history only
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
@@ -49,6 +50,10 @@ class JournalInUse(JournalError):
 
 class JournalTooNew(JournalError):
     """The file was written by a younger version, whose schema this one does not know."""
+
+
+class JournalTooOld(JournalError):
+    """The file was written by an older version; whoever writes it next brings its schema up to date."""
 
 
 class JournalCorrupt(JournalError):

@@ -11,7 +11,7 @@ import structlog
 
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings
-from account_monitor.errors import HistoryUnavailable, JournalError, StartAborted
+from account_monitor.errors import HistoryUnavailable, JournalError, JournalTooOld, StartAborted
 from account_monitor.historian.historian import HISTORY
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -138,15 +138,19 @@ def _is_cut_off(journal: Path, usd_assets: frozenset[str]) -> bool:
     if not journal.exists():
         return False
     try:
-        _bring_up_to_date(journal)
-        with open_reader(journal) as reader:
+        try:
+            reader = open_reader(journal)
+        except JournalTooOld:
+            _bring_up_to_date(journal)
+            reader = open_reader(journal)
+        with reader:
             return reader.base_seq > 0 and load_state(reader, usd_assets) is None
     except JournalError:
         return False  # opening it will say what is wrong
 
 
 def _bring_up_to_date(journal: Path) -> None:
-    """Migrate a journal: one of an older schema cannot be read."""
+    """Migrate a journal."""
     lock = WriterLock(journal)
     try:
         open_for_writing(journal, journal.stem, now_ms()).close()

@@ -31,6 +31,7 @@ from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
+from account_monitor.monitor.flows import REMEMBERED_MS
 from account_monitor.monitor.horizon import before_ms, horizon, is_due
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.past import Past
@@ -264,15 +265,37 @@ class Monitor:
         state = self._account.state
         if not state.has_begun or not is_due(state.settled, now_ms, retention_ms):
             return None
+        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms, proved_ms=self.proved_ms))
+
+    @property
+    def proved_ms(self) -> int | None:
+        """Up to when all that the exchange knows is booked, 0 where that is not proved; None without an exchange."""
+        if not self.has_venue:
+            return None
         proved = self.journal.positions.get(VENUE_INCOME)
-        proved_ms = None if not self.has_venue else 0 if proved is None else proved.sequence
-        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms, proved_ms=proved_ms))
+        return 0 if proved is None else proved.sequence
 
     def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
-        """Return up to which entry the journal is not needed any more; it reads, so ask in a thread."""
-        return self._checkpoints.compactable(
+        """Return up to which entry the journal is not needed any more; it reads, so ask in a thread.
+
+        Money of which the exchange may tell again stays: its word for it is another id, by which no journal knows it.
+        Without a proof it may tell of anything.
+        """
+        proved_ms = self.proved_ms
+        if proved_ms == 0:
+            return 0
+        until = self._checkpoints.compactable(
             told_from_ms=told_from_ms, recorded_by_ms=recorded_by_ms, replicated_seq=replicated_seq
         )
+        if proved_ms is None or until <= self.journal.base_seq:
+            return until
+        flows = self.journal.flows(since_ms=proved_ms - REMEMBERED_MS)
+        return min([until, *(flow.seq - 1 for flow in flows)])
+
+    def needs_oldest(self) -> str | None:
+        """Return a position that needs the oldest entries of the journal, None where none does."""
+        timelines, base_seq = self._account.state.timelines, self.journal.base_seq
+        return next((key for key, timeline in timelines.items() if timeline.needed_after <= base_seq), None)
 
     @property
     def opening(self) -> Opening | None:

@@ -261,8 +261,8 @@ class Journal(Recording, Protocol):
     def flows(self, *, since_ms: int) -> list[JournalEntry]:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
 
-    def unknown(self, event_ids: Iterable[str]) -> set[str]:
-        """Return which of these events were never recorded."""
+    def unknown(self, events: Iterable[Event]) -> set[str]:
+        """Return the identities of those events that were never recorded, and would be now."""
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""

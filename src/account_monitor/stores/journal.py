@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from account_monitor.ledger.events import LegEvent, Place
+from account_monitor.ledger.events import Event, LegEvent, Place
 from account_monitor.monitor.ports import (
     Clock,
     Delivery,
@@ -135,9 +135,9 @@ class Journal:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
         return self.reader.flows(since_ms=since_ms)
 
-    def unknown(self, event_ids: Iterable[str]) -> set[str]:
-        """Return which of these events were never recorded."""
-        return self.reader.unknown(event_ids)
+    def unknown(self, events: Iterable[Event]) -> set[str]:
+        """Return the identities of those events that were never recorded, and would be now."""
+        return self.reader.unknown(events)
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew
+from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew, JournalTooOld
 from account_monitor.stores.chain import Base, Head
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -82,6 +82,8 @@ def _prepare_for_writing(connection: apsw.Connection, path: Path, account: str, 
     version = schema_version(connection, path)
     if version == 0 and connection.pragma("schema_version"):
         raise JournalError(f"{path} is a SQLite file, but no journal")
+    # What a journal forgot is given back to the disk: SQLite can do that only where it was told before the first table.
+    connection.pragma("auto_vacuum", "INCREMENTAL")
     if connection.pragma("journal_mode", "wal") != "wal":
         raise JournalError(f"{path}: SQLite cannot keep a write-ahead log here; is this a network file system?")
     # FULL: a commit returns after the WAL is flushed. Nothing is needed outside the data directory: no temporary files.
@@ -114,7 +116,8 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
 def open_for_reading(path: Path) -> apsw.Connection:
     """Open a journal that another connection or process may be writing.
 
-    Raises: JournalTooNew; JournalCorrupt; JournalError where there is no journal, or one that must be migrated first.
+    Raises: JournalTooNew; JournalTooOld for one that must be migrated first; JournalCorrupt; JournalError where there
+    is none.
     """
     if not path.exists():
         raise JournalError(f"there is no journal at {path}")
@@ -122,7 +125,9 @@ def open_for_reading(path: Path) -> apsw.Connection:
         connection = _connect_for_reading(path)
         try:
             if (version := schema_version(connection, path)) != len(MIGRATIONS):
-                raise JournalError(f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first")
+                raise JournalTooOld(
+                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first"
+                )
         except BaseException:
             connection.close()
             raise

@@ -328,7 +328,8 @@ class Projector:
 def begun_since(epochs: list[tuple[int, int, int]], replica: Replica) -> list[int]:
     """Return where a journal begins the epochs that are younger than all that the store knows.
 
-    Where the same backup is put back twice the second epoch has the number of the first, and begins later.
+    They are numbered by the second in which they began: two that began from one backup within a second have one number,
+    and the second of them begins later.
     """
     latest_ms = max(started_ms for _, _, started_ms in replica.epochs)
     return [
