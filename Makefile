@@ -30,12 +30,13 @@ test: ## run every test that this machine allows
 	$(install) dev
 	@exec $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
-check: ## formatting, lint, types and the direction of imports
+check: ## formatting, lint, types, the direction of imports, and what is made from code
 	$(install) dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m deploy.grafana --check
 
 bench: ## run the benchmarks
 	$(install) dev

@@ -7,6 +7,7 @@ import gc
 import importlib
 import importlib.util
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
 from functools import partial
@@ -604,6 +605,15 @@ class App:
                 {"account": account, "type": kind, "severity": severity},
             )
             for (account, kind, severity), count in self.alarms.raised.items()
+        ]  # fmt: skip
+        firing = Counter(dict.fromkeys(self.alarms.raised, 0))
+        firing.update((account, alert.type, alert.severity) for account, alert in self.alarms.open())
+        alarms += [
+            Sample(
+                "alerts_firing", "Alerts that fire now.", "gauge", count,
+                {"account": account, "type": kind, "severity": severity},
+            )
+            for (account, kind, severity), count in firing.items()
         ]  # fmt: skip
         residuals = [
             Sample(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from random import SystemRandom
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from account_monitor.api.exchange import samples_of
 from account_monitor.api.metrics import Distribution, Sample, Told
 from account_monitor.config import AccountSettings, Exchange, KeyPermissions, ReconciliationSettings, ThresholdSettings
 from account_monitor.feeds.binance.feed import BinanceFeed
@@ -16,9 +18,10 @@ from account_monitor.feeds.binance.permissions import KeyCheck, spot_rest
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
 from account_monitor.feeds.binance.session import StreamSettings
-from account_monitor.feeds.binance.transport import AiohttpTransport, Transport
+from account_monitor.feeds.binance.transport import AiohttpTransport, Transport, shown_url
 from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
 from account_monitor.ledger.events import MarkPrice
+from account_monitor.ledger.reconciliation import Cause
 from account_monitor.monitor.alarms import OF_OTHERS, AlarmBoard
 from account_monitor.monitor.crosscheck import CrossCheck
 from account_monitor.monitor.desk import Desk
@@ -26,6 +29,7 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.quality import AccountQuality, AddressQuality, ExchangeQuality
 from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Policy, Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
@@ -75,6 +79,7 @@ class Exchanges:
         self._silent: dict[BinanceVenue, str] = {}
         """What is wrong with the mark prices of a venue."""
         self._served: dict[str, _Served] = {}
+        desk.exchange_quality = self.quality
 
     def open(
         self,
@@ -195,7 +200,8 @@ class Exchanges:
             yield Sample(
                 "websocket_reconnects_total", "Sockets made after the first.", "counter", feed.reconnects, account
             )  # fmt: skip
-            for cause, count in served.reconciler.corrections.items():
+            for cause in get_args(Cause):  # from 0 on: what begins with 1 does not count as an increase
+                count = served.reconciler.corrections[cause]
                 yield Sample(
                     "reconciliation_corrections_total", "What was booked because it was missed, and corrected.",
                     "counter", count, {**account, "cause": cause},
@@ -205,9 +211,16 @@ class Exchanges:
                 yield Sample(
                     "websocket_messages_received_total", "Messages of the user stream.", "counter", count, labels
                 )  # fmt: skip
-        for venue in self._venues.values():
-            weight = float(venue.budget.used_weight)
-            yield Sample("exchange_request_weight_used", "Weight used in this minute.", "gauge", weight)
+        yield from samples_of(self.quality())
+
+    def quality(self) -> ExchangeQuality:
+        """Return how well each account is heard, and how well each address answers."""
+        names = addresses_of(self._venues.values())
+        return ExchangeQuality(
+            self._desk.clock(),
+            [quality_of_account(name, names[served.venue], served.feed) for name, served in self._served.items()],
+            [quality_of_address(name, venue, self._silent.get(venue)) for venue, name in names.items()],
+        )
 
     def _venue(self, account: AccountSettings) -> BinanceVenue:
         rest_url = account.rest_url or REST_URLS[account.testnet]
@@ -251,6 +264,59 @@ def terms_of(reconciliation: ReconciliationSettings, thresholds: ThresholdSettin
     """Return what the configuration says of corrections and grave differences."""
     policy: Policy = reconciliation.policy.value if reconciliation.enabled else "off"
     return Terms(policy, thresholds.balance_drift_pct, thresholds.position_drift_pct)
+
+
+def addresses_of(venues: Collection[BinanceVenue]) -> dict[BinanceVenue, str]:
+    """Return how each is called: by its address for requests, and that for streams where several share the first."""
+    shared = Counter(shown_url(venue.rest_url) for venue in venues)
+    return {
+        venue: name if shared[name] == 1 else f"{name} {shown_url(venue.websocket_url)}"
+        for venue in venues
+        for name in (shown_url(venue.rest_url),)
+    }
+
+
+def quality_of_account(account: str, address: str, feed: BinanceFeed) -> AccountQuality:
+    """Return how well an account is heard."""
+    quality = feed.quality
+    gaps, gap_count, gap_ms = quality.gaps(feed.unheard)
+    return AccountQuality(
+        account=account,
+        address=address,
+        is_heard=feed.is_live,
+        last_message_ms=quality.last_message_ms,
+        reconnects=feed.reconnects,
+        lag=quality.lag.measured(),
+        gaps=gaps,
+        gap_count=gap_count,
+        gap_ms=gap_ms,
+        messages=quality.tally("messages"),
+        repeated=quality.tally("repeated"),
+        disordered=quality.tally("disordered"),
+        unreadable=quality.tally("unreadable"),
+        contradicted=quality.tally("contradicted"),
+        fills_repeated=dict(quality.fills_repeated),
+        stream_behind=quality.skew.stream_behind.measured(),
+        statement_behind=quality.skew.statement_behind.measured(),
+        untold_changes=quality.skew.untold,
+        last_statement_ms=quality.last_statement_ms,
+        interval_seconds=feed.interval_seconds,
+    )
+
+
+def quality_of_address(address: str, venue: BinanceVenue, silent_marks: str | None) -> AddressQuality:
+    """Return how well an address answers; `silent_marks`: why no mark prices come from there, None while they do."""
+    return AddressQuality(
+        address=address,
+        weight_used=venue.budget.used_weight,
+        weight_limit=venue.budget.limit,
+        limited_until_ms=venue.budget.limited_until_ms,
+        requests=venue.quality.outcomes(),
+        last_failure=venue.quality.last_failure,
+        clock_offset_ms=venue.server_time.skew_ms,
+        clock_error_ms=venue.server_time.error_ms,
+        silent_marks=silent_marks,
+    )
 
 
 def respect_bans(venue: BinanceVenue, bans: Bans) -> None:

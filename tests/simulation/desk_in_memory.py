@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from account_monitor.exchanges import respect_bans
+from account_monitor.exchanges import quality_of_account, quality_of_address, respect_bans
 from account_monitor.feeds.binance.feed import BinanceFeed
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.server_time import ServerTime
@@ -23,6 +23,7 @@ from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery, Recorded, StreamPosition
+from account_monitor.monitor.quality import AccountQuality, AddressQuality
 from account_monitor.monitor.reconciler import Reconciler, Terms
 from account_monitor.stores.bans import Bans
 from account_monitor.stores.checkpoints import JournalCheckpoints
@@ -71,6 +72,7 @@ class DeskInMemory:
         """What the venue had booked when the account was adopted: results are counted from there."""
         self.monitor: Monitor
         self.feed: BinanceFeed
+        self.address: BinanceVenue
         self.judge: Judge
         self.reconciler: Reconciler
         self.terms = Terms()
@@ -105,7 +107,7 @@ class DeskInMemory:
         )
         await self.monitor.start()
         server_time = ServerTime(wall_ms=clock, monotonic=monotonic)
-        venue = BinanceVenue("http://exchange", "ws://exchange", self.transport, server_time)
+        venue = self.address = BinanceVenue("http://exchange", "ws://exchange", self.transport, server_time)
         respect_bans(venue, Bans(self.folder, clock))
         requests = AccountRequests(venue.rest(api_key=API_KEY, secret=SECRET))
         self.judge = Judge(monotonic)
@@ -174,6 +176,16 @@ class DeskInMemory:
         """Say something as NATS would."""
         for delivery in deliveries:
             self.monitor.inbox.put(delivery)
+
+    @property
+    def heard(self) -> AccountQuality:
+        """How well the account is heard."""
+        return quality_of_account("main", "http://exchange", self.feed)
+
+    @property
+    def answering(self) -> AddressQuality:
+        """How well the exchange answers."""
+        return quality_of_address("http://exchange", self.address, None)
 
     @property
     def raised(self) -> set[str]:

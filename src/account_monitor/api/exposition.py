@@ -148,22 +148,32 @@ def _counters(reading: Reading) -> Iterator[Metric]:
 
 
 def _histogram(name: str, help_text: str, histogram: Histogram, per_second: float) -> Metric:
-    cumulative = list(accumulate(histogram.counts))
+    buckets, total = _cumulative(histogram, per_second)
+    return HistogramMetricFamily(name, help_text, buckets, total)
+
+
+def _cumulative(histogram: Histogram, per_second: float) -> tuple[list[tuple[str, float]], float]:
+    """Return how many were up to each bound, and the sum of all."""
     bounds = [*(str(bound / per_second) for bound in histogram.bounds), "+Inf"]
-    return HistogramMetricFamily(
-        name, help_text, list(zip(bounds, cumulative, strict=True)), histogram.total / per_second
-    )
+    return list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.total / per_second
 
 
 def _foreign(samples: Iterable[Told]) -> Iterator[Metric]:
-    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    numbers: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    histograms: dict[str, HistogramMetricFamily] = {}
     for sample in samples:
+        labels = tuple(sample.labels)
+        values = tuple(sample.labels.values())
         if isinstance(sample, Distribution):
-            yield _histogram(sample.name, sample.help, sample.histogram, 1.0)
+            histogram = histograms.get(sample.name)
+            if histogram is None:
+                histogram = histograms[sample.name] = HistogramMetricFamily(sample.name, sample.help, labels=labels)
+            histogram.add_metric(values, *_cumulative(sample.histogram, sample.per_second))
             continue
-        family = families.get(sample.name)
+        family = numbers.get(sample.name)
         if family is None:
             make = GaugeMetricFamily if sample.kind == "gauge" else CounterMetricFamily
-            family = families[sample.name] = make(sample.name, sample.help, labels=tuple(sample.labels))
-        family.add_metric(tuple(sample.labels.values()), sample.value)
-    yield from families.values()
+            family = numbers[sample.name] = make(sample.name, sample.help, labels=labels)
+        family.add_metric(values, sample.value)
+    yield from numbers.values()
+    yield from histograms.values()

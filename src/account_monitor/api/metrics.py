@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from account_monitor.ledger.events import Fill
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.histogram import Histogram
-from account_monitor.monitor.ports import CONFLICTING_FILL, UNROUTED, Recorded
+from account_monitor.monitor.ports import CONFLICTING_FILL, MALFORMED_EVENT, UNKNOWN_ACCOUNT, UNROUTED, Recorded
 from account_monitor.monitor.views import Change, View
 
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000, 3_600_000)
@@ -18,6 +18,10 @@ LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 1
 
 APPEND_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """From a fast disk to one that is about to fail."""
+
+
+REASONS = (CONFLICTING_FILL, MALFORMED_EVENT, UNKNOWN_ACCOUNT)
+"""Why messages are parked."""
 
 
 class Sample(NamedTuple):
@@ -31,11 +35,13 @@ class Sample(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """How numbers are distributed that somebody else knows."""
+    """How numbers are distributed that somebody else knows; so many of their unit are a second, or what is shown."""
 
     name: str
     help: str
     histogram: Histogram
+    per_second: float = 1.0
+    labels: Mapping[str, str] = {}  # nobody changes it
 
 
 Told: TypeAlias = Sample | Distribution
@@ -69,13 +75,17 @@ class Meter:
 
     def read(self) -> Reading:
         """Return the state of now."""
-        views = [monitor.view for monitor in self._desk.monitors() if monitor.name != UNROUTED]
+        monitors = self._desk.monitors()
+        views = [monitor.view for monitor in monitors if monitor.name != UNROUTED]
+        # From 0 on: what begins with 1 does not count as an increase.
+        parked = Counter({(monitor.name, reason): 0 for monitor in monitors for reason in REASONS})
+        parked.update(self._parked)
         return Reading(
             self._desk.version,
             views,
             self._fills.copy(),
             self._duplicates.copy(),
-            self._parked.copy(),
+            parked,
             self._latency_ms.copy(),
             self._append_seconds.copy(),
             list(self._samples()),

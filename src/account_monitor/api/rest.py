@@ -33,6 +33,8 @@ from account_monitor.api.answering import (
     in_turn,
 )
 from account_monitor.api.asgi import Headers, Reply
+from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
+from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
 from account_monitor.api.guard import MAX_BODY_BYTES
 from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
 from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
@@ -275,14 +277,14 @@ async def root() -> Redirect:
 
 _DESCRIBED = [
     health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
-    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS,
+    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
     ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
     Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
-    *WHATIF_REPORTS,
+    *WHATIF_REPORTS, *EXCHANGE_REPORTS,
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import account_option, config_option, settings_from
 from account_monitor.cli.screen import UNBOUNDED, account_screen
@@ -80,8 +81,10 @@ def account_screens(url: str, account: str | None, width: int) -> RenderableType
     names = [account] if account is not None else [a.account for a in document(f"{url}/api/accounts", list[_Named])]
     reports = [document(f"{url}/api/account?account={quote(name)}", AccountReport) for name in names]
     alerts = {name: _firing(url, name) for name in names}
+    exchange = document(f"{url}/api/exchange{'' if account is None else f'?account={quote(account)}'}", ExchangeReport)
     screens = (account_screen(report, width, alerts=alerts[report.account]) for report in reports)
-    return Group(*_warnings(health, ready, {name for name in names if alerts[name]}), *screens)
+    warnings = _warnings(health, ready, {name for name in names if alerts[name]})
+    return Group(*warnings, *_poor(exchange), *screens)
 
 
 def _firing(url: str, account: str) -> list[AlertReport]:
@@ -105,6 +108,16 @@ def _warnings(health: HealthReport, ready: ReadyReport, with_alerts: set[str]) -
             style = "red" if check.status == "unhealthy" else "yellow"
             line = f"{check.status}  {name}  {check.message}  (since {check.since})"
             yield Text(line, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _poor(exchange: ExchangeReport) -> Iterator[Text]:
+    """Yield a line, cut to the width, for each account and address of which something is poor of late."""
+    poor = [(each.account, each.poor) for each in exchange.accounts]
+    poor += [(each.address, each.poor) for each in exchange.addresses]
+    for name, reasons in poor:
+        if reasons:
+            line = f"poor  exchange:{name}  {'; '.join(reasons)}"
+            yield Text(line, style="yellow", no_wrap=True, overflow="ellipsis")
 
 
 class _NoAnswer(CommandFailed):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from account_monitor.monitor.health import HealthBoard
 from account_monitor.monitor.monitor import Monitor, Observer
 from account_monitor.monitor.ports import Clock, History
+from account_monitor.monitor.quality import ExchangeQuality
 from account_monitor.monitor.views import Change, View
 
 
@@ -42,6 +44,8 @@ class Desk:
         self.health = HealthBoard(clock)
         self.history: History | None = None
         """What remembers P&L over time; what knows the database sets it."""
+        self.exchange_quality: Callable[[], ExchangeQuality] = lambda: ExchangeQuality(clock())
+        """Tells how well the exchanges are heard; what feeds accounts from them sets it."""
         self.looking_back = Turn()
         """Held while the past is folded: one at a time, for it takes the processor from everything else."""
         self.recounting = Turn()

@@ -35,6 +35,7 @@ from account_monitor.feeds.binance.messages import (
     user_event,
 )
 from account_monitor.feeds.binance.orders import ask_about_orders
+from account_monitor.feeds.binance.quality import StreamQuality
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.search import Patience, Search
@@ -211,6 +212,8 @@ class BinanceFeed:
         self._correct_at = 0.0
         self._compared: asyncio.Future[Comparison] | None = None
         """Will hold how the next statement compares that is asked for; None where nobody waits for it."""
+        self.quality = StreamQuality(monotonic, venue.server_time.now_ms)
+        """How well the account is heard."""
         self._lag_seconds = 0.0
         """How long the stream takes to tell of something: the most of late, which is forgotten slowly."""
         self.statement_seconds_taken = Histogram(DURATION_BUCKETS_SECONDS)
@@ -244,6 +247,11 @@ class BinanceFeed:
     def reconnects(self) -> int:
         """Sockets of the user stream that were made after the first."""
         return self._stream.reconnects
+
+    @property
+    def unheard(self) -> tuple[float, str] | None:
+        """For how many seconds the user stream has not been heard that was heard before, and why; None while it is."""
+        return self._stream.unheard
 
     @property
     def interval_seconds(self) -> float:
@@ -286,6 +294,7 @@ class BinanceFeed:
             for entry in change.recorded.entries
         )
         self._want_if(self._deafness.note(change.recorded))
+        self.quality.note(change.recorded)
 
     def _want_if(self, reason: str | None) -> None:
         if reason is not None:
@@ -300,7 +309,7 @@ class BinanceFeed:
     def on_message(self, payload: bytes, received_at_ms: int) -> None:
         """Take a message of the stream. Until the account is open, it waits."""
         if self._is_open:
-            self._hear(payload)
+            self._hear(payload, received_at_ms)
             return
         found = _TYPE.search(payload)
         # Orders that come and go move nothing, and every fill has an ACCOUNT_UPDATE of its own.
@@ -311,7 +320,8 @@ class BinanceFeed:
         else:
             self._search.want("more was heard before the account was open than can be kept", self._monotonic())
 
-    def _hear(self, payload: bytes) -> None:
+    def _hear(self, payload: bytes, received_at_ms: int | None = None) -> None:
+        """Take a message. `received_at_ms` None: it has waited here."""
         try:
             event = user_event(payload)
         except MalformedEvent as error:
@@ -320,9 +330,11 @@ class BinanceFeed:
         match event:
             case OrderTrade():
                 self.received["ORDER_TRADE_UPDATE"] += 1
+                self.quality.heard(payload, event.event_ms, received_at_ms)
                 self._hear_order(event, payload)
             case AccountUpdate():
                 self.received["ACCOUNT_UPDATE"] += 1
+                self.quality.heard(payload, event.event_ms, received_at_ms)
                 self._hear_account(event, payload)
             case TradeLite(symbol, trade_id):
                 self.received["TRADE_LITE"] += 1
@@ -345,6 +357,7 @@ class BinanceFeed:
     def _hear_garbage(self, payload: bytes, reason: str) -> None:
         """Park what cannot be read, and fetch what it may have told of."""
         self.received[MALFORMED_EVENT] += 1
+        self.quality.garbled()
         harmless = _LIKE_A_KEY.sub(b"***", payload)  # what is parked is shown to people
         self._put(VENUE_STREAM, "user stream", harmless, None, MALFORMED_EVENT, reason)
         found = _TYPE.search(payload)
@@ -377,6 +390,7 @@ class BinanceFeed:
         quantities = {position_key(p.symbol, p.position_side): p.quantity for p in update.positions}
         statement = Statement(update.at_ms, wallets, quantities, is_complete=False)
         self._terms.hear_positions(update.positions, update.at_ms)
+        self.quality.skew.told(statement)
         put_count = self._monitor.inbox.put_count
         self._said.append(_Said(statement, put_count, self._monotonic(), self._monitor.taken_count >= put_count))
 
@@ -419,6 +433,9 @@ class BinanceFeed:
     def on_backfill(self, reason: str) -> None:
         """Fetch what was missed: the stream was not heard for a while."""
         self._deafness.restart()
+        if self._stream.last_gap is not None:
+            seconds, why = self._stream.last_gap
+            self.quality.heard_again(why, seconds)
         self._has_gap = True
         self._search.want(reason, self._monotonic())
 
@@ -671,6 +688,9 @@ class BinanceFeed:
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
         self._terms.hear_statement(stated, at_ms)
         statement = statement_of(stated, at_ms)
+        self.quality.last_statement_ms = self._venue.server_time.now_ms()
+        if self._stream.is_live:
+            self.quality.skew.stated(statement, left_at)
         self._hear_said()
         self._judge.hear(statement)
         self._reconciler.stated(statement)

@@ -20,6 +20,7 @@ from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import server_time_of
 from account_monitor.feeds.binance.budget import Permit, Urgency, WeightBudget
 from account_monitor.feeds.binance.fields import masked
+from account_monitor.feeds.binance.quality import Outcome, RequestQuality
 from account_monitor.feeds.binance.refusals import (
     CLOCK_IS_WRONG,
     TOO_MANY_REQUESTS,
@@ -74,6 +75,7 @@ class BinanceRest:
         recv_window_ms: int = RECV_WINDOW_MS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         time_path: str = "/fapi/v1/time",
+        quality: RequestQuality | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
@@ -85,6 +87,7 @@ class BinanceRest:
         self._recv_window_ms = recv_window_ms
         self._timeout_seconds = timeout_seconds
         self._time_path = time_path
+        self._quality = quality
 
     def __repr__(self) -> str:
         return f"BinanceRest({shown_url(self._base_url)!r})"
@@ -157,6 +160,25 @@ class BinanceRest:
         return await self._send("GET", path, f"{query}&signature={signature}", self._key_header, permit)
 
     async def _send(self, method: str, path: str, query: str, headers: Mapping[str, str], permit: Permit) -> bytes:
+        try:
+            body = await self._answer(method, path, query, headers, permit)
+        except VenueLimited as error:
+            self._note("limited", f"{method} {path}: {error}")
+            raise
+        except VenueRefused as error:
+            self._note("refused", f"{method} {path}: {error}")
+            raise
+        except VenueUnavailable as error:
+            self._note("unanswered", str(error))
+            raise
+        self._note("answered")
+        return body
+
+    def _note(self, outcome: Outcome, reason: str = "") -> None:
+        if self._quality is not None:
+            self._quality.note(outcome, reason)
+
+    async def _answer(self, method: str, path: str, query: str, headers: Mapping[str, str], permit: Permit) -> bytes:
         url = f"{self._base_url}{path}?{query}" if query else f"{self._base_url}{path}"
         used: int | None = None
         try:

@@ -37,7 +37,7 @@ class ServerTime:
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
         self._wall_ms = wall_ms
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._refresh_seconds = refresh_seconds
         self._zero_ms = wall_ms() - monotonic() * 1000  # what the clock said when `monotonic` was zero
         self._due = monotonic()
@@ -47,12 +47,12 @@ class ServerTime:
 
     def now_ms(self) -> int:
         """Return the time on the exchange's clock."""
-        return int(self._zero_ms + self._monotonic() * 1000)
+        return int(self._zero_ms + self.monotonic() * 1000)
 
     @property
     def is_due(self) -> bool:
         """Whether it is time to ask again, or for the first time."""
-        return self._monotonic() >= self._due
+        return self.monotonic() >= self._due
 
     @property
     def estimates(self) -> int:
@@ -91,20 +91,20 @@ class ServerTime:
                 await self._read(ask)
 
     async def _read(self, ask: Callable[[], Awaitable[int]]) -> None:
-        self._due = self._monotonic() + _RETRY_SECONDS
+        self._due = self.monotonic() + _RETRY_SECONDS
         readings: list[tuple[float, float]] = []
         while len(readings) < _ROUND_TRIPS:
-            before = self._monotonic()
+            before = self.monotonic()
             try:
                 server_ms = await ask()
             except (VenueUnavailable, VenueLimited):
                 if not readings:
                     raise
                 break  # what does not answer is not asked again at once
-            after = self._monotonic()
+            after = self.monotonic()
             readings.append((after - before, server_ms - (before + after) * 500))
         shortest_seconds, self._zero_ms = min(readings)
         self._error_ms = shortest_seconds * 500
         self._estimates += 1
-        self._due = self._monotonic() + self._refresh_seconds
+        self._due = self.monotonic() + self._refresh_seconds
         _log.info("server_time_read", skew_ms=self.skew_ms, error_ms=round(self._error_ms))

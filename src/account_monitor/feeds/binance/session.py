@@ -326,6 +326,8 @@ class UserStreamSession:
         self._down_since: float | None = now
         self._down_reason = "not connected yet"
         self._is_alarmed = False
+        self._unheard_since: float | None = None
+        self._last_gap: tuple[float, str] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -338,6 +340,23 @@ class UserStreamSession:
     def is_whole(self) -> bool:
         """Whether it is heard, and what was missed before was fetched."""
         return self.is_live and not self._is_backfilling
+
+    def unheard_seconds(self, now: float) -> float | None:
+        """Return how long it has not been heard that was heard before; None while it is, and before it ever was.
+
+        What was silent until it was given up counts from its last sign of life.
+        """
+        return None if self._unheard_since is None else now - self._unheard_since
+
+    @property
+    def down_reason(self) -> str:
+        """Why it is not heard, or was not the last time."""
+        return self._down_reason
+
+    @property
+    def last_gap(self) -> tuple[float, str] | None:
+        """How many seconds it was not heard before it was heard again, and why; None at the start."""
+        return self._last_gap
 
     @property
     def key_state(self) -> KeyState:
@@ -629,7 +648,7 @@ class UserStreamSession:
                 self._lose(before, reason)
             case SocketEffect.CUT:
                 self._actions.append(Close(socket.number, reason))
-                self._lose(before, reason)
+                self._lose(before, reason, heard_at=socket.spoke_at)
             case SocketEffect.END:
                 self._actions.append(Close(socket.number, reason))
 
@@ -639,12 +658,15 @@ class UserStreamSession:
                 self._step_socket(other, SocketInput.SUCCEEDED, "its successor is live")
         self._down_since = None
         self._stable_at = self._now + STABLE_SECONDS
+        if self._unheard_since is not None:
+            self._last_gap = self._now - self._unheard_since, self._gap
+            self._unheard_since = None
         if self._gap:
             self._actions.append(Backfill(self._gap))
             self._gap = ""
             self._is_backfilling = True
 
-    def _lose(self, before: SocketState, reason: str) -> None:
+    def _lose(self, before: SocketState, reason: str, *, heard_at: float | None = None) -> None:
         """Note that a socket is gone that was needed: go on with its predecessor, or connect again."""
         self._connect_at = self._now + self._pace.pause()
         if before is SocketState.LIVE:
@@ -653,7 +675,7 @@ class UserStreamSession:
             if predecessor is not None:
                 self._step_socket(predecessor, SocketInput.BEREAVED)
             else:
-                self._note_gap(reason)
+                self._note_gap(reason, heard_at=heard_at)
         self._note_down(reason)
         self._step_key(KeyInput.SOCKET_LOST)
 
@@ -712,10 +734,12 @@ class UserStreamSession:
             self._is_alarmed = True
             self._actions.append(Alarm(STREAM_STALE, text))
 
-    def _note_gap(self, reason: str) -> None:
+    def _note_gap(self, reason: str, *, heard_at: float | None = None) -> None:
+        """Note that nothing is heard any more. `heard_at`: the last sign of life, where that was a while ago."""
         self._gap = self._gap or reason
         if self._down_since is None:
             self._down_since = self._now
+            self._unheard_since = self._now if heard_at is None else heard_at
         self._note_down(reason)
 
     def _note_down(self, reason: str) -> None:

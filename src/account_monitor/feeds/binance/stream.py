@@ -120,6 +120,17 @@ class UserStream:
         """Whether it is heard, and what was missed before was fetched."""
         return self._session is not None and self._session.is_whole
 
+    @property
+    def unheard(self) -> tuple[float, str] | None:
+        """For how many seconds it has not been heard that was heard before, and why; None while it is."""
+        seconds = None if self._session is None else self._session.unheard_seconds(_now())
+        return None if self._session is None or seconds is None else (seconds, self._session.down_reason)
+
+    @property
+    def last_gap(self) -> tuple[float, str] | None:
+        """For how many seconds it was not heard the last time, and why; None where it was heard since the start."""
+        return None if self._session is None else self._session.last_gap
+
     async def run(self) -> None:
         """Hear the account until cancelled."""
         session = self._session = UserStreamSession(_now(), self._settings, self._chance)

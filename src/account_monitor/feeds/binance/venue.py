@@ -12,6 +12,7 @@ from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import Contract, asset_rates_of, brackets_of, exchange_info_of
 from account_monitor.feeds.binance.budget import WeightBudget
 from account_monitor.feeds.binance.guard import GuardedTransport
+from account_monitor.feeds.binance.quality import RequestQuality
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
 from account_monitor.feeds.binance.requests import Brackets
 from account_monitor.feeds.binance.rest import BinanceRest
@@ -58,6 +59,7 @@ class BinanceVenue:
         self.server_time = server_time
         self.budget = WeightBudget(server_time.now_ms)
         self.budget.expected = self._cost_of_statements
+        self.quality = RequestQuality(server_time.monotonic, server_time.now_ms)
         self.transport: Transport = GuardedTransport(transport, self.budget)
         self._public = self.rest(api_key="", secret="")
         self._one_at_a_time = asyncio.Lock()
@@ -71,7 +73,8 @@ class BinanceVenue:
     def rest(self, *, api_key: str, secret: str) -> BinanceRest:
         """Return the requests of one account."""
         return BinanceRest(
-            self.rest_url, self.transport, self.budget, self.server_time, api_key=api_key, secret=secret
+            self.rest_url, self.transport, self.budget, self.server_time, api_key=api_key, secret=secret,
+            quality=self.quality,
         )  # fmt: skip
 
     @contextmanager

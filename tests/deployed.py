@@ -1,0 +1,76 @@
+"""What is in deploy/ and in docs/metrics.md, as tests need it: expressions, and the names in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RULES_FILE = PROMETHEUS / "account-monitor.rules.yml"
+TESTS_FILE = PROMETHEUS / "account-monitor.tests.yml"
+DASHBOARD_FILE = ROOT / "deploy" / "grafana" / "account-monitor.json"
+METRICS_PAGE = ROOT / "docs" / "metrics.md"
+NOT_THERE_YET = "## Not there yet"
+
+_WORDS = {
+    "and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset", "inf",
+    "nan",
+}  # fmt: skip
+
+
+class Metric(NamedTuple):
+    """A metric as the page has it."""
+
+    name: str
+    labels: frozenset[str]
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return all rules, recorded ones and alerts."""
+    return [rule for group in yaml.safe_load(RULES_FILE.read_text())["groups"] for rule in group["rules"]]
+
+
+def alert_rules() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(DASHBOARD_FILE.read_text())["panels"]
+    return found
+
+
+def dashboard_expressions() -> list[str]:
+    """Return what the panels ask, with values for what Grafana fills in."""
+    asked = [target["expr"] for panel in panels() for target in panel.get("targets", ())]
+    return [expr.replace("$__rate_interval", "5m").replace("$account", "main") for expr in asked]
+
+
+def metrics_in(expression: str) -> set[str]:
+    """Return the metrics that a PromQL expression names."""
+    bare = re.sub(r'"[^"]*"', "", expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
+    bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
+    names = re.findall(r"(?<![\w:.])([a-z_:][\w:]*)(?!\s*\(|[\w:])", bare, re.IGNORECASE)
+    return {name for name in names if name.lower() not in _WORDS}
+
+
+def family_of(name: str) -> str:
+    """Return the metric whose series this is one of."""
+    return re.sub(r"_(bucket|sum|count)$", "", name)
+
+
+def documented() -> tuple[dict[str, Metric], set[str]]:
+    """Return the metrics of the page by name, and the names of those that are not there yet."""
+    there, _, missing = METRICS_PAGE.read_text(encoding="utf-8").partition(NOT_THERE_YET)
+    return {metric.name: metric for metric in _rows(there)}, {metric.name for metric in _rows(missing)}
+
+
+def _rows(page: str) -> Iterator[Metric]:
+    for name, labels in re.findall(r"^\| `(\w+)` \|([\w, ]*)\|", page, re.MULTILINE):
+        yield Metric(name, frozenset(filter(None, labels.replace(" ", "").split(","))))
