@@ -312,7 +312,7 @@ async def test_a_write_that_is_refused_is_told_of_although_the_next_batch_cannot
         told = await telling.until(lambda progress: progress.problem is not None)
     gc.collect()  # what asyncio says of a failure that nobody looked at comes when it is thrown away
 
-    assert told == Progress("main", 0, "somebody else writes", differs=True)
+    assert told == Progress("main", 0, "somebody else writes", needs_help=True)
     assert unheard == []
     await store.close()
 
