@@ -70,7 +70,10 @@ def test_every_price_falls() -> None:
     assert (after.equity, after.unrealized_pnl) == (D(220), D(-80))
     assert after.leverage == divide(D(900 + 180), D(220))
     assert after.margin.ratio == divide(D("10.8"), D(220))
-    assert [price.price.price for price in after.positions.values() if price.price] == [90, 36]
+    assert {key: each.price.price for key, each in after.positions.items() if each.price} == {
+        "BTCUSDT": D(90),
+        "ETHUSDT": D(36),
+    }
 
 
 def test_one_price_falls_and_the_others_rise() -> None:
