@@ -14,6 +14,7 @@ AccountMonitorError
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 ├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
+├── ChannelFailed             a channel to people did not take a letter; it is tried again
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
 
@@ -81,6 +82,10 @@ class FeedUnavailable(AccountMonitorError):
 
 class StorageUnavailable(AccountMonitorError):
     """A store that follows the journal cannot be reached or written now; the text says where and why."""
+
+
+class ChannelFailed(AccountMonitorError):
+    """A channel to people did not take what it was given; the text says why, without the secrets of its URL."""
 
 
 class CommandFailed(AccountMonitorError):

@@ -17,8 +17,8 @@ from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
 
-OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG")
-"""What only those speak of who write to databases."""
+OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG", "CHANNEL_FAILED")
+"""What only those speak of who write to databases, or to people."""
 
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
