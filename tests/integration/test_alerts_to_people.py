@@ -311,6 +311,22 @@ async def test_channels_are_taken_over_and_those_that_stay_go_on(desk: TradingDe
     assert other.ids[1:] == ["b:0", "c:0"]
 
 
+async def test_a_pager_is_told_of_what_is_critical_and_how_that_ends(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, f"critical={hook.url}") as rig:
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
+        rig.alarms.fire("main", "RECONCILIATION_FAILED", "no answer")
+        rig.alarms.fire("main", "RECONCILIATION_FAILED", "refused", severity="CRITICAL")
+        rig.alarms.resolve("main", "STREAM_STALE", symbol="a")
+        rig.alarms.resolve("main", "RECONCILIATION_FAILED")
+        await hook.until(2)
+        await asyncio.sleep(SHORT)
+
+    assert [title.split()[:3] for title in hook.titles] == [
+        ["CRITICAL", "main", "RECONCILIATION_FAILED"],
+        ["RESOLVED", "main", "RECONCILIATION_FAILED"],
+    ]
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_channel_that_is_taken_away_fails_no_longer(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, hook.url) as rig:

@@ -7,6 +7,7 @@ import pytest
 from account_monitor.config.secrets import Secret
 from account_monitor.config.settings import AlertSettings
 from account_monitor.errors import ChannelFailed, ConfigurationError
+from account_monitor.ledger.alerts import Severity
 from account_monitor.notifiers.channels import MAX_CHANNELS, channel_problems, channels_of
 from account_monitor.notifiers.letters import Letter
 
@@ -37,6 +38,22 @@ def test_a_list_is_separated_by_spaces_lines_or_commas(text: str) -> None:
 
 def test_a_comma_within_a_url_belongs_to_it() -> None:
     assert names("mailtos://user:pw@example.org?to=a@example.org,b@example.org") == ["mailtos"]
+
+
+def test_a_pager_is_told_of_what_is_severe_enough() -> None:
+    found = channels_of(settings(f"json://a.example, critical={SLACK}\nWarning=json://b.example"))
+
+    assert [(channel.name, channel.least) for channel in found] == [
+        ("json", None), ("slack", "CRITICAL"), ("json #2", "WARNING"),
+    ]  # fmt: skip
+    severities: tuple[Severity, ...] = ("INFO", "WARNING", "CRITICAL")
+    assert [[severity for severity in severities if channel.wants(severity)] for channel in found] == [
+        ["INFO", "WARNING", "CRITICAL"], ["CRITICAL"], ["WARNING", "CRITICAL"],
+    ]  # fmt: skip
+
+
+def test_what_a_channel_is_told_of_makes_no_other_channel_of_it() -> None:
+    assert channels_of(settings(SLACK))[0].digest == channels_of(settings(f"critical={SLACK}"))[0].digest
 
 
 def test_the_same_url_twice_is_one_channel() -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from account_monitor.config.secrets import hide_passwords
 from account_monitor.config.settings import AlertSettings
 from account_monitor.errors import ChannelFailed, ConfigurationError
+from account_monitor.ledger.alerts import SEVERITIES, Severity
 from account_monitor.notifiers.letters import Letter
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ MAX_CHANNELS: Final = 50
 
 MAX_REASON: Final = 200
 
-_LISTED = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9]*://)|\s+")
+_LISTED = re.compile(r"[\s,]+(?=(?:[A-Za-z]+=)?[A-Za-z][A-Za-z0-9]*://)|\s+")
 _PARTS = re.compile(r"[/?&=:@,#+;]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9]{1,20})://(.*)", re.DOTALL)
+_LEAST = re.compile(r"(critical|warning)=(?=[A-Za-z][A-Za-z0-9]*://)", re.IGNORECASE)
 
 _NAMES_ITS_HOST: Final = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos")
 """Channels whose URL begins with a user and a host; in others there may be a token in its place."""
@@ -72,10 +74,14 @@ _overheard = _Overheard()
 
 
 class Channel:
-    """One way to reach people. `name` and `digest` give no secret away; `digest` tells one URL from another."""
+    """One way to reach people. `name` and `digest` give no secret away; `digest` tells one URL from another.
 
-    def __init__(self, name: str, url: str, apprise: Apprise) -> None:
+    `least` is for pagers: what is less severe is not told there, and no daily report; None: everything is.
+    """
+
+    def __init__(self, name: str, url: str, apprise: Apprise, *, least: Severity | None = None) -> None:
         self.name = name
+        self.least = least
         self.digest = sha256(url.encode()).hexdigest()[:12]
         self._apprise = apprise
         self._secrets = _secrets_of(url)
@@ -83,6 +89,10 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"Channel({self.name})"
+
+    def wants(self, severity: Severity) -> bool:
+        """Whether people are told here of what is so severe."""
+        return self.least is None or SEVERITIES.index(severity) >= SEVERITIES.index(self.least)
 
     async def send(self, letter: Letter) -> None:
         """Hand a letter over. Raises: ChannelFailed, saying why without a secret.
@@ -184,7 +194,8 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
         storage_mode=apprise.PersistentStoreMode.MEMORY,
     )
     counts: dict[str, int] = {}
-    for number, url in enumerate(urls, start=1):
+    for number, listed in enumerate(urls, start=1):
+        least, url = _least(listed)
         made = apprise.Apprise(asset=asset)
         scheme = _scheme(url)
         if scheme is None or not made.add(url):
@@ -193,7 +204,7 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
             yield _Entry(None, f"{text}; docs/alerts.md shows some")
             continue
         counts[scheme] = count = counts.get(scheme, 0) + 1
-        yield _Entry(Channel(scheme if count == 1 else f"{scheme} #{count}", url, made), None)
+        yield _Entry(Channel(scheme if count == 1 else f"{scheme} #{count}", url, made, least=least), None)
 
 
 def _source(alerts: AlertSettings) -> tuple[str, str]:
@@ -208,6 +219,14 @@ def _listed(text: str) -> Iterator[str]:
     for line in text.splitlines():
         if not line.lstrip().startswith("#"):
             yield from filter(None, (url.strip(",") for url in _LISTED.split(line.strip())))
+
+
+def _least(listed: str) -> tuple[Severity | None, str]:
+    """Return from which severity on a channel is told, and its URL."""
+    match = _LEAST.match(listed)
+    if match is None:
+        return None, listed
+    return ("CRITICAL" if match[1].lower() == "critical" else "WARNING"), listed[match.end() :]
 
 
 def _scheme(url: str) -> str | None:

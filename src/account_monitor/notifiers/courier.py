@@ -120,12 +120,12 @@ class Courier:
                 return self._of_transitions(waiting), 0.0
             return None, min(patience_seconds, LOOK_SECONDS)
         now_ms = self._desk.clock()
-        firing = [Told(*alarm) for alarm in self._alarms.open() if not self._is_own(Told(*alarm))]
+        firing = [told for told in (Told(*alarm) for alarm in self._alarms.open()) if self._is_for_here(told)]
         standing = self.reminders.due(firing, self._is_silenced, now_ms)
         self._outbox.hold(self.reminders.held())
         if standing:
             return self._of_standing(standing, now_ms), 0.0
-        due = await self._reports.due(f"{self.source}:report", now_ms)
+        due = None if self.channel.least else await self._reports.due(f"{self.source}:report", now_ms)
         if due is not None:
             return Parcel(due.letter, due.accounts[0], report=due), 0.0
         return None, LOOK_SECONDS
@@ -134,15 +134,16 @@ class Courier:
         """Return what people want to hear of here; the rest is done with, and told when a silence is over."""
         silenced = [each for each in waiting if self._is_silenced(each.told)]
         self.reminders.hold(each.told for each in silenced if each.alert.state == "FIRING")
-        unwanted = [*silenced, *(each for each in waiting if self._is_own(each.told))]
+        unwanted = [*silenced, *(each for each in waiting if not self._is_for_here(each.told))]
         if unwanted:
             self._outbox.drop(unwanted)
         places = {id(each) for each in unwanted}
         return [each for each in waiting if id(each) not in places]
 
-    def _is_own(self, told: Told) -> bool:
-        """Whether it is about this channel itself, which the others tell."""
-        return told.alert.type == "CHANNEL_FAILED" and told.alert.symbol == self.channel.name
+    def _is_for_here(self, told: Told) -> bool:
+        """Whether people are told of it here: of a channel that fails the others tell, and not all want everything."""
+        is_own = told.alert.type == "CHANNEL_FAILED" and told.alert.symbol == self.channel.name
+        return not is_own and self.channel.wants(told.alert.severity)
 
     def _is_silenced(self, told: Told) -> bool:
         monitor = self._desk.monitor(told.account)
