@@ -31,13 +31,15 @@ from account_monitor.errors import ConfigurationError, HistoryUnavailable, Journ
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
+from account_monitor.ledger.rules import Thresholds
 from account_monitor.logs import configure_logging
-from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
+from account_monitor.monitor.alarms import OF_OTHERS, PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
+from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
     from account_monitor.exchanges import Exchanges
@@ -75,6 +77,7 @@ class App:
             suppression_seconds=settings.alerts.suppression_duration_seconds,
             is_enabled=settings.alerts.enabled,
         )
+        self.risks = RiskWatch(self.alarms, time.monotonic)
         self.inboxes = Inboxes()
         self.doors = Doors(
             self.desk,
@@ -164,7 +167,7 @@ class App:
                 await self._close_monitor(monitor.name)
             return
         for account, monitor in zip(added, opened, strict=True):
-            self._show_account(monitor)
+            self._show_account(monitor, account)
             self._serve(monitor, account)
         self._settle(added)
         for name in changes.removed:
@@ -181,8 +184,8 @@ class App:
         )
         if self._people is not None:
             await self._people.configure(reach)
-        if self._exchanges is not None:
-            self._exchanges.reload(self.settings.reconciliation, settings.alerts.thresholds)
+        for account in settings.accounts:
+            self._take_thresholds(account)
         self.desk.configure([account.name for account in settings.accounts])
         if self._historian is not None:
             self._historian.assign(self.desk.accounts)
@@ -194,11 +197,12 @@ class App:
 
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
+        self.spawn("risks", self.risks.run())
         # Accounts whose past may be in a database that is away wait for it, and keep no other waiting.
         has_journal = partial(_has_journal, self.settings.service.data_dir)
         for account in sorted(self.settings.accounts, key=has_journal, reverse=True):
             monitor = await self._open_account(account, is_start=True)
-            self._show_account(monitor)
+            self._show_account(monitor, account)
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
@@ -212,10 +216,11 @@ class App:
         has_venue = account.exchange is not Exchange.NONE
         return await self._open_monitor(account.name, Inbox(), opening_of(account.opening), has_venue=has_venue)
 
-    def _show_account(self, monitor: Monitor) -> None:
+    def _show_account(self, monitor: Monitor, account: AccountSettings) -> None:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
         self.alarms.attach(monitor)
+        self._watch_risks(monitor, account)
         if self.settings.database.redis_url is None:
             self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol="redis")  # of a start that had one
 
@@ -223,7 +228,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
-                self.alarms.settle(account.name, but=OF_STORES)
+                self.alarms.settle(account.name, but=OF_OTHERS)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
         """Feed the account from its exchange, where it has one."""
@@ -242,7 +247,17 @@ class App:
                 bans=Bans(self.settings.service.data_dir, now_ms),
             )
         settings = self.settings
-        self._exchanges.open(monitor, account, settings.reconciliation, settings.alerts.thresholds)
+        self._exchanges.open(monitor, account, settings.reconciliation, settings.thresholds_of(account))
+
+    def _watch_risks(self, monitor: Monitor, account: AccountSettings) -> None:
+        alerts = self.settings.alerts
+        self.risks.attach(monitor, thresholds_from(self.settings, account), for_seconds=alerts.for_seconds)
+
+    def _take_thresholds(self, account: AccountSettings) -> None:
+        settings = self.settings
+        self.risks.configure(account.name, thresholds_from(settings, account), for_seconds=settings.alerts.for_seconds)
+        if self._exchanges is not None:
+            self._exchanges.reload(account.name, settings.reconciliation, settings.thresholds_of(account))
 
     async def _serve_anew(self, monitor: Monitor, account: AccountSettings) -> None:
         """Take over other keys or addresses."""
@@ -262,11 +277,12 @@ class App:
         monitor = Monitor(
             name,
             journal,
-            JournalCheckpoints(journal, usd_assets),
+            JournalCheckpoints(journal, usd_assets, day_starts_at=settings.service.day_starts_at_minutes),
             inbox,
             clock=now_ms,
             monotonic=time.monotonic,
             usd_assets=usd_assets,
+            day_starts_at=settings.service.day_starts_at_minutes,
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
             has_venue=has_venue,
@@ -290,6 +306,7 @@ class App:
         self.desk.remove(name)
         await self._close_monitor(name, None)
         self.alarms.forget(name)
+        self.risks.forget(name)
         log.info("account_closed", account=name)
 
     async def _close_monitor(self, name: str, patience_seconds: float | None = STOP_SECONDS) -> None:
@@ -483,6 +500,8 @@ class App:
         """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
+        for name in self.desk.accounts:
+            self.alarms.fire(name, "STREAM_GAP", gap.text, for_seconds=PASSING_SECONDS)
 
     def _samples(self) -> list[Told]:
         nats = [] if self._feed is None else self._nats_samples(self._feed)
@@ -592,6 +611,15 @@ def _people_samples(people: People) -> list[Sample]:
         for outcome, count in calls
     ]
     return [*letters, *beats]
+
+
+def thresholds_from(settings: Settings, account: AccountSettings) -> Thresholds:
+    """Return where the risk alerts of an account begin."""
+    limits = settings.thresholds_of(account)
+    return Thresholds(
+        limits.min_balance, limits.max_drawdown_pct, limits.max_margin_ratio, limits.max_leverage,
+        limits.min_liquidation_distance_pct, limits.max_daily_loss, settings.alerts.hysteresis_pct,
+    )  # fmt: skip
 
 
 def _has_journal(data_dir: Path, account: AccountSettings) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.views import Comparison
@@ -90,7 +93,10 @@ class Checker:
 ORDERS: dict[str, bytes | None] = {
     "/api/reconcile": None,
     "/api/corrections": b'{"reason":"a test","by":"ann","wallets":{"USDT":"1"}}',
+    "/api/drawdown/reset": b'{"reason":"new strategy","by":"ann"}',
     "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen","by":"ann"}',
+    "/api/alerts/{alert_id}/ack": b'{"by":"ann"}',
+    "/api/alerts/silence": b'{"duration":"1h","reason":"maintenance","by":"ann"}',
 }
 """By address of a POST, a body that it takes."""
 
@@ -122,7 +128,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
         "/health", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/pnl/history", "/api/balance", "/api/fills",
         "/api/explain", "/api/reconciliation", *ORDERS,
-        "/api/alerts",
+        "/api/alerts", "/api/alerts/silences",
     }  # fmt: skip
 
 
@@ -163,7 +169,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
 
         async def knock(path: str, query: str = "", given: bytes | None = None, **headers: str) -> None:
             body = given if given is not None else ORDERS.get(path)
-            status, media_type, answer = await ask(desk, path + query, method=method_of[path], body=body, **headers)
+            url = path.format(alert_id="a") + query
+            status, media_type, answer = await ask(desk, url, method=method_of[path], body=body, **headers)
             documented = description["paths"][path][method_of[path]]["responses"][str(status)]["content"]
             assert checker.fits(answer, documented[media_type]["schema"]), (path, query, status, answer)
             seen[path].add(str(status))
@@ -197,6 +204,11 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         monitor = desk.monitor()
         await monitor.record(Quarantine("wallet", "USDT", 1, is_over=False, reason="a test"), source="monitor")
         await knock("/api/quarantine/release")  # 201
+        acked = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", 1, 1, acked_by="ann", acked_ms=1)
+        monitor.acknowledge = lambda alert_id, by: acked
+        await knock("/api/alerts/{alert_id}/ack")  # 201
+        await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
+        await knock("/api/drawdown/reset")  # 409
         monitor.reconcile = _compared
         await knock("/api/reconcile")  # 200
         monkeypatch.setattr("account_monitor.api.reconciliation.ANSWER_SECONDS", 0.0)

@@ -16,8 +16,8 @@ LEDGER = sorted((ROOT / "src/account_monitor/ledger").glob("*.py"))
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 ALLOWED = {
-    "__future__", "collections", "collections.abc", "dataclasses", "decimal", "enum", "functools", "hashlib",
-    "itertools", "operator", "re", "typing",
+    "__future__", "bisect", "collections", "collections.abc", "dataclasses", "decimal", "enum", "functools", "hashlib",
+    "heapq", "itertools", "operator", "re", "typing",
 }  # fmt: skip
 """The standard library as far as the ledger needs it: no clock, no chance, no I/O, no threads."""
 

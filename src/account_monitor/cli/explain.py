@@ -12,7 +12,6 @@ from account_monitor.cli.options import account_option, journal_options, journal
 from account_monitor.cli.times import TIME
 from account_monitor.monitor.past import Past
 from account_monitor.monitor.reports import ExplanationReport, explanation_report
-from account_monitor.stores.checkpoints import KeptStates
 
 _MOST_ENTRIES = 1_000_000
 
@@ -41,7 +40,7 @@ def explain(
         raise click.UsageError("--from is later than --to")
     journals = journals_from(config_file, data_dir)
     with journals.reader(journals.chosen(account)) as reader:
-        past = Past(reader, KeptStates(reader, journals.usd_assets), journals.usd_assets)
+        past = Past(reader, journals.kept_states(reader), journals.usd_assets, day_starts_at=journals.day_starts_at)
         span = past.explain(from_ms, to_ms, symbol=symbol, limit=count)
     report = explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
     if as_json:

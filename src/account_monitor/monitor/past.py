@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from account_monitor.errors import JournalCompacted
-from account_monitor.ledger.account import Account, History
+from account_monitor.ledger.account import Account, AccountState, History
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
 from account_monitor.ledger.explanation import Effect, Explanation, explain
 from account_monitor.ledger.timeline import Journaled
@@ -60,6 +60,7 @@ class Past:
         states: FoldedStates,
         usd_assets: frozenset[str],
         *,
+        day_starts_at: int = 0,
         opening: Opening | None = None,
     ) -> None:
         """`opening` is what the account was opened with: nobody knows what was before."""
@@ -67,6 +68,7 @@ class Past:
         self._recording = recording
         self._states = states
         self._usd_assets = usd_assets
+        self._day_starts_at = day_starts_at
 
     def believed(self, at_ms: int) -> View:
         """Return the account as of everything that was recorded up to a time. Raises: TooOld."""
@@ -87,7 +89,7 @@ class Past:
         folded_seq = 0 if state is None else state.seq
         known = _Known(self._recording, folded_seq)
         entries = self._recording.entries(after=folded_seq, happened_by_ms=at_ms)
-        account = Account(known, usd_assets=self._usd_assets, state=state)
+        account = self._account(known, state)
         _apply(account, known.noted(entries))
         return self._view(account)
 
@@ -115,9 +117,12 @@ class Past:
         state = self._states.load(until=until)
         if state is None and self._recording.base_seq:
             raise self._too_old()
-        account = Account(self._recording, usd_assets=self._usd_assets, state=state)
+        account = self._account(self._recording, state)
         _apply(account, self._recording.entries(after=account.state.seq, until=until))
         return account
+
+    def _account(self, history: History, state: AccountState | None) -> Account:
+        return Account(history, usd_assets=self._usd_assets, state=state, day_starts_at=self._day_starts_at)
 
     def _first_seq(self) -> int:
         """Return the sequence from which everything can be told."""

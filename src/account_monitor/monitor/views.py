@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
+from account_monitor.ledger.liquidation import Liquidation, legs_of, liquidation_of, liquidations
+from account_monitor.ledger.margin import NOT_KNOWN, MarginUse, Pool, isolated_pool
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -36,6 +39,18 @@ class Comparison(NamedTuple):
         return self.compared_ms - self.agreed_ms > 2.5 * self.interval_seconds * 1000
 
 
+class Held(NamedTuple):
+    """One position, and what else of a view decides where it is liquidated: to be kept without the view."""
+
+    position: PositionValue
+    legs: Mapping[str, PositionValue]
+    margin: MarginUse
+
+    def liquidation(self) -> Liquidation | None:
+        """Return where the venue liquidates it, None where no price does so, or none is known."""
+        return liquidation_of(self.position.key, self.legs, self.margin)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """An account as of a journal sequence and the prices of that moment.
@@ -53,8 +68,30 @@ class View:
     pnl: PnL
     exposure: Exposure
     unpriced: tuple[str, ...]
+    standing: Standing
     comparison: Comparison | None = None
     """None: nobody compares it, or not yet."""
+    margin: MarginUse = NOT_KNOWN
+
+    def liquidations(self) -> dict[str, Liquidation]:
+        """Return where the venue liquidates each open position; computed when asked for, by position."""
+        return liquidations(self.positions, self.margin)
+
+    def held(self, key: str) -> Held:
+        """Return one position. Raises: KeyError where nothing was ever held."""
+        position = self.positions[key]
+        legs = {name: self.positions[name] for name in legs_of(position.symbol) if name in self.positions}
+        return Held(position, legs, self.margin)
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Return what the venue liquidates together: the cross pools, then each isolated position."""
+        cross = [pool for pool in self.margin.pools if not pool.is_isolated]
+        isolated = [
+            isolated_pool(key, position.margin, position.usd_rate)
+            for key, position in sorted(self.positions.items())
+            if position.margin is not None and position.margin.isolated_wallet is not None
+        ]
+        return (*cross, *isolated)
 
 
 class Change(NamedTuple):
@@ -102,6 +139,11 @@ class ViewBuilder:
         self._publish(set())
         return Change([], (), tuple(sorted(assets)), None)
 
+    def after_margin(self, keys: set[str]) -> Change:
+        """Build the view after the venue stated terms, or what is bound by these positions."""
+        self._publish(keys)
+        return Change([], tuple(sorted(keys)), (), None)
+
     def after_comparison(self, comparison: Comparison) -> Change:
         """Build the view after a statement was compared."""
         self._comparison = comparison
@@ -116,6 +158,7 @@ class ViewBuilder:
 
     def _build(self, positions: Mapping[str, PositionValue]) -> View:
         valuation = self._valuation
+        pnl = valuation.pnl()
         return View(
             account=self._name,
             epoch=self._epoch,
@@ -123,8 +166,10 @@ class ViewBuilder:
             as_of_ms=self._as_of_ms,
             positions=positions,
             balances=valuation.balances(),
-            pnl=valuation.pnl(),
+            pnl=pnl,
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
+            standing=self._account.standing(pnl.equity),
             comparison=self._comparison,
+            margin=valuation.margin(),
         )
