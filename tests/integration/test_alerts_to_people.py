@@ -53,6 +53,14 @@ class Quiet(NamedTuple):
     from_ms: int = 0
 
 
+@pytest.fixture
+def silences(monkeypatch: pytest.MonkeyPatch) -> list[Quiet]:
+    """Return the silences of every account, to be changed."""
+    ordered: list[Quiet] = []
+    monkeypatch.setattr(courier, "silences_of", lambda monitor: ordered)
+    return ordered
+
+
 def failing(rig: Rig) -> list[tuple[str | None, str]]:
     return [(alarm.alert.symbol, alarm.alert.message) for alarm in failures(rig.alarms)]
 
@@ -113,10 +121,10 @@ async def test_how_far_it_is_stands_in_the_journal_before_the_next_letter_leaves
         assert noted(desk, hook.url) >= first
 
 
-def noted(desk: TradingDesk, url: str) -> int:
+def noted(desk: TradingDesk, url: str, account: str = "main") -> int:
     """Return up to where the journal says that a channel is."""
     (channel,) = reach_of(settings(url)).channels
-    position = desk.monitor().journal.positions.get(f"out:people:{channel.digest}")
+    position = desk.monitor(account).journal.positions.get(f"out:people:{channel.digest}")
     return 0 if position is None else position.sequence
 
 
@@ -226,10 +234,10 @@ async def test_in_a_flood_what_is_critical_does_not_wait(desk: TradingDesk, hook
 
 
 async def test_what_is_silenced_is_told_when_the_silence_is_over_if_it_fires_still(
-    desk: TradingDesk, hook: Webhook
+    desk: TradingDesk, hook: Webhook, silences: list[Quiet]
 ) -> None:
     async with telling(desk, hook.url) as rig:
-        silence(desk, Quiet(clock() + 60_000, type="STREAM_STALE"))
+        silences.append(Quiet(clock() + 60_000, type="STREAM_STALE"))
         for symbol in ("a", "b"):
             rig.alarms.fire("main", "STREAM_STALE", "silent", symbol=symbol)
         rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
@@ -237,29 +245,26 @@ async def test_what_is_silenced_is_told_when_the_silence_is_over_if_it_fires_sti
         rig.alarms.resolve("main", "STREAM_STALE", symbol="b")
         await asyncio.sleep(1.5)
         assert [title.split()[2] for title in hook.titles] == ["MARGIN_CALL"]
-        silence(desk)
+        silences.clear()
         await hook.until(2)
         await asyncio.sleep(SHORT)
 
     assert [title.split(" since")[0] for title in hook.titles[1:]] == ["STILL WARNING main STREAM_STALE a"]
 
 
-async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Webhook) -> None:
+async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Webhook, silences: list[Quiet]) -> None:
     async with telling(desk, hook.url) as rig:
-        silence(desk, Quiet(clock() + 60_000))
+        silences.append(Quiet(clock() + 60_000))
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
         await asyncio.sleep(2.5)
     await desk.close("main")
+    silences.clear()
     await desk.open()
     async with telling(desk, hook.url):
         await hook.until(1)
         await asyncio.sleep(1.5)
 
     assert [title.split(" since")[0] for title in hook.titles] == ["STILL WARNING main STREAM_STALE a"]
-
-
-def silence(desk: TradingDesk, *silences: Quiet) -> None:
-    desk.monitor().silences = silences  # type: ignore[attr-defined]
 
 
 async def test_reminders_come_while_nobody_looks_after_it(desk: TradingDesk, hook: Webhook) -> None:
@@ -277,8 +282,9 @@ async def test_an_account_may_come_and_go(desk: TradingDesk, hook: Webhook) -> N
     async with telling(desk, hook.url):
         await desk.open("alt")
         await asyncio.sleep(1.2)
-        await desk.trade(firing("a"), account="alt")
+        seq = await desk.trade(firing("a"), account="alt")
         await hook.until(1)
+        await eventually(lambda: noted(desk, hook.url, "alt") >= seq)  # else it would be told once more
         await desk.close("alt")
         await desk.trade(firing("b"))
         await hook.until(2)

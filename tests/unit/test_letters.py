@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, AlertState
 from account_monitor.notifiers.letters import (
     MAX_LINES,
     Outage,
@@ -42,6 +44,35 @@ def test_a_figure_is_rounded_for_people() -> None:
     assert ": 0.33333333 against 1000" in headline(
         Told("main", LOW._replace(value=D(1).scaleb(-30) + D("0.333333333333")))
     )
+
+
+def test_a_figure_without_an_end_is_said() -> None:
+    assert ": ∞ against 10 since" in headline(Told("main", LOW._replace(value=D("Infinity"), threshold=D(10))))
+
+
+figures = (
+    st.none()
+    | st.sampled_from((D("Infinity"), D("-Infinity")))
+    | st.builds(lambda digits, exponent: D(digits).scaleb(exponent), st.integers(), st.integers(-40, 40))
+)
+
+
+@given(
+    value=figures,
+    threshold=figures,
+    message=st.text(),
+    state=st.sampled_from(("FIRING", "RESOLVED")),
+    lasted_ms=st.integers(-(10**9), 10**12),
+)
+def test_whatever_is_journaled_can_be_told(
+    value: Decimal | None, threshold: Decimal | None, message: str, state: AlertState, lasted_ms: int
+) -> None:
+    told = Told("main", LOW._replace(value=value, threshold=threshold, message=message, state=state,
+                                     at_ms=FIRED + lasted_ms))  # fmt: skip
+
+    for letter in (transition_letter(told), reminder_letter(told, FIRED + lasted_ms), summary_letter([told, told])):
+        assert "\n" not in letter.title
+        assert letter.title
 
 
 def test_an_end_says_how_long_it_lasted() -> None:

@@ -113,7 +113,9 @@ def moment_text(at_ms: int) -> str:
 
 
 def figure(value: Decimal) -> str:
-    """Return a figure with at most eight decimal places."""
+    """Return a figure with at most eight decimal places; a leverage may have no end."""
+    if not value.is_finite():
+        return "∞" if value > 0 else "−∞"
     return to_text(rounded(value, 8))
 
 
