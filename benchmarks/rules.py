@@ -1,8 +1,8 @@
 """What do the thresholds of risk cost for each fill, with few open positions and with many, in calm and in danger?
 
 All rules are on, and every fill makes a view of its own, which is the dearest case. The watch looks at views that were
-made before, so that nothing but its own processor time is measured; its clock says that a fill comes every 2 ms. In danger the
-bound says that positions may be near their liquidation, and they are walked through at most twenty times a second.
+made before, so that nothing but its own processor time is measured; its clock says that a fill comes every 2 ms. In
+danger the bound says that positions may be near their liquidation, and they are looked through twenty times a second.
 
 Beside it, in the same run: what the same fills cost the ledger and the view.
 """

@@ -101,11 +101,21 @@ ORDERS: dict[str, bytes | None] = {
 """By address of a POST, a body that it takes."""
 
 
+QUERIES = {"/api/whatif": "shock=-10%25"}
+"""By address, what it cannot be asked without."""
+
+
 def operations(description: Json) -> Iterator[tuple[str, str, Json]]:
     """Yield path, method and description of each."""
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def asked(path: str, *more: str) -> str:
+    """Return a query with which an address answers, and more in it."""
+    parts = [QUERIES[path], *more] if path in QUERIES else more
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 async def ask(
@@ -128,7 +138,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
         "/health", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/pnl/history", "/api/balance", "/api/fills",
         "/api/explain", "/api/reconciliation", *ORDERS,
-        "/api/alerts", "/api/alerts/silences",
+        "/api/alerts", "/api/alerts/silences", "/api/whatif",
     }  # fmt: skip
 
 
@@ -175,9 +185,9 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
             assert checker.fits(answer, documented[media_type]["schema"]), (path, query, status, answer)
             seen[path].add(str(status))
 
-        async def knock_everywhere(query: str = "", **headers: str) -> None:
+        async def knock_everywhere(**headers: str) -> None:
             for path in seen:
-                await knock(path, query, None, **headers)
+                await knock(path, asked(path), None, **headers)
 
         desk.desk.configure(["main"])
         desk.desk.health.report("journal:main", Status.UNHEALTHY, "disk full")
@@ -194,7 +204,7 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         for path in (path for path in seen if path.startswith("/api/")):
             await knock(path, "?nonsense=1")  # 400
             if path != "/api/accounts":
-                await knock(path, "?account=nobody")  # 404
+                await knock(path, asked(path, "account=nobody"))  # 404
 
         for path in ORDERS:
             await knock(path, Origin="https://evil.example")  # 403

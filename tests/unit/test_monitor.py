@@ -252,8 +252,7 @@ async def test_an_account_that_fills_alone_have_changed_is_observed_once_per_int
             clock.ms += 1000
             await monitor.step()
 
-        # At once, as nothing was observed so far, and then once a second; nothing while nothing changes.
-        assert observations(monitor) == [(), (), ()]
+        assert observations(monitor) == [(), ()]  # in two seconds of fills; nothing while nothing changes
         assert monitor.view.standing == monitor.past.believed(clock.ms).standing
 
 

@@ -62,6 +62,15 @@ def test_drawdown_is_against_the_peak_and_return_against_the_beginning() -> None
     assert seen == Standing(TO_THE_LAST_DIGIT, TO_THE_LAST_DIGIT, D("1.5"), D(1050), D(0))
 
 
+def test_the_example_of_the_documentation() -> None:
+    events: list[Event] = [BEGUN, buy(1), marked("150"), marked("115"), paid("1015"), marked("30")]
+    rows = [standing(*events[:length]) for length in (1, 3, 4, 5, 6)]
+
+    assert [(row.drawdown_pct, row.return_pct) for row in rows] == [
+        (0, 0), (0, 5), (TO_THE_LAST_DIGIT, D("1.5")), (TO_THE_LAST_DIGIT, D("1.5")), (D("-7.3809523810"), D("-2.75")),
+    ]  # fmt: skip
+
+
 def test_the_worst_drawdown_stays_when_the_account_recovers() -> None:
     seen = standing(BEGUN, buy(1), marked("0"), marked("100"))
 

@@ -43,6 +43,8 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
+from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.fills import read_fills
@@ -273,13 +275,14 @@ async def root() -> Redirect:
 
 _DESCRIBED = [
     health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
-    *RECONCILIATION_HANDLERS,
+    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
     ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
     Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
+    *WHATIF_REPORTS,
 )  # fmt: skip
 
 

@@ -63,6 +63,8 @@ def _lines(report: ExplanationReport, symbol: str | None) -> list[str]:
             rows.append((cause.replace("_", " "), amount))
     rows.append(("residual", report.residual or "not known"))
     lines += _columns(rows)
+    if report.drawdown_pct is not None:
+        lines += ["", f"at the end, flows apart: drawdown {report.drawdown_pct} %, return {report.return_pct} %"]
     if report.positions:
         lines += ["", "of which trading, fees and funding by position", *_columns(list(report.positions.items()))]
     if report.entries:

@@ -269,6 +269,19 @@ def isolated_pool(key: str, margin: PositionMargin, rate: Decimal | None) -> Poo
     return Pool(key, True, margin.maintenance * rate, balance * rate, ratio)
 
 
+def all_pools(
+    use: MarginUse, positions: Mapping[str, tuple[PositionMargin | None, Decimal | None]]
+) -> tuple[Pool, ...]:
+    """Return the cross pools, then each isolated position; `positions` gives by key the margin, and USD per unit."""
+    cross = [pool for pool in use.pools if not pool.is_isolated]
+    isolated = [
+        isolated_pool(key, margin, rate)
+        for key, (margin, rate) in sorted(positions.items())
+        if margin is not None and margin.isolated_wallet is not None
+    ]
+    return (*cross, *isolated)
+
+
 def isolated_balance(margin: PositionMargin) -> Decimal:
     """Return wallet and unrealized result of an isolated position."""
     assert margin.isolated_wallet is not None  # callers have an isolated one

@@ -174,6 +174,7 @@ class Monitor:
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
         self._recorded_positions = dict(self.journal.positions)
         self._opening_until = self._monotonic() + OPENING_SECONDS
+        self._snapshots.begin()
         await self._open()
         self._observed_equity = self._account.state.performance.equity
         log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
@@ -465,7 +466,8 @@ class Monitor:
         being a result. An event without prices says that the prices of before still hold.
         """
         is_needed = any(_needs_marks(each.event) for each in deliveries)
-        if not self._is_unobserved() or not (is_needed or self._snapshots.is_due()):
+        is_unobserved = self._is_unobserved()
+        if not is_needed and not (is_unobserved and self._snapshots.is_due()):
             return []
         self._has_new_marks = False
         known, valuation = self._account.state.marks, self._valuation
@@ -473,7 +475,7 @@ class Monitor:
         if is_needed:
             used |= {mark.symbol: mark for mark in valuation.marks_of(_priced_in(deliveries))}
         prices = tuple(mark for symbol, mark in sorted(used.items()) if known.get(symbol) != mark)
-        if not prices and self.view.pnl.equity is None:
+        if not prices and (not is_unobserved or self.view.pnl.equity is None):
             return []
         self._observed_equity = self.view.pnl.equity
         self._marked_ms = self._moment_of_marks()

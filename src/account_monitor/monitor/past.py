@@ -14,6 +14,7 @@ from account_monitor.errors import JournalCompacted
 from account_monitor.ledger.account import Account, AccountState, History
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
 from account_monitor.ledger.explanation import Effect, Explanation, explain
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.timeline import Journaled
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.ports import FoldedStates, JournalEntry, Recording
@@ -49,6 +50,8 @@ class Span(NamedTuple):
     """Of the entries that changed equity, the youngest, in journal order."""
     effect_count: int
     """How many there were."""
+    standing: Standing
+    """Where the account stood at the end."""
 
 
 class Past:
@@ -103,7 +106,8 @@ class Past:
         from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
         to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
         entries = self._recording.entries(after=from_seq, until=to_seq)
-        explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
+        account = self._folded(from_seq)
+        explanation, effects = explain(account, ((entry.seq, entry.event) for entry in entries))
         youngest: deque[Effect] = deque(maxlen=limit)
         count = 0
         for effect in effects:
@@ -111,7 +115,8 @@ class Past:
             if parts:
                 count += 1
                 youngest.append(Effect(effect.entry, parts))
-        return Span(from_seq, to_seq, explanation, list(youngest), count)
+        standing = account.standing(explanation.after)
+        return Span(from_seq, to_seq, explanation, list(youngest), count, standing)
 
     def _folded(self, until: int) -> Account:
         state = self._states.load(until=until)

@@ -276,7 +276,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why equity changed between two moments, in USD: the causes add up to it, and the residual is 0.
 
     With a symbol: of that symbol only, `equity_change` being the sum of its causes. None: equity is not known at one of
-    the moments. `entries` are the youngest of `entry_count` that changed anything.
+    the moments. Drawdown and return are the account's at the end. `entries` are the youngest of `entry_count` that
+    changed anything.
     """
 
     from_: str | None = msgspec.field(name="from")
@@ -287,6 +288,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     causes: CausesReport
     positions: dict[str, str]
     residual: str | None
+    drawdown_pct: str | None
+    return_pct: str | None
     entries: list[EffectReport]
     entry_count: int
 
@@ -352,7 +355,7 @@ def position_report(position: PositionValue, liquidation: Liquidation | None) ->
         leverage=None if position.leverage is None else str(position.leverage),
         liquidation_price=None if liquidation is None else _price_text(liquidation),
         liquidation_distance_pct=None if liquidation is None else to_text(liquidation.distance_pct),
-        margin_type=None if is_isolated is None else _margin_type(is_isolated=is_isolated),
+        margin_type=None if is_isolated is None else margin_type(is_isolated=is_isolated),
         maintenance_margin=None if margin is None else to_text(margin.maintenance),
         settlement_asset=position.settlement_asset,
         fill_count=position.fill_count,
@@ -366,7 +369,8 @@ def _price_text(liquidation: Liquidation) -> str:
     return to_text(venue_amount(liquidation.price))
 
 
-def _margin_type(*, is_isolated: bool) -> str:
+def margin_type(*, is_isolated: bool) -> str:
+    """Return how a position is margined, in a word."""
     return "isolated" if is_isolated else "cross"
 
 
@@ -448,15 +452,16 @@ def _risk_report(view: View, found: Mapping[str, Liquidation]) -> RiskReport:
         daily_loss=_text(standing.daily_loss),
         liquidations={key: _price_text(each) for key, each in sorted(found.items())},
         available_margin=_text(margin.available),
-        pools=[_pool_report(pool) for pool in view.pools()],
+        pools=[pool_report(pool) for pool in view.pools()],
         venue=None if margin.venue is None else _venue_report(margin.venue),
     )
 
 
-def _pool_report(pool: Pool) -> PoolReport:
+def pool_report(pool: Pool) -> PoolReport:
+    """Report what the exchange liquidates together."""
     return PoolReport(
         name=pool.name,
-        margin_type=_margin_type(is_isolated=pool.is_isolated),
+        margin_type=margin_type(is_isolated=pool.is_isolated),
         maintenance_margin=_text(pool.maintenance_margin),
         balance=_text(pool.balance),
         margin_ratio=to_text(pool.ratio),
@@ -583,6 +588,8 @@ def explanation_report(
         causes=_causes_report(explanation),
         positions=_texts(_by_position(explanation)),
         residual=_text(whole.residual),
+        drawdown_pct=_text(span.standing.drawdown_pct),
+        return_pct=_text(span.standing.return_pct),
         entries=[_effect_report(effect) for effect in span.effects],
         entry_count=span.effect_count,
     )

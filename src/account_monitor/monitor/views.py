@@ -9,7 +9,7 @@ from typing import NamedTuple
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.liquidation import Liquidation, legs_of, liquidation_of, liquidations
-from account_monitor.ledger.margin import NOT_KNOWN, MarginUse, Pool, isolated_pool
+from account_monitor.ledger.margin import NOT_KNOWN, MarginUse, Pool, all_pools
 from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
@@ -85,13 +85,7 @@ class View:
 
     def pools(self) -> tuple[Pool, ...]:
         """Return what the venue liquidates together: the cross pools, then each isolated position."""
-        cross = [pool for pool in self.margin.pools if not pool.is_isolated]
-        isolated = [
-            isolated_pool(key, position.margin, position.usd_rate)
-            for key, position in sorted(self.positions.items())
-            if position.margin is not None and position.margin.isolated_wallet is not None
-        ]
-        return (*cross, *isolated)
+        return all_pools(self.margin, {key: (p.margin, p.usd_rate) for key, p in self.positions.items()})
 
 
 class Change(NamedTuple):

@@ -436,11 +436,11 @@ class BinanceFeed:
         began = self._monotonic()
         while True:
             now = self._monotonic()
-            if self._terms.is_due(now):
-                self._learning.start(group)
             if not self._is_open:
                 self._opening.start(group)
             else:
+                if self._terms.is_due(now):
+                    self._learning.start(group)
                 self._follow_stream()
                 self._judge_now()
                 if now >= self._statement_due:
