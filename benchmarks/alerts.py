@@ -41,7 +41,7 @@ LAST_SECONDS = 10.0
 
 
 class AlertingService(Service):
-    """The service with the rule that `benchmarks.alerting` adds."""
+    """The service, which tells of every alert at once, however many there are."""
 
     def start(self, *, wait: bool = True) -> None:
         """Start it, and return when it is ready."""
@@ -64,7 +64,7 @@ class Ears:
         """Note from now on what is published."""
 
         async def note(heard: Msg) -> None:
-            if json.loads(heard.data)["type"] == "MARGIN_CALL":
+            if json.loads(heard.data)["type"] == "LOW_BALANCE":
                 self.times.append(time.perf_counter())
 
         await client.subscribe("trading.alerts", cb=note)
@@ -95,7 +95,10 @@ async def _serving(folder: Path, nats_url: str, *hooks: Webhook) -> AsyncIterato
     opening: dict[str, Any] = {"balances": {"USDT": "10000000"}}
     service.document["accounts"] = [{"name": "main", "exchange": "none", "opening": opening}]
     (folder / "channels").write_text("\n".join(hook.url for hook in hooks))
-    service.document["alerts"] = {"channels_file": str(folder / "channels"), "suppression_duration": "0s"}
+    thresholds = {"min_balance": "5000000", "max_leverage": None, "max_drawdown_pct": None}
+    service.document["alerts"] = {
+        "channels_file": str(folder / "channels"), "suppression_duration": "0s", "thresholds": thresholds,
+    }  # fmt: skip
     await asyncio.to_thread(service.start)
     try:
         yield
@@ -119,7 +122,7 @@ async def _cross(client: Client, hook: Webhook) -> None:
 
 
 def _posted(hook: Webhook) -> list[float]:
-    return [post.at for post in hook.posts if "MARGIN_CALL" in post.title]
+    return [post.at for post in hook.posts if "LOW_BALANCE" in post.title]
 
 
 async def _publish(client: Client) -> None:

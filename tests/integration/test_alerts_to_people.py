@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, AlertType, Silence
 from account_monitor.notifiers import channels, courier
 from account_monitor.notifiers.courier import failures
 from account_monitor.notifiers.people import reach_of
@@ -44,21 +43,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "LONGEST_RETRY_SECONDS", 0.1)
 
 
-class Quiet(NamedTuple):
-    """A silence."""
-
-    until_ms: int
-    type: str | None = None
-    symbol: str | None = None
-    from_ms: int = 0
-
-
-@pytest.fixture
-def silences(monkeypatch: pytest.MonkeyPatch) -> list[Quiet]:
-    """Return the silences of every account, to be changed."""
-    ordered: list[Quiet] = []
-    monkeypatch.setattr(courier, "silences_of", lambda monitor: ordered)
-    return ordered
+async def silence(desk: TradingDesk, type_: AlertType | None = None, *, for_ms: int = 60_000) -> None:
+    """Let nobody be told of a type, or of anything, for a while; for no time at all ends that."""
+    await desk.trade(Silence(clock(), clock() + for_ms, type_, None, "anna", "maintenance"))
 
 
 def failing(rig: Rig) -> list[tuple[str | None, str]]:
@@ -234,10 +221,10 @@ async def test_in_a_flood_what_is_critical_does_not_wait(desk: TradingDesk, hook
 
 
 async def test_what_is_silenced_is_told_when_the_silence_is_over_if_it_fires_still(
-    desk: TradingDesk, hook: Webhook, silences: list[Quiet]
+    desk: TradingDesk, hook: Webhook
 ) -> None:
     async with telling(desk, hook.url) as rig:
-        silences.append(Quiet(clock() + 60_000, type="STREAM_STALE"))
+        await silence(desk, "STREAM_STALE")
         for symbol in ("a", "b"):
             rig.alarms.fire("main", "STREAM_STALE", "silent", symbol=symbol)
         rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
@@ -245,20 +232,20 @@ async def test_what_is_silenced_is_told_when_the_silence_is_over_if_it_fires_sti
         rig.alarms.resolve("main", "STREAM_STALE", symbol="b")
         await asyncio.sleep(1.5)
         assert [title.split()[2] for title in hook.titles] == ["MARGIN_CALL"]
-        silences.clear()
+        await silence(desk, "STREAM_STALE", for_ms=0)
         await hook.until(2)
         await asyncio.sleep(SHORT)
 
     assert [title.split(" since")[0] for title in hook.titles[1:]] == ["STILL WARNING main STREAM_STALE a"]
 
 
-async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Webhook, silences: list[Quiet]) -> None:
+async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, hook.url) as rig:
-        silences.append(Quiet(clock() + 60_000))
+        await silence(desk)
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
         await asyncio.sleep(2.5)
+    await silence(desk, for_ms=0)
     await desk.close("main")
-    silences.clear()
     await desk.open()
     async with telling(desk, hook.url):
         await hook.until(1)
@@ -276,6 +263,21 @@ async def test_reminders_come_while_nobody_looks_after_it(desk: TradingDesk, hoo
         await asyncio.sleep(2)
 
     assert [title.split()[0] for title in hook.titles] == ["WARNING", "STILL", "STILL", "RESOLVED"]
+
+
+async def test_people_hear_who_looks_after_it_and_are_not_reminded_any_more(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, hook.url, repeat_seconds=1.0) as rig:
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
+        await hook.until(1)
+        alert = desk.monitor().acknowledge(rig.alarms.open()[0].alert.id, "anna")
+        assert alert is not None
+        desk.put(alert)
+        await eventually(lambda: any("ACKNOWLEDGED" in title for title in hook.titles))
+        seen = len(hook.posts)
+        await asyncio.sleep(2.5)
+        assert len(hook.posts) == seen
+
+    assert hook.titles[-1] == "ACKNOWLEDGED by anna: WARNING main STREAM_STALE a"
 
 
 async def test_an_account_may_come_and_go(desk: TradingDesk, hook: Webhook) -> None:

@@ -78,6 +78,7 @@ async def test_a_day_is_reported_when_it_is_over_and_once(desk: TradingDesk, hoo
     assert lines[0] == "main: equity 10,009.85 USD (?)"  # nobody knew the account when the day began
     assert lines[1].strip() == ("net +9.85 = realized +10.00, unrealized +0.00, fees -0.15, funding +0.00, other +0.00")
     assert [line.strip() for line in lines[2:]] == [
+        "drawdown 0.00 % (worst so far 0.00 %)",
         "positions: 1",
         "ETHUSDT 2 at 50, unrealized +0.00",
         "alerts: 1 fired, 0 resolved; firing at its end: STREAM_STALE a",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from account_monitor.ledger.alerts import Alert
 from account_monitor.notifiers.letters import Told
 from account_monitor.notifiers.reminders import Reminders
-from account_monitor.notifiers.silences import is_silenced
 
 HOUR = 3_600_000
 ALERT = Alert("1", "STREAM_STALE", "a", "WARNING", "FIRING", "silent", 0, 0)
@@ -20,14 +17,6 @@ def loud(_told: Told) -> bool:
 
 def silent(_told: Told) -> bool:
     return True
-
-
-class Acknowledged(NamedTuple):
-    """As far as reminders look at an alert."""
-
-    id: str
-    fired_ms: int
-    acked_by: str
 
 
 def test_a_reminder_is_due_an_interval_after_it_fired_and_again_after_the_next() -> None:
@@ -50,9 +39,9 @@ def test_a_restart_puts_no_reminder_off_and_repeats_none() -> None:
 
 
 def test_nobody_is_reminded_of_what_somebody_looks_after() -> None:
-    alert = Acknowledged("1", 0, "anna")
+    alert = ALERT._replace(acked_by="anna", acked_ms=1)
 
-    assert Reminders(3600, 0).due([Told("main", alert)], loud, 5 * HOUR) == []  # type: ignore[arg-type]
+    assert Reminders(3600, 0).due([Told("main", alert)], loud, 5 * HOUR) == []
 
 
 def test_what_is_silenced_is_held_back_and_told_when_the_silence_is_over() -> None:
@@ -71,19 +60,3 @@ def test_what_is_over_is_not_held_back_any_more() -> None:
     reminders.due([], silent, 2)
 
     assert reminders.held() == {}
-
-
-class Quiet(NamedTuple):
-    type: str | None
-    symbol: str | None
-    from_ms: int = 10
-    until_ms: int = 20
-
-
-def test_a_silence_is_about_a_type_a_symbol_both_or_all_from_one_moment_up_to_another() -> None:
-    about = [Quiet(None, None), Quiet("STREAM_STALE", None), Quiet(None, "a"), Quiet("STREAM_STALE", "a")]
-    others = [Quiet("MARGIN_CALL", None), Quiet(None, "b"), Quiet("STREAM_STALE", "b")]
-
-    assert [is_silenced(ALERT, [each], 10) for each in about] == [True] * 4
-    assert not is_silenced(ALERT, others, 10)
-    assert [is_silenced(ALERT, about, at_ms) for at_ms in (9, 10, 19, 20)] == [False, True, True, False]

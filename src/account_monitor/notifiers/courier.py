@@ -27,7 +27,6 @@ from account_monitor.notifiers.letters import (
 from account_monitor.notifiers.outbox import Outbox, Waiting
 from account_monitor.notifiers.pace import Pace
 from account_monitor.notifiers.reminders import Reminders
-from account_monitor.notifiers.silences import is_silenced, silences_of
 
 LOOK_SECONDS: Final = 1.0
 """How often it is looked what is due by the clock: reminders, the end of a silence, the daily report."""
@@ -147,7 +146,8 @@ class Courier:
 
     def _is_silenced(self, told: Told) -> bool:
         monitor = self._desk.monitor(told.account)
-        return monitor is not None and is_silenced(told.alert, silences_of(monitor), self._desk.clock())
+        now_ms = self._desk.clock()
+        return monitor is not None and any(silence.covers(told.alert, now_ms) for silence in monitor.silences)
 
     def _patience(self, waiting: Sequence[Waiting]) -> float:
         """Return for how many seconds these wait, for others to be told in the same summary."""

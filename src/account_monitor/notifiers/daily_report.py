@@ -147,10 +147,8 @@ def report_lines(before: View, after: View, alerts: Sequence[Alert]) -> Iterator
     change = None if equity is None or earlier is None else equity - earlier
     yield f"{after.account}: equity {money_text(equity)} USD ({money_text(change, signed=True)})"
     yield f"  {_result(before.pnl, after.pnl)}"
-    standing = getattr(after, "standing", None)
-    if standing is not None and standing.drawdown_pct is not None:
-        worst = "?" if standing.max_drawdown_pct is None else figure_pct(standing.max_drawdown_pct)
-        yield f"  drawdown {figure_pct(standing.drawdown_pct)} % (worst so far {worst} %)"
+    standing = after.standing
+    yield f"  drawdown {money_text(standing.drawdown_pct)} % (worst so far {money_text(standing.max_drawdown_pct)} %)"
     held = [position for position in after.positions.values() if position.quantity]
     yield f"  positions: {len(held) or 'none'}"
     yield from (f"    {_position(position)}" for position in held[:MAX_POSITIONS])
@@ -159,11 +157,6 @@ def report_lines(before: View, after: View, alerts: Sequence[Alert]) -> Iterator
     if after.unpriced:
         yield f"  without a price: {', '.join(after.unpriced[:MAX_POSITIONS])}"
     yield f"  alerts: {_alerts(alerts)}"
-
-
-def figure_pct(value: Decimal) -> str:
-    """Return a percentage with two decimal places."""
-    return money_text(value)
 
 
 def _result(before: PnL, after: PnL) -> str:

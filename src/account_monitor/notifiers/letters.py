@@ -12,7 +12,6 @@ from account_monitor.ledger.alerts import SEVERITIES, Alert, Severity
 from account_monitor.ledger.money import to_text
 from account_monitor.monitor.reports import time_text
 from account_monitor.notifiers.rounding import rounded
-from account_monitor.notifiers.silences import acknowledgement
 
 Mood: TypeAlias = Literal["info", "success", "warning", "failure"]
 """What Apprise calls the type of a notification: it chooses color, icon and urgency where a service has any."""
@@ -86,9 +85,8 @@ def headline(told: Told) -> str:
     what = " ".join(filter(None, (account, alert.type, alert.symbol)))
     if alert.state == "RESOLVED":
         return _clean(f"RESOLVED {what} after {duration_text(alert.at_ms - alert.fired_ms)}")
-    acknowledged = acknowledgement(alert)
-    if acknowledged is not None:
-        return _clean(f"ACKNOWLEDGED by {acknowledged}: {alert.severity} {what}")
+    if alert.acked_by is not None:
+        return _clean(f"ACKNOWLEDGED by {alert.acked_by}: {alert.severity} {what}")
     return _clean(f"{alert.severity} {what}{_figures(alert)} since {moment_text(alert.fired_ms)}")
 
 

@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from account_monitor.ledger.alerts import Alert
 from account_monitor.notifiers.letters import Told
-from account_monitor.notifiers.silences import acknowledgement
 
 Key: TypeAlias = tuple[str, str]
 """(account, alert id)"""
@@ -59,7 +58,7 @@ class Reminders:
         return Counter(account for account, _ in self._held)
 
     def _is_due(self, key: Key, alert: Alert, now_ms: int) -> bool:
-        if acknowledgement(alert) is not None:
+        if alert.acked_by is not None:
             return False
         told_ms = self._told_ms.get(key, self._begun_ms)
         return (now_ms - alert.fired_ms) // self._repeat_ms > max(0, told_ms - alert.fired_ms) // self._repeat_ms
