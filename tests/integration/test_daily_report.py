@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from account_monitor.notifiers.daily_report import ACCOUNTS_IN_ONE, DAY_MS
-from tests.integration.people_rig import firing, telling
+from tests.integration.people_rig import Rig, firing, telling
 from tests.integration.trading_desk import TradingDesk, clock, trading_desk
 from tests.integration.webhook import Webhook, webhook
 
@@ -27,6 +28,10 @@ class Day:
         self.starts_at_minutes = self.begin_ms % DAY_MS // MINUTE_MS
         self.desk = desk
         self.put(self.begin_ms + 3_000)
+
+    def telling(self, hook: Webhook) -> AbstractAsyncContextManager[Rig]:
+        """Tell people, and remind them of nothing: the clock jumps."""
+        return telling(self.desk, hook.url, repeat_seconds=1e6, day_starts_at_minutes=self.starts_at_minutes)
 
     def put(self, at_ms: int) -> None:
         self.desk.desk.clock = lambda: at_ms
@@ -47,7 +52,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
 async def live_through(desk: TradingDesk, hook: Webhook, day: Day) -> None:
     """Let a channel begin, and earn nine dollars and ninety cents."""
     await desk.open()
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await asyncio.sleep(1.5)  # it was noted that this channel begins with this day
         await desk.trade(desk.fill("BUY", "1", "100"), desk.fill("SELL", "1", "110"))
         await desk.trade(desk.fill("BUY", "2", "50", symbol="ETHUSDT"), firing("a"))
@@ -59,7 +64,7 @@ async def test_a_day_is_reported_when_it_is_over_and_once(desk: TradingDesk, hoo
     day = Day(desk)
     await live_through(desk, hook, day)
     day.put(day.end_ms + 1_000)
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await asyncio.sleep(1.5)
         assert len(hook.posts) == 1
         day.put(day.end_ms + 3_000)
@@ -67,10 +72,10 @@ async def test_a_day_is_reported_when_it_is_over_and_once(desk: TradingDesk, hoo
         await asyncio.sleep(1.5)
     await desk.close("main")
     await desk.open()
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await asyncio.sleep(1.5)
 
-    assert len(hook.posts) == 2
+    assert len(hook.posts) == 2, hook.titles
     report = hook.posts[1]
     assert report.title.startswith("Daily report of main: ")
     assert report.type == "info"
@@ -88,7 +93,7 @@ async def test_a_day_is_reported_when_it_is_over_and_once(desk: TradingDesk, hoo
 async def test_the_view_of_the_beginning_counts_where_somebody_was_there(desk: TradingDesk, hook: Webhook) -> None:
     day = Day(desk)
     await desk.open()
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await asyncio.sleep(1.5)
         await desk.trade(desk.fill("BUY", "1", "100"), desk.fill("SELL", "1", "110"))
         day.put(day.end_ms + 3_000)
@@ -103,7 +108,7 @@ async def test_a_day_that_ended_while_nobody_was_there_is_reported_later(desk: T
     await desk.close("main")
     day.put(day.end_ms + 3 * 3_600_000)
     await desk.open()
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await hook.until(2)
 
     assert "main: equity 10,009.85 USD" in hook.posts[1].message
@@ -113,7 +118,7 @@ async def test_many_accounts_come_in_few_letters(desk: TradingDesk, hook: Webhoo
     day = Day(desk)
     for number in range(ACCOUNTS_IN_ONE + 2):
         await desk.open(f"account{number}")
-    async with telling(desk, hook.url, day_starts_at_minutes=day.starts_at_minutes):
+    async with day.telling(hook):
         await asyncio.sleep(1.5)
         day.put(day.end_ms + 3_000)
         await hook.until(2)

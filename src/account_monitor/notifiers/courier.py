@@ -85,7 +85,7 @@ class Courier:
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
         self.note: Final = self._outbox.note
-        """Observes the desk."""
+        """Takes the name of an account whose journal holds another alert."""
 
     @property
     def is_well(self) -> bool:

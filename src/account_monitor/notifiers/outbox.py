@@ -15,7 +15,6 @@ from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MONITOR, Delivery, StreamPosition
-from account_monitor.monitor.views import Change, View
 from account_monitor.notifiers.letters import Told
 
 MAX_WAITING: Final = 1_000
@@ -62,11 +61,10 @@ class Outbox:
         self.arrived = asyncio.Event()
         """Set when there may be something to read."""
 
-    def note(self, view: View, change: Change) -> None:
-        """Observe the desk: what was recorded may have to be told."""
-        if change.recorded is not None and any(type(entry.event) is Alert for entry in change.recorded.entries):
-            self._news.add(view.account)
-            self.arrived.set()
+    def note(self, account: str) -> None:
+        """Note that the journal of an account holds something new."""
+        self._news.add(account)
+        self.arrived.set()
 
     async def waiting(self) -> list[Waiting]:
         """Return what has to be told, the oldest first, a thousand at most."""

@@ -10,6 +10,7 @@ import structlog
 
 from account_monitor.config.settings import AlertSettings
 from account_monitor.errors import ConfigurationError
+from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.views import Change, View
@@ -98,8 +99,10 @@ class People:
         return list(self._couriers.values())
 
     def _note(self, view: View, change: Change) -> None:
+        if change.recorded is None or not any(type(entry.event) is Alert for entry in change.recorded.entries):
+            return
         for courier in self._couriers.values():
-            courier.note(view, change)
+            courier.note(view.account)
 
     def _resolve(self) -> None:
         """End the alerts about channels that are well again, or not there any more."""
