@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from account_monitor.feeds.progress import StreamGap
     from account_monitor.historian.historian import Historian
     from account_monitor.historian.reading import HistoryReader
+    from account_monitor.notifiers.people import People, Reach
     from account_monitor.stores.cache import CurrentState
 
 STOP_SECONDS = 2.5
@@ -110,6 +111,7 @@ class App:
         self._historian: Historian | None = None
         self._reader: HistoryReader | None = None
         self._current_state: CurrentState | None = None
+        self._people: People | None = None
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
@@ -137,6 +139,7 @@ class App:
             self.desk.wait_for("start", "the doors are not complete yet")
             self._open_history()
             await self._open_current_state()
+            await self._open_people()
             await self._open_feed()
             await self.doors.complete()
             gc.collect()
@@ -192,6 +195,7 @@ class App:
         opened: list[Monitor] = []
         try:
             settings = await asyncio.to_thread(load)
+            reach = await asyncio.to_thread(_reach_of, settings)
             if not settings.accounts:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
@@ -220,6 +224,8 @@ class App:
         self.alarms.configure(
             suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
         )
+        if self._people is not None:
+            await self._people.configure(reach)
         for account in settings.accounts:
             self._take_thresholds(account)
         self.desk.configure([account.name for account in settings.accounts])
@@ -473,6 +479,24 @@ class App:
             await asyncio.wait([self._tasks["redis"]], timeout=REDIS_STOP_SECONDS)
             await self._cancel("redis")
 
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    async def _open_people(self) -> None:
+        """Let people be told, through the channels that are configured."""
+        reach = await asyncio.to_thread(_reach_of, self.settings)
+        from account_monitor.notifiers.people import People
+
+        self._people = People(
+            self.desk,
+            self.alarms,
+            day_starts_at_minutes=self.settings.service.day_starts_at_minutes,
+            spawn=self.spawn,
+            cancel=self._cancel,
+        )
+        await self._people.configure(reach)
+        self.spawn("people", self._people.run())
+        self.spawn("heartbeat", self._people.heartbeat.run())
+
     # -- feeds -------------------------------------------------------------------------------------------------------
 
     async def _open_feed(self) -> None:
@@ -630,7 +654,8 @@ class App:
             for projection, follower in (("history", self._historian), ("redis", self._current_state))
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
-        return [*nats, *exchanges, *alarms, *residuals, *lags]
+        people = [] if self._people is None else _people_samples(self._people)
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status
@@ -687,6 +712,31 @@ def opening_of(settings: OpeningSettings | None) -> Opening | None:
         cost = linear_instrument(symbol).value(position.quantity, position.entry_price)
         anchors.append(Anchor(symbol, side, position.quantity, cost, None, settings.at_ms))
     return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
+
+
+def _reach_of(settings: Settings) -> Reach:
+    """Return how people are reached; imports what that takes, so ask in a thread. Raises: ConfigurationError."""
+    from account_monitor.notifiers.people import reach_of
+
+    return reach_of(settings.alerts)
+
+
+def _people_samples(people: People) -> list[Sample]:
+    letters = [
+        Sample(
+            "channel_letters_total", "Letters to people that a channel took (sent) or did not take (failed).",
+            "counter", count, {"channel": channel, "outcome": outcome},
+        )
+        for channel, outcome, count in people.counts()
+    ]  # fmt: skip
+    if people.heartbeat.url is None:
+        return letters
+    calls = (("heard", people.heartbeat.called), ("failed", people.heartbeat.failed))
+    beats = [
+        Sample("heartbeats_total", "Calls of the dead man's switch.", "counter", count, {"outcome": outcome})
+        for outcome, count in calls
+    ]
+    return [*letters, *beats]
 
 
 def thresholds_from(settings: Settings, account: AccountSettings) -> Thresholds:

@@ -537,8 +537,6 @@ def test_settings_cannot_be_changed() -> None:
         (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
         (Settings(auth=AuthSettings(tokens_file=Path("tokens"))), "auth.tokens_file"),
         (Settings(http=Settings().http._replace(tls=TlsSettings(key_file=Path("k")))), "http.tls.key_file"),
-        (Settings(alerts=Settings().alerts._replace(channels_env="C")), "alerts.channels_env"),
-        (Settings(alerts=Settings().alerts._replace(heartbeat_url_env="H")), "alerts.heartbeat_url_env"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(settings: Settings, path: str) -> None:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "simulate": ("simulate", "simulate", "Run only the simulated exchange."),
     "check-config": ("service", "check_config", "Validate the configuration."),
     "doctor": ("doctor", "doctor", "Try every connection, the exchange's clock and what the API keys may do."),
+    "alerts": ("alerts", "alerts", "Send a test through every channel that people are told on."),
     "migrate": (
         "migrate",
         "migrate",

@@ -497,7 +497,7 @@ class Monitor:
         """
         is_needed = any(_needs_marks(each.event) for each in deliveries)
         is_unobserved = self._is_unobserved()
-        if not is_needed and not (is_unobserved and self._snapshots.is_due()):
+        if not is_needed and not (is_unobserved and (self._stopping or self._snapshots.is_due())):
             return []
         self._has_new_marks = False
         known, valuation = self._account.state.marks, self._valuation
