@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -128,6 +128,8 @@ class Monitor:
         """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
         self.remarks_on: Callable[[Sequence[Delivery]], list[Delivery]] = lambda deliveries: []
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
+        self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
+        """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
@@ -212,6 +214,11 @@ class Monitor:
             await self._record([Delivery("config", "", b"", self._opening)], [])
 
     @property
+    def status(self) -> Literal["ready", "recording_stopped"]:
+        """`ready`, or `recording_stopped` once nothing can be recorded."""
+        return "ready" if self.failure is None and self.journal.failure is None else "recording_stopped"
+
+    @property
     def view(self) -> View:
         """The newest view."""
         return self._builder.view
@@ -224,6 +231,8 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            if self._prices:
+                self._take_prices()
             await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
@@ -453,12 +462,12 @@ class Monitor:
     def _marks(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return the marks that are to be journaled before these deliveries, as one event or none.
 
-        Once per interval while the account changes, and at once before what is told of its worth or changes it without
-        being a result. An event without prices says that the prices of before still hold.
+        Once per interval while the account changes, at a stop, and at once before what is told of its worth or changes
+        it without being a result. An event without prices says that the prices of before still hold.
         """
         is_needed = any(_needs_marks(each.event) for each in deliveries)
         is_unobserved = self._is_unobserved()
-        if not is_needed and not (is_unobserved and self._snapshots.is_due()):
+        if not is_needed and not (is_unobserved and (self._stopping or self._snapshots.is_due())):
             return []
         self._has_new_marks = False
         known, valuation = self._account.state.marks, self._valuation
