@@ -492,8 +492,8 @@ class Monitor:
     def _marks(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return the marks that are to be journaled before these deliveries, as one event or none.
 
-        Once per interval while the account changes, and at once before what is told of its worth or changes it without
-        being a result. An event without prices says that the prices of before still hold.
+        Once per interval while the account changes, at a stop, and at once before what is told of its worth or changes
+        it without being a result. An event without prices says that the prices of before still hold.
         """
         is_needed = any(_needs_marks(each.event) for each in deliveries)
         is_unobserved = self._is_unobserved()
