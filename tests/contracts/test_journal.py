@@ -624,7 +624,7 @@ async def test_remarks_are_found_without_the_fills_around_them_from_either_end(j
 async def test_what_was_never_recorded_is_told_from_what_was(journal: Journal) -> None:
     await journal.append(deliveries(1, 2))
 
-    assert journal.unknown([fill(str(n)).identity for n in (1, 2, 3)]) == {fill("3").identity}
+    assert journal.unknown([fill(str(n)) for n in (1, 2, 3)]) == {fill("3").identity}
     assert journal.unknown([]) == set()
 
 

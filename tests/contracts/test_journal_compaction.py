@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from account_monitor.errors import JournalCompacted
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.ledger.account import Account, AccountState, EventList
-from account_monitor.ledger.events import Event, Fill, Horizon, Marks, Place, Transfer
+from account_monitor.ledger.events import Claim, Event, Fill, Horizon, Marks, Place, Transfer
 from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.instruments import linear_instrument
 from account_monitor.ledger.money import ONE
@@ -83,18 +83,33 @@ async def test_what_was_forgotten_is_a_duplicate_when_it_comes_again(tmp_path: P
     await journal.close()
 
 
+async def test_both_sides_of_a_trade_with_itself_and_what_bots_claim_are_known_when_they_are_forgotten(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    bought = fill("1", at_ms=1_001)._replace(order_id="7", maker=False)
+    sold = bought._replace(side="SELL", order_id="8", maker=True)
+    claimed = Claim(fill("a bot's own", at_ms=1_002))
+    unnumbered = [each._replace(trade_id="x") for each in (bought, sold)]
+    events: list[Event] = [bought, sold, claimed, *unnumbered]
+    told = [*map(delivery, events), *deliveries(2)]
+    await journal.append([*told, delivery(final("1", 1_001))])
+    await taken(journal, 1)
+    await compacted(journal, 5)
+
+    recorded = await journal.append([*told, *reversed(told)])
+
+    assert (recorded.entries, recorded.parked, recorded.conflicts) == ([], [], [])
+    assert len(recorded.duplicates) == 2 * len(told)
+    await journal.close()
+
+
 async def test_what_was_forgotten_is_not_unknown(tmp_path: Path) -> None:
     transfer, text = Transfer("t", "USDT", ONE, 5), fill("text", at_ms=500)
     journal = await old(tmp_path, transfer, text)
 
-    asked = [
-        fill("3").identity,
-        fill("11").identity,
-        fill("21").identity,
-        text.identity,
-        transfer.event_id,
-        "transfer:u",
-    ]
+    other = Transfer("u", "USDT", ONE, 5)
+    asked: list[Event] = [*(fill(str(n), at_ms=1_000 + n) for n in (3, 11, 21)), text, transfer, other]
     assert journal.unknown(asked) == {fill("21").identity, "transfer:u"}
     await journal.close()
 
@@ -216,6 +231,32 @@ async def test_a_fill_that_no_horizon_covers_is_remembered_by_its_id(tmp_path: P
     await journal.close()
 
 
+async def test_a_number_of_one_leg_is_unknown_whatever_the_numbers_of_the_other_are(tmp_path: Path) -> None:
+    journal = await old(tmp_path)
+    short = fill("3", at_ms=90_000)._replace(position_side="SHORT")
+
+    assert journal.unknown([short]) == {short.identity}
+    assert journal.unknown([short._replace(at_ms=1_003)]) == set()  # it may be recorded as the other's
+    await journal.close()
+
+
+async def test_places_of_horizons_are_remembered_only_until_the_ledger_takes_them(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    drawn = journal._writer._recorder._spent._drawn
+    for number in range(1, 41):
+        by_time = Place("ETHUSDT", "BOTH", f"x{number:02}", 1_000 + number, number, 0, is_by_time=True)
+        horizon = final(str(number), 1_000 + number)
+        await journal.append([*deliveries(number), delivery(horizon._replace(places=(*horizon.places, by_time)))])
+        await taken(journal, number)
+
+    assert {key: len(places) for key, places in drawn.items()} == {"BTCUSDT": 0, "ETHUSDT": 1}
+    first = fill("x01", at_ms=1_001)._replace(symbol="ETHUSDT")
+    assert journal._writer._recorder._spent.is_final(first)
+    assert journal._writer._recorder._spent.is_final(fill("40", at_ms=1_040))
+    assert not journal._writer._recorder._spent.is_final(fill("41", at_ms=1_041))
+    await journal.close()
+
+
 async def test_a_record_that_follows_a_forgotten_one_is_still_known(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     told = fill("1", at_ms=1)
@@ -299,6 +340,16 @@ async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_
     assert _is_cut_off(tmp_path / "main.journal", USDT)
     assert not _is_cut_off(tmp_path / "none.journal", USDT)
     assert not (tmp_path / "none.journal").exists()
+
+
+async def test_a_journal_is_asked_what_it_lacks_without_being_opened_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await old(tmp_path)
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+
+    assert _is_cut_off(journal.path, USDT)  # although it is being written
+    await journal.close()
 
 
 @pytest.mark.parametrize("numbers", [(500, 100, 900), (100, 900, 500), (1, 2, 9, 3)])
@@ -387,6 +438,33 @@ async def test_the_file_does_not_grow_with_the_history(tmp_path: Path) -> None:
     assert sizes[-1] <= 1.1 * sizes[3]
     assert count(journal, "spent") < 20
     await journal.close()
+
+
+async def test_the_file_gives_back_what_was_needed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "SPARE_PAGES", 20)
+    monkeypatch.setattr(recorder, "PAGES_AT_ONCE", 10)
+    journal = opened(tmp_path)
+    for start in range(1, 10_001, 1_000):
+        await journal.append(deliveries(*range(start, start + 1_000)))
+    await journal.close()
+    size = journal.path.stat().st_size
+    journal = opened(tmp_path)
+    await compacted(journal, 9_900)
+    await given_back(journal)
+
+    assert journal.reader.verify()[0] == 10_000
+    assert (await journal.append(deliveries(*range(1, 10_001)))).entries == []
+    await journal.close()
+    assert journal.path.stat().st_size < size / 5
+
+
+async def given_back(journal: Journal) -> None:
+    """Return once the journal gives no more pages back."""
+    before, now = -1, 0
+    while before != now:
+        await asyncio.sleep(0.1)
+        with journal.reader._connection() as connection:
+            before, now = now, int(connection.pragma("page_count"))
 
 
 # -- with a ledger -----------------------------------------------------------------------------------------------------

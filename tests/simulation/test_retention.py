@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import apsw
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from account_monitor.cli.replay import replay
-from account_monitor.errors import AccountMonitorError, JournalCorrupt
+from account_monitor.errors import AccountMonitorError, HistoryDiffers, JournalCorrupt
+from account_monitor.historian.reading import HistoryReader
 from account_monitor.historian.restoration import _is_cut_off
 from account_monitor.historian.retention import Retention
-from account_monitor.ledger.account import USD_ASSETS, Account, EventList
+from account_monitor.ledger.account import USD_ASSETS, Account, AccountState, EventList
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Horizon, Opening, PositionSide, Transfer
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.flows import Flow
 from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.flows import REMEMBERED_MS, FlowBook
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.past import TooOld
-from account_monitor.monitor.ports import VENUE_INCOME, StreamPosition
+from account_monitor.monitor.past import Past, TooOld
+from account_monitor.monitor.ports import VENUE_INCOME, VENUE_STREAM, Delivery, StreamPosition
 from account_monitor.monitor.reports import time_text
-from account_monitor.stores import checkpoints
+from account_monitor.stores import checkpoints, recorder
+from account_monitor.stores.checkpoints import KeptStates
 from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.projector import Progress, Projector
-from account_monitor.stores.history.restoring import refill_journal
+from account_monitor.stores.history.restoring import refill_journal, restore_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal import Journal
-from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_file import journal_path, leftovers
 from account_monitor.stores.journal_reader import open_reader
+from account_monitor.stores.writer import Committed, Writer
 from tests.monitor_by_hand import NOW_MS, Clock, heard, opened
 from tests.properties.test_ledger_inputs import facts
 
@@ -45,8 +55,9 @@ RETENTION = 4 * DAY
 class Months:
     """An account that trades all day long, and what it recorded."""
 
-    def __init__(self, folder: Path, *, replicated_seq: int = 0) -> None:
+    def __init__(self, folder: Path, *, replicated_seq: int = 0, retention_ms: int = RETENTION) -> None:
         self.folder = folder
+        self.retention_ms = retention_ms
         self.replicated_seq = replicated_seq
         self.clock = Clock()
         self.whole: list[Event] = []
@@ -71,7 +82,11 @@ class Months:
     async def days(self, monitor: Monitor, count: int) -> None:
         desk = Desk(self.clock, "9")
         retention = Retention(
-            desk, retention_ms=RETENTION, clock=self.clock, replicated=lambda account: self.replicated_seq
+            desk,
+            retention_ms=self.retention_ms,
+            clock=self.clock,
+            replicated=lambda account: self.replicated_seq,
+            prove=proved,
         )
         for hour in range(24 * count):
             self.clock.ms += HOUR
@@ -182,6 +197,75 @@ async def test_the_journal_keeps_some_days_and_the_account_is_what_all_of_it_mak
     assert isinstance(early.exception, AccountMonitorError)
 
 
+async def test_killed_after_any_commit_it_goes_on_and_counts_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = copied_now_and_then(tmp_path, monkeypatch)
+    months = Months(tmp_path / "live", replicated_seq=ALL)
+    async with months.running() as monitor:
+        await months.days(monitor, 10)
+        expected = facts(monitor._account)
+    told = [event for event in months.whole if not isinstance(event, Horizon)]
+    monkeypatch.undo()
+    base_seqs = set()
+
+    for copy in copies:
+        again = Months(copy, replicated_seq=ALL)
+        again.clock.ms = months.clock.ms
+        retention = keeper(again.clock)
+        async with again.running() as monitor:
+            base_seqs.add(monitor.journal.base_seq)
+            for start in range(0, len(told), 50):
+                await hand(monitor, *told[start : start + 50])  # the stream from its first message
+                if start % 500 == 0:
+                    again.clock.ms += HOUR
+                    await retention.look_after(monitor)
+            assert facts(monitor._account) == expected
+            assert journal_of(monitor).reader.verify()[0] == monitor.journal.last_seq
+    assert len(base_seqs) > len(copies) // 3
+
+
+def copied_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Keep what the disk holds after some commits, of entries, states, and pieces of what is forgotten."""
+    copies: list[Path] = []
+    chance, state = Random(4), Writer._state
+
+    def committed(writer: Writer) -> Committed:
+        if chance.random() < 0.02:
+            copies.append(tmp_path / str(len(copies)))
+            copies[-1].mkdir()
+            for path in leftovers(Path(writer._connection.filename)):
+                if not path.name.endswith("-shm"):
+                    shutil.copy(path, copies[-1])
+        return state(writer)
+
+    monkeypatch.setattr(recorder, "FORGOTTEN_AT_ONCE", 10)
+    monkeypatch.setattr(Writer, "_state", committed)
+    return copies
+
+
+@pytest.mark.parametrize("ask", [Past.believed, Past.known, Past.explain])
+async def test_what_is_forgotten_while_the_past_is_told_is_said_to_be_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., object]
+) -> None:
+    months = Months(tmp_path)
+    async with months.running() as monitor:
+        await months.days(monitor, 3)
+        journal, load = journal_of(monitor), KeptStates.load
+
+        def forget_meanwhile(states: KeptStates, **until: int) -> AccountState | None:
+            state = load(states, **until)
+            journal.compact(journal.last_seq - 1)
+            while journal.base_seq < journal.last_seq - 1:
+                time.sleep(0.001)
+            return state
+
+        monkeypatch.setattr(KeptStates, "load", forget_meanwhile)
+        arguments = (at(1.5), at(2.5)) if ask is Past.explain else (at(1.5),)
+        with pytest.raises(TooOld):
+            await asyncio.to_thread(ask, monitor.past, *arguments)
+
+
 async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
     months = Months(tmp_path)
     async with months.running() as monitor:
@@ -191,8 +275,31 @@ async def test_without_a_replica_nothing_is_forgotten(tmp_path: Path) -> None:
         assert len(list(monitor.journal.entries())) == len(months.whole)
 
 
-def keeper(clock: Clock, replicated_seq: int = ALL) -> Retention:
-    return Retention(Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq)
+async def proved(account: str, until: int) -> None:
+    """Believe that the database holds the entries."""
+
+
+def keeper(clock: Clock, replicated_seq: int = ALL, prove: Callable[[str, int], Awaitable[None]] = proved) -> Retention:
+    return Retention(
+        Desk(clock, "9"), retention_ms=RETENTION, clock=clock, replicated=lambda account: replicated_seq, prove=prove
+    )
+
+
+async def at_once(monitor: Monitor, source: str, event: Event) -> None:
+    """Let a source tell of an event."""
+    count = monitor.taken_count + 1
+    monitor.inbox.put(Delivery(source, source, b"", event))
+    while monitor.taken_count < count:  # noqa: ASYNC110  # another task steps
+        await asyncio.sleep(0)
+
+
+async def looked(monitor: Monitor, clock: Clock, retention: Retention, days: int) -> None:
+    """Let days pass in which nothing happens."""
+    for _ in range(8 * days):
+        clock.ms += 3 * HOUR
+        await retention.look_after(monitor)
+        await asyncio.sleep(0.002)  # a state is kept
+    await rested(monitor)
 
 
 def traded(clock: Clock, number: int, *, symbol: str = "BTCUSDT", leg: PositionSide = "BOTH") -> Fill:
@@ -255,6 +362,62 @@ async def test_money_of_which_the_exchange_could_not_tell_counts_although_a_bot_
         assert monitor._account.state.transfers.by_asset == {"USDT": 5_000}
 
 
+async def test_an_event_with_a_date_still_to_come_makes_no_silence_final(tmp_path: Path) -> None:
+    clock = Clock()
+    retention = keeper(clock)
+    async with at_work(tmp_path, clock) as monitor:
+        await passed(monitor, clock, retention, 3)
+        await hand(monitor, Transfer("of next year", "USDT", D(1), clock.ms + 365 * DAY))
+        await passed(monitor, clock, retention, 3)
+        missed = Transfer("paid in meanwhile", "USDT", D(7), clock.ms + DAY)
+        clock.ms += 42 * DAY  # nobody listens
+        for _ in range(3):
+            await retention.look_after(monitor)
+
+        await hand(monitor, missed)
+        assert monitor._account.state.transfers.by_asset == {"USDT": 8}
+
+
+def reasons(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why a journal was not compacted."""
+    return [each["reason"] for each in logs if each["event"] == "journal_not_compacted"]
+
+
+async def test_money_of_which_the_exchange_may_tell_again_is_not_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    opening = Opening("1", clock.ms - 1, (("USDT", D(10_000)),))
+    with capture_logs() as logs:
+        async with at_work(tmp_path, clock, opening, has_venue=True) as monitor:
+            retention = keeper(clock)
+            monitor.inbox.see(StreamPosition(VENUE_INCOME, "", proved_ms := clock.ms))
+            await hand(monitor, traded(clock, 1))
+            clock.ms += HOUR
+            await at_once(monitor, VENUE_STREAM, Transfer("a name of the stream", "USDT", D(5), clock.ms))
+            row = Flow("transfer", "TRANSFER", "USDT", D(5), clock.ms, None, "77")
+            await looked(monitor, clock, retention, 20)
+
+            after_a_restart = FlowBook(lambda symbol: None)
+            after_a_restart.recall(monitor.journal.flows(since_ms=proved_ms - REMEMBERED_MS))
+            assert after_a_restart.stated([row]) == []
+            assert f"since {time_text(proved_ms)} the exchange" in reasons(logs)[-1]
+
+            monitor.inbox.see(StreamPosition(VENUE_INCOME, "", clock.ms - HOUR))
+            await looked(monitor, clock, retention, 10)
+            assert monitor.journal.flows(since_ms=0) == []
+
+
+async def test_without_a_proof_of_the_exchange_nothing_is_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    opening = Opening("1", clock.ms - 1, (("USDT", D(10_000)),))
+    async with at_work(tmp_path, clock, opening, has_venue=True) as monitor:
+        retention = keeper(clock)
+        for number in range(10):
+            await at_once(monitor, VENUE_STREAM, Transfer(f"streamed {number}", "USDT", D(5), clock.ms))
+            await looked(monitor, clock, retention, 1)
+
+        assert monitor.journal.base_seq == 0
+
+
 @pytest.mark.parametrize("replicated_seq", [0, ALL])
 async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, replicated_seq: int) -> None:
     clock = Clock()
@@ -267,6 +430,18 @@ async def test_a_position_with_random_numbers_is_left_alone(tmp_path: Path, repl
         await hand(monitor, traded(clock, 300))
         assert monitor._account.leg("BTCUSDT").quantity == 4
         assert monitor.journal.base_seq == 0
+
+
+async def test_a_journal_that_is_kept_for_too_long_names_the_position_that_needs_it(tmp_path: Path) -> None:
+    clock = Clock()
+    with capture_logs() as logs:
+        async with at_work(tmp_path, clock) as monitor:
+            ahead = traded(clock, 1)._replace(at_ms=clock.ms + 365 * DAY)  # the clock of a bot was wrong
+            await hand(monitor, ahead)
+            await passed(monitor, clock, keeper(clock), 10)
+
+    told = "position BTCUSDT needs entries that are more than twice as old as history.journal_retention"
+    assert reasons(logs) == [told] * 2  # on two days
 
 
 async def project(months: Months) -> list[Progress]:
@@ -321,6 +496,48 @@ async def test_another_version_of_the_ledger_gets_the_entries_back_and_folds_the
         assert reader.base_seq > 0
 
 
+async def test_a_journal_that_is_restored_knows_what_it_had_forgotten(tmp_path: Path) -> None:
+    months = Months(tmp_path)
+    store = SqliteHistory(tmp_path, months.clock)
+    await traded_and_written(months, 7)
+    await traded_and_written(months, 3)
+    with open_reader(journal_path(tmp_path, "main")) as reader:
+        assert reader.base_seq > 0
+    for leftover in leftovers(journal_path(tmp_path, "main")):
+        leftover.unlink()
+    await restore_journal(store, tmp_path, "main", clock=months.clock, progress=lambda *done: None)
+
+    for _ in range(2):
+        told = [event for event in months.whole if not isinstance(event, Horizon)]
+        async with months.running() as monitor:
+            await hand(monitor, *told)  # the stream from its first message
+            assert [event for event in months.whole if not isinstance(event, Horizon)] == told
+            await months.days(monitor, 4)
+            assert facts(monitor._account) == facts(months.folded())
+            assert residuals(monitor._account) == {}
+    with open_reader(journal_path(tmp_path, "main")) as reader:
+        assert reader.base_seq > 0
+        assert reader.verify()[0] == len(months.whole)
+
+
+async def test_how_long_entries_are_kept_may_change_at_any_start(tmp_path: Path) -> None:
+    months = Months(tmp_path, replicated_seq=ALL)
+    held = []
+    for retention_ms in (4 * DAY, 8 * DAY, DAY, 30 * DAY, 2 * DAY):
+        months.retention_ms = retention_ms
+        async with months.running() as monitor:
+            await months.days(monitor, 6)
+            old = [event for event in months.whole[: monitor.journal.base_seq] if not isinstance(event, Horizon)]
+            recorded = len(months.whole)
+            await hand(monitor, *old)
+            assert len(months.whole) == recorded
+            assert facts(monitor._account) == facts(months.folded())
+            held.append(monitor.journal.last_seq - monitor.journal.base_seq)
+    assert held[2] < held[1] / 2
+    assert held[3] > held[2] + 600  # nothing is forgotten
+    assert held[4] < held[3] / 2
+
+
 async def traded_and_written(months: Months, days: int) -> None:
     """Let some days pass, and the history be written when they are over."""
     async with months.running() as monitor:
@@ -335,6 +552,45 @@ def interrupted(done: int, of: int) -> None:
     raise InterruptedError
 
 
+@pytest.mark.parametrize(
+    ("meddle", "says"),
+    [
+        ("DELETE FROM journal", "ends at entry 0"),
+        ("DELETE FROM journal WHERE seq = 5", "entry 5 is missing"),
+        ("UPDATE journal SET body = body || ' ' WHERE seq = 5", "does not match its hash"),
+    ],
+)
+async def test_what_the_database_lost_meanwhile_is_not_forgotten(tmp_path: Path, meddle: str, says: str) -> None:
+    months = Months(tmp_path)
+    await traded_and_written(months, 6)
+    database = apsw.Connection(str(tmp_path / "history.sqlite"))
+    database.execute(meddle)
+    database.close()
+    reader = HistoryReader(SqliteHistory(tmp_path, months.clock))
+    retention = keeper(months.clock, prove=lambda account, until: reader.prove(journal_path(tmp_path, account), until))
+    async with months.running() as monitor:
+        with pytest.raises((HistoryDiffers, JournalCorrupt), match=says):
+            await looked(monitor, months.clock, retention, 5)
+        await rested(monitor)
+        assert monitor.journal.base_seq == 0
+    await reader.close()
+
+
+async def test_what_the_database_holds_is_proved_and_forgotten(tmp_path: Path) -> None:
+    months = Months(tmp_path)
+    await traded_and_written(months, 6)
+    reader = HistoryReader(SqliteHistory(tmp_path, months.clock))
+    retention = keeper(
+        months.clock,
+        len(months.whole),
+        prove=lambda account, until: reader.prove(journal_path(tmp_path, account), until),
+    )
+    async with months.running() as monitor:
+        await looked(monitor, months.clock, retention, 5)
+        assert monitor.journal.base_seq > 0
+    await reader.close()
+
+
 async def test_a_history_that_lacks_what_was_forgotten_is_refused(tmp_path: Path) -> None:
     months = Months(tmp_path, replicated_seq=ALL)
     async with months.running() as monitor:
@@ -346,5 +602,5 @@ async def test_a_history_that_lacks_what_was_forgotten_is_refused(tmp_path: Path
         await refill_journal(SqliteHistory(tmp_path, months.clock), tmp_path, "main", clock=months.clock,
                              progress=lambda *done: None)  # fmt: skip
 
-    assert told.differs
+    assert told.needs_help
     assert "put back the database that holds the entries between" in str(told.problem)

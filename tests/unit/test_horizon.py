@@ -226,6 +226,7 @@ def test_a_horizon_is_never_later_than_what_the_account_had_seen_at_the_last_one
     assert before_ms(settled, 85, 80) == 5
     assert before_ms(settled, 10_500, 80, proved_ms=7) == 7
     assert before_ms(settled, 10_500, 80, proved_ms=0) == 0
+    assert before_ms(settled._replace(moved_ms=10**9), 10_500, 80) == settled.at_ms  # a date that was still to come
     assert not is_due(settled, settled.at_ms + 9, 80)
     assert is_due(settled, settled.at_ms + 10, 80)
 

@@ -196,7 +196,9 @@ TERMS = {
     "Release.reason": Term("Why it is released; journaled."),
     "by": Term("Who orders it; journaled."),
     # the service
-    "AccountSummary.status": Term("ready; folding: starting; recording_stopped: shown as it was, until a restart."),
+    "AccountSummary.status": Term(
+        "ready; folding: starting; recording_stopped: shown as it was, until it can be recorded."
+    ),
     "status": Term("healthy, degraded or unhealthy."),
     "message": Term("What was seen."),
     "since": _time("When this status began."),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from account_monitor.monitor.ports import FillPage, FillQuery, PnLHistory, PnLQuery
 from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.verification import verify_oldest
+from account_monitor.stores.journal_reader import open_reader
 
 T = TypeVar("T")
 
@@ -28,6 +31,18 @@ class HistoryReader:
     async def fills(self, account: str, query: FillQuery, *, until: int) -> FillPage:
         """Return a page of the fills whose last record is up to a sequence. Raises: HistoryUnavailable."""
         return await self._ask(lambda: self._store.fills(account, query, until=until))
+
+    async def prove(self, journal: Path, until: int) -> None:
+        """Prove that the history holds the oldest entries of a journal, up to one.
+
+        Raises: HistoryUnavailable; JournalError and its kinds.
+        """
+
+        async def prove() -> None:
+            with open_reader(journal) as reader:
+                await verify_oldest(self._store, reader, until)
+
+        await self._ask(prove)
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         return await self._there(self._connected(question))

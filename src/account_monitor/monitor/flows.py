@@ -21,7 +21,8 @@ from account_monitor.ledger.money import ZERO
 from account_monitor.monitor.ports import VENUE_INCOME, VENUE_STREAM, JournalEntry
 
 REMEMBERED_MS = 24 * 3_600_000
-"""How far back flows are remembered. Income is asked for from half an hour before the last that is known."""
+"""How far back flows are remembered. Income is asked for from half an hour before the last that is known; younger ones
+stay in the journal."""
 
 FUNDING_APART_MS = 15 * 60_000
 """Income rows of funding carry the hour; the stream tells of it seconds to minutes later."""

@@ -19,12 +19,13 @@ def before_ms(settled: Settled | None, now_ms: int, retention_ms: int, *, proved
     """Return what a horizon that is drawn now is before; 0 is before everything.
 
     Never more than the account had moved at the last one: what a stream or the exchange still has to tell of a time
-    when nobody was listening is late, and not too late. `proved_ms`: up to where all that an exchange knows is booked,
-    None where there is no exchange; others may go on while it cannot tell.
+    when nobody was listening is late, and not too late. Of an event with a date that was still to come then, only that
+    it was there is believed. `proved_ms`: up to where all that an exchange knows is booked, None where there is no
+    exchange; others may go on while it cannot tell.
     """
     if settled is None:
         return 0
-    latest_ms = min(now_ms - retention_ms, settled.moved_ms)
+    latest_ms = min(now_ms - retention_ms, settled.moved_ms, settled.at_ms)
     return max(0, latest_ms if proved_ms is None else min(latest_ms, proved_ms))
 
 

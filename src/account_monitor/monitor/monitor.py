@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -31,6 +31,7 @@ from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
+from account_monitor.monitor.flows import REMEMBERED_MS
 from account_monitor.monitor.horizon import before_ms, horizon, is_due
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.past import Past
@@ -115,6 +116,8 @@ class Monitor:
         """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
         self.remarks_on: Callable[[Sequence[Delivery]], list[Delivery]] = lambda deliveries: []
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
+        self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
+        """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
@@ -192,6 +195,11 @@ class Monitor:
             await self._record([Delivery("config", "", b"", self._opening)], [])
 
     @property
+    def status(self) -> Literal["ready", "recording_stopped"]:
+        """`ready`, or `recording_stopped` once nothing can be recorded."""
+        return "ready" if self.failure is None and self.journal.failure is None else "recording_stopped"
+
+    @property
     def view(self) -> View:
         """The newest view."""
         return self._builder.view
@@ -204,6 +212,8 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            if self._prices:
+                self._take_prices()
             await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
@@ -264,15 +274,37 @@ class Monitor:
         state = self._account.state
         if not state.has_begun or not is_due(state.settled, now_ms, retention_ms):
             return None
+        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms, proved_ms=self.proved_ms))
+
+    @property
+    def proved_ms(self) -> int | None:
+        """Up to when all that the exchange knows is booked, 0 where that is not proved; None without an exchange."""
+        if not self.has_venue:
+            return None
         proved = self.journal.positions.get(VENUE_INCOME)
-        proved_ms = None if not self.has_venue else 0 if proved is None else proved.sequence
-        return horizon(state, now_ms, before_ms(state.settled, now_ms, retention_ms, proved_ms=proved_ms))
+        return 0 if proved is None else proved.sequence
 
     def compactable(self, *, told_from_ms: int, recorded_by_ms: int, replicated_seq: int) -> int:
-        """Return up to which entry the journal is not needed any more; it reads, so ask in a thread."""
-        return self._checkpoints.compactable(
+        """Return up to which entry the journal is not needed any more; it reads, so ask in a thread.
+
+        Money of which the exchange may tell again stays: its word for it is another id, by which no journal knows it.
+        Without a proof it may tell of anything.
+        """
+        proved_ms = self.proved_ms
+        if proved_ms == 0:
+            return 0
+        until = self._checkpoints.compactable(
             told_from_ms=told_from_ms, recorded_by_ms=recorded_by_ms, replicated_seq=replicated_seq
         )
+        if proved_ms is None or until <= self.journal.base_seq:
+            return until
+        flows = self.journal.flows(since_ms=proved_ms - REMEMBERED_MS)
+        return min([until, *(flow.seq - 1 for flow in flows)])
+
+    def needs_oldest(self) -> str | None:
+        """Return a position that needs the oldest entries of the journal, None where none does."""
+        timelines, base_seq = self._account.state.timelines, self.journal.base_seq
+        return next((key for key, timeline in timelines.items() if timeline.needed_after <= base_seq), None)
 
     @property
     def opening(self) -> Opening | None:
@@ -326,7 +358,7 @@ class Monitor:
         taken = len(deliveries)
         deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
-        if self._unjournaled_marks and self._snapshots.is_due():
+        if self._unjournaled_marks and (self._stopping or self._snapshots.is_due()):
             deliveries += self._marks()
         self._seen |= {p.source: p for p in seen if self._recorded_positions.get(p.source) != p}
         if deliveries or (self._seen and (self._stopping or self._positions_due.is_due())):

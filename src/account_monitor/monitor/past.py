@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from account_monitor.errors import JournalCompacted
@@ -70,7 +71,8 @@ class Past:
 
     def believed(self, at_ms: int) -> View:
         """Return the account as of everything that was recorded up to a time. Raises: TooOld."""
-        return self._view(self._folded(self._seq_at(at_ms)))
+        with self._telling():
+            return self._view(self._folded(self._seq_at(at_ms)))
 
     def known(self, at_ms: int) -> View:
         """Return the account as of everything that happened up to a time, as far as it is known now.
@@ -86,10 +88,10 @@ class Past:
             raise TooOld(None if first is None else first.latest_ms)
         folded_seq = 0 if state is None else state.seq
         known = _Known(self._recording, folded_seq)
-        entries = self._recording.entries(after=folded_seq, happened_by_ms=at_ms)
         account = Account(known, usd_assets=self._usd_assets, state=state)
-        _apply(account, known.noted(entries))
-        return self._view(account)
+        with self._telling():
+            _apply(account, known.noted(self._recording.entries(after=folded_seq, happened_by_ms=at_ms)))
+            return self._view(account)
 
     def explain(self, from_ms: int | None, to_ms: int | None, *, symbol: str | None = None, limit: int = 100) -> Span:
         """Explain the change of equity between what was believed at two times; None: the beginning, and now.
@@ -98,18 +100,29 @@ class Past:
         entries are in the history only, the beginning is the first moment that can be told.
         Raises: TooOld.
         """
-        from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
-        to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
-        entries = self._recording.entries(after=from_seq, until=to_seq)
-        explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
-        youngest: deque[Effect] = deque(maxlen=limit)
-        count = 0
-        for effect in effects:
-            parts = tuple(part for part in effect.parts if symbol is None or _is_of(part.name, symbol))
-            if parts:
-                count += 1
-                youngest.append(Effect(effect.entry, parts))
-        return Span(from_seq, to_seq, explanation, list(youngest), count)
+        with self._telling():
+            from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
+            to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
+            entries = self._recording.entries(after=from_seq, until=to_seq)
+            explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
+            youngest: deque[Effect] = deque(maxlen=limit)
+            count = 0
+            for effect in effects:
+                parts = tuple(part for part in effect.parts if symbol is None or _is_of(part.name, symbol))
+                if parts:
+                    count += 1
+                    youngest.append(Effect(effect.entry, parts))
+            return Span(from_seq, to_seq, explanation, list(youngest), count)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say from when on can be told where the journal forgot, just now, what was being read. Raises: TooOld."""
+        try:
+            yield
+        except TooOld:
+            raise
+        except JournalCompacted:
+            raise self._too_old() from None
 
     def _folded(self, until: int) -> Account:
         state = self._states.load(until=until)

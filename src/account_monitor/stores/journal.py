@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from account_monitor.ledger.events import LegEvent, Place
+from account_monitor.ledger.events import Event, LegEvent, Place
 from account_monitor.monitor.ports import (
     Clock,
     Delivery,
@@ -84,6 +84,11 @@ class Journal:
         return self._writer.failure
 
     @property
+    def may_be_opened_anew(self) -> bool:
+        """Whether recording failed for a reason that may pass, such as a full disk."""
+        return self._writer.may_pass
+
+    @property
     def positions(self) -> Mapping[str, StreamPosition]:
         """By source, how far it was seen, as committed."""
         return self._writer.committed.positions
@@ -135,9 +140,9 @@ class Journal:
         """Return funding, transfers and other income that happened at or after a time, in the order of their times."""
         return self.reader.flows(since_ms=since_ms)
 
-    def unknown(self, event_ids: Iterable[str]) -> set[str]:
-        """Return which of these events were never recorded."""
-        return self.reader.unknown(event_ids)
+    def unknown(self, events: Iterable[Event]) -> set[str]:
+        """Return the identities of those events that were never recorded, and would be now."""
+        return self.reader.unknown(events)
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""
@@ -150,6 +155,11 @@ class Journal:
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills in venue order. Raises: ValueError for a cursor that this journal did not give."""
         return self.reader.fills(query)
+
+    async def give_up_writing(self) -> None:
+        """After a failure: let the file be opened for writing by somebody else. Reads go on until `close`."""
+        await self._writer.close()
+        self._lock.release()
 
     async def close(self) -> None:
         """Commit what waits, stop the writer and release the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew
+from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew, JournalTooOld
 from account_monitor.stores.chain import Base, Head
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -23,6 +24,7 @@ _BUSY_MS = 5_000
 _WRITER_CACHE_KIB = 16_384  # the pages where the indexes grow; the rest stays in the operating system's cache
 _READER_CACHE_KIB = 2_048
 _LARGEST_WAL = 64 * 1024 * 1024
+_ROOM_BYTES = 2 * 1024 * 1024
 
 
 def journal_path(data_dir: Path, account: str) -> Path:
@@ -82,6 +84,8 @@ def _prepare_for_writing(connection: apsw.Connection, path: Path, account: str, 
     version = schema_version(connection, path)
     if version == 0 and connection.pragma("schema_version"):
         raise JournalError(f"{path} is a SQLite file, but no journal")
+    # What a journal forgot is given back to the disk: SQLite can do that only where it was told before the first table.
+    connection.pragma("auto_vacuum", "INCREMENTAL")
     if connection.pragma("journal_mode", "wal") != "wal":
         raise JournalError(f"{path}: SQLite cannot keep a write-ahead log here; is this a network file system?")
     # FULL: a commit returns after the WAL is flushed. Nothing is needed outside the data directory: no temporary files.
@@ -114,7 +118,8 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
 def open_for_reading(path: Path) -> apsw.Connection:
     """Open a journal that another connection or process may be writing.
 
-    Raises: JournalTooNew; JournalCorrupt; JournalError where there is no journal, or one that must be migrated first.
+    Raises: JournalTooNew; JournalTooOld for one that must be migrated first; JournalCorrupt; JournalError where there
+    is none.
     """
     if not path.exists():
         raise JournalError(f"there is no journal at {path}")
@@ -122,7 +127,9 @@ def open_for_reading(path: Path) -> apsw.Connection:
         connection = _connect_for_reading(path)
         try:
             if (version := schema_version(connection, path)) != len(MIGRATIONS):
-                raise JournalError(f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first")
+                raise JournalTooOld(
+                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first"
+                )
         except BaseException:
             connection.close()
             raise
@@ -230,6 +237,28 @@ def cause(error: BaseException) -> str:
         if isinstance(error, kind):
             return f"{words} ({_code(error)})"
     return f"{type(error).__name__}: {error}"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether what keeps a file from being written may be over later, and left the file as it was.
+
+    A flush that failed is not such: pages that the system dropped are gone, and the next flush would not say so.
+    """
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) not in (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+    return isinstance(error, apsw.FullError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.BusyError)
+
+
+def has_room(directory: Path) -> bool:
+    """Whether a journal could be written there for a while: tried with a file that is gone at once."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_ROOM_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _code(error: Any) -> str:

@@ -13,13 +13,13 @@ import apsw
 import msgspec
 
 from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
-from account_monitor.ledger.events import Fill, FundingPayment, LegEvent, Place
+from account_monitor.ledger.events import Event, Fill, FundingPayment, LegEvent, Place
 from account_monitor.monitor.fills import LAST, page_of, place_of, start_of
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Base, Chain, Head, Row
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_base, read_head
-from account_monitor.stores.spent import Spent
+from account_monitor.stores.spent import Spent, identity_of
 
 _CHUNK = 1_000
 """Entries that are held at once: half a megabyte, and no reader keeps the WAL from being reset for long."""
@@ -159,12 +159,13 @@ class JournalReader:
             for seq, kind, body, source, recorded_at_ms in self._rows("flows", since_ms)
         ]
 
-    def unknown(self, event_ids: Iterable[str]) -> set[str]:
-        """Return which of these events were never recorded."""
-        asked = msgspec.json.encode(list(event_ids)).decode()
+    def unknown(self, events: Iterable[Event]) -> set[str]:
+        """Return the identities of those events that were never recorded, and would be now."""
+        asked = {identity_of(event): event for event in events}
         with self._connection() as connection, _snapshot(connection):
-            unknown = {str(row[0]) for row in connection.execute(SQL["find_unknown"], (asked,))}
-            return unknown - Spent(connection).among(unknown)
+            rows = connection.execute(SQL["find_unknown"], (msgspec.json.encode(list(asked)).decode(),))
+            unknown = {str(row[0]) for row in rows}
+            return unknown - Spent(connection).verdicts([asked[identity] for identity in unknown]).keys()
 
     def remarks(self, kind: RemarkKind) -> Iterator[JournalEntry]:
         """Yield alerts, or reports of reconciliation: the youngest first."""
@@ -195,6 +196,10 @@ class JournalReader:
         else:
             rows = self._rows("fills_of_symbol", query.symbol, *start, end, until, until, query.limit + 1)
         return page_of([_entry(row[:5]) for row in rows], query.limit)
+
+    def symbols(self) -> list[str]:
+        """Return the symbols of which there ever was a fill, those included that are in the history only."""
+        return [row[0] for row in self._rows("symbols")]
 
     def _check_place(self, cursor: str) -> None:
         at_ms, number, seq = place_of(cursor)

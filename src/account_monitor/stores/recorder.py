@@ -40,6 +40,13 @@ FORGOTTEN_AT_ONCE = 100
 """Old entries that go in one transaction: what comes meanwhile waits for a millisecond or two."""
 
 
+SPARE_PAGES = 2_048
+"""Free pages of 4 KiB, and half as many as are in use, stay in the file for what comes; more go back to the disk."""
+
+PAGES_AT_ONCE = 100
+"""Pages that go back in one transaction."""
+
+
 class _Known(NamedTuple):
     """The record of an event that stands, and who said it."""
 
@@ -93,10 +100,14 @@ class Recorder:
         self._connection.execute(SQL["drop_old_checkpoints"], (CHECKPOINTS_KEPT, fingerprint, CHECKPOINT_EVERY))
 
     def forget(self, until: int) -> bool:
-        """Forget some of the entries up to a sequence, the oldest, but not that they were; return whether any are left.
+        """Forget some of the entries up to a sequence, the oldest, but not that they were; where none are left, give
+        some pages back. Return whether there is more to do.
 
         The last entry stays, whatever is asked for.
         """
+        return self._forget_some(until) or self._shrink()
+
+    def _forget_some(self, until: int) -> bool:
         until = min(until, self.head.seq - 1)
         rows: Any = self._connection.execute(SQL["entries_to_forget"], (until, FORGOTTEN_AT_ONCE)).fetchall()
         if not rows:
@@ -109,6 +120,18 @@ class Recorder:
             self._connection.execute(SQL["forget_checkpoints"], (last.seq,))
             self.base_seq = last.seq
         return last.seq < until
+
+    def _shrink(self) -> bool:
+        """Give back some pages that are free and will not be needed soon; return whether there may be more of them."""
+        free, pages = self._free_pages(), int(self._connection.pragma("page_count"))
+        spare = free - max(SPARE_PAGES, (pages - free) // 2)
+        if spare <= 0:
+            return False
+        self._connection.execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_AT_ONCE)})").fetchall()
+        return self._free_pages() < free  # files that older versions made cannot
+
+    def _free_pages(self) -> int:
+        return int(self._connection.pragma("freelist_count"))
 
     def _insert_all_new(self, batch: _Sorted, now_ms: int) -> list[JournalEntry] | None:
         # Nearly every batch is all new, so nothing is looked up before: the unique index says if one was not.

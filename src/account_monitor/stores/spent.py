@@ -81,7 +81,7 @@ class Spent:
         self._highest: dict[str, int] = {}
         """By symbol: every numbered fill after it is new."""
         self._drawn: dict[str, list[Place]] = {}
-        """By position, the places of horizons in the journal, which the ledger may not have taken."""
+        """By position, the places of horizons that the ledger may not have taken; of those by time only the last."""
         for key, *floor in connection.execute(SQL["floors"]):
             self._raise(key, Floor._make(floor))
         rows: Any = connection.execute(SQL["horizons"])
@@ -91,8 +91,14 @@ class Spent:
     def note(self, horizon: Horizon) -> None:
         """Take note of what a horizon that was recorded would make final."""
         for place in horizon.places:
-            if place.trade_id is not None:
-                self._drawn.setdefault(place.key, []).append(place)
+            if place.trade_id is None:
+                continue
+            others = self._drawn.get(place.key, ())
+            if place.is_by_time:
+                kept = [each for each in others if not each.is_by_time or _moment(each) > _moment(place)]
+            else:
+                kept = [each for each in others if each.trade_id != place.trade_id]
+            self._drawn[place.key] = [*kept, place]
 
     def confirm(self, state: bytes) -> None:
         """Take over what is final in a state of the ledger: it takes no place before which something late came."""
@@ -107,6 +113,7 @@ class Spent:
             floors = (Floor(_number(place), place.at_ms) for place in taken)
             if taken:
                 self._store(key, reduce(_higher, floors))
+                self._drawn[key] = [place for place in self._drawn[key] if place not in taken]
 
     def is_final(self, fill: Fill) -> bool:
         """Whether no record may change what is known of an execution, or make it this, any more.
@@ -116,11 +123,8 @@ class Spent:
         number = trade_number(fill.trade_id)
         if number is not None and number <= self._floor(fill).last_number:
             return True
-        order = (fill.at_ms, len(fill.trade_id), fill.trade_id)
         return any(
-            order <= (place.at_ms, len(place.trade_id or ""), place.trade_id or "")
-            if place.is_by_time
-            else number is not None and number <= _number(place)
+            _moment(fill) <= _moment(place) if place.is_by_time else number is not None and number <= _number(place)
             for place in self._drawn.get(fill.key, ())
         )
 
@@ -139,22 +143,6 @@ class Spent:
         known = self._known({identity_of(event) for event in asked}) if self._has_ids else set()
         told = {identity_of(event): self._verdict(event, known) for event in asked}
         return {identity: verdict for identity, verdict in told.items() if verdict is not None}
-
-    def among(self, identities: Collection[str]) -> set[str]:
-        """Return which of these the journal does not take as new."""
-        if not self._has_ids:
-            return set()
-        return self._known(identities) | {identity for identity in identities if self._is_final(identity)}
-
-    def _is_final(self, identity: str) -> bool:
-        kind, _, rest = identity.partition(":")
-        symbol, _, trade_id = rest.rpartition(":")
-        number = trade_number(trade_id) if kind == "fill" else None
-        return number is not None and number <= self._last_number(symbol)
-
-    def _last_number(self, symbol: str) -> int:
-        """Return up to which number fills of a symbol are final, in one position or another."""
-        return max((floor.last_number for floor in self._floors.get(symbol, {}).values()), default=0)
 
     def _verdict(self, event: Event, known: Collection[str]) -> Verdict:
         if identity_of(event) in known:
@@ -231,6 +219,12 @@ def _symbol(key: str) -> str:
 
 def _higher(one: Floor, other: Floor) -> Floor:
     return Floor._make(map(max, one, other))
+
+
+def _moment(of: Fill | Place) -> tuple[int, int, str]:
+    """Return the place of a fill in a position that is ordered by time."""
+    trade_id = of.trade_id or ""
+    return of.at_ms, len(trade_id), trade_id
 
 
 def _number(place: Place) -> int:

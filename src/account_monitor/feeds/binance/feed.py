@@ -584,7 +584,7 @@ class BinanceFeed:
         if not self._monitor.adjustments:
             return []
         await self._recorded()
-        unknown = await asyncio.to_thread(self._monitor.journal.unknown, [fill.identity for fill in fills])
+        unknown = await asyncio.to_thread(self._monitor.journal.unknown, fills)
         return [fill for fill in fills if fill.identity in unknown]
 
     def _take_back(self, news: Sequence[Event]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from account_monitor.errors import HistoryDiffers, JournalCompacted, JournalCorrupt
@@ -9,6 +10,9 @@ from account_monitor.stores.chain import Chain
 from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_reader import JournalReader
+
+BREATH_SECONDS = 0.05
+"""Between two chunks that are proved beside a running service: it needs the interpreter more."""
 
 
 async def verify_replica(
@@ -39,6 +43,22 @@ async def verify_replica(
     if chain.hash != replica.hash:
         raise HistoryDiffers(f"the history ends with entry {replica.seq}, and names it by another hash than its own")
     return replica
+
+
+async def verify_oldest(store: HistoryStore, reader: JournalReader, until: int) -> None:
+    """Prove that a store holds the oldest entries of a journal, up to one: each is read there, and its hash computed.
+
+    Raises: HistoryUnavailable; HistoryDiffers, JournalCorrupt where it holds others, or not all of them.
+    """
+    chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in reader.epochs()], reader.base())
+    async for rows in store.entries(reader.account, after=chain.seq, until=until):
+        for _, row in rows:
+            chain.check(row)
+        await asyncio.sleep(BREATH_SECONDS)
+    if chain.seq != until:
+        raise HistoryDiffers(f"the history ends at entry {chain.seq}, expected all up to {until}")
+    if chain.hash != reader.hash_at(until):
+        raise HistoryDiffers(f"entry {until} of the history is another one in the journal")
 
 
 def _compare_epochs(replica: Replica, reader: JournalReader) -> None:
