@@ -280,6 +280,24 @@ async def test_people_hear_who_looks_after_it_and_are_not_reminded_any_more(desk
     assert hook.titles[-1] == "ACKNOWLEDGED by anna: WARNING main STREAM_STALE a"
 
 
+async def test_what_no_journal_can_take_is_told_and_not_once_more_when_one_can(
+    desk: TradingDesk, hook: Webhook
+) -> None:
+    async with telling(desk, hook.url) as rig:
+        unrecorded = rig.alarms._watched("main").unrecorded
+        lost = firing("lost", severity="CRITICAL")
+        unrecorded[lost.event_id] = lost  # as it is while the disk is full
+        (post,) = await hook.until(1)
+        await asyncio.sleep(1.5)
+        assert hook.posts == [post]
+        unrecorded.clear()
+        desk.put(lost, firing("next"))  # there is room again
+        await hook.until(2)
+        await asyncio.sleep(SHORT)
+
+    assert hook.ids == ["lost:0", "next:0"]
+
+
 async def test_an_account_may_come_and_go(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, hook.url):
         await desk.open("alt")

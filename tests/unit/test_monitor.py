@@ -288,9 +288,7 @@ async def test_a_deposit_of_another_asset_is_priced_although_nothing_of_it_was_h
         assert monitor.view.standing.peak_equity == D(2200)
 
 
-async def test_before_an_alert_of_risk_the_journal_holds_what_it_tells_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_before_an_alert_of_risk_the_journal_holds_what_it_tells_of(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path, clock, OPENING) as monitor:
         monitor.inbox.put(heard(fill("1", quantity="1", price="100")))
@@ -299,8 +297,7 @@ async def test_before_an_alert_of_risk_the_journal_holds_what_it_tells_of(
         clock.ms += 60
         await monitor.step()
         seen = monitor.view.standing
-        monkeypatch.setattr(monitor_module, "OF_RISK", frozenset({"MARGIN_CALL"}))
-        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT._replace(id="b", type="MARGIN_CALL")))
+        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT._replace(id="b", type="LOW_BALANCE")))
         await monitor.step()
         monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT))
         await monitor.step()

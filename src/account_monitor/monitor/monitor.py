@@ -12,7 +12,7 @@ import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, Entry, Settled, moved
-from account_monitor.ledger.alerts import Alert, Silence
+from account_monitor.ledger.alerts import RISKS, Alert, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Charge,
@@ -78,11 +78,6 @@ MARGIN_WAITS_SECONDS = 0.25
 
 OPENING_SECONDS = 30.0
 """How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
-
-OF_RISK = frozenset({
-    "LOW_BALANCE", "HIGH_DRAWDOWN", "HIGH_MARGIN_RATIO", "HIGH_LEVERAGE", "LIQUIDATION_NEAR", "DAILY_LOSS",
-})  # fmt: skip
-"""Types of alerts that are told of prices: the journal holds those before it holds the alert."""
 
 Observer: TypeAlias = Callable[[View, Change], None]
 
@@ -613,7 +608,7 @@ class Monitor:
 def _needs_marks(event: Event | None) -> bool:
     """Whether it is told of what the account is worth, or changes that without being a result."""
     if isinstance(event, Alert):
-        return event.type in OF_RISK
+        return event.type in RISKS
     return isinstance(event, Transfer | Opening | Adjustment | Reversal | DrawdownReset)
 
 

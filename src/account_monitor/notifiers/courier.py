@@ -37,6 +37,9 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
 FAILED_ATTEMPTS: Final = 2
 """After so many in a row the others hear that this channel fails."""
 
+REMEMBERED: Final = 10_000
+"""Transitions of which it is known that they were told, in case they come once more."""
+
 log = structlog.get_logger()
 
 
@@ -46,7 +49,10 @@ class Parcel(NamedTuple):
     letter: Letter
     account: str
     """Whose alert it is, or the first of several."""
+    told: Sequence[Told] = ()
+    """The transitions in it."""
     waiting: Sequence[Waiting] = ()
+    """Those of them that are journaled."""
     standing: Sequence[Told] = ()
     report: Due | None = None
     is_summary: bool = False
@@ -81,6 +87,8 @@ class Courier:
         self._reports = reports
         self._outbox = Outbox(desk, self.source)
         self._pace = Pace(monotonic)
+        self._told: dict[tuple[str, str], None] = {}
+        """(account, event id) of transitions that were told, the oldest first."""
         self._attempts = 0
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
@@ -113,10 +121,11 @@ class Courier:
         if self._outbox.begun:
             self.reminders.hold(self._outbox.begun)
             self._outbox.begun = []
-        if waiting:
-            patience_seconds = self._patience(waiting)
+        transitions = [*self._unrecorded(), *(each.told for each in waiting)]
+        if transitions:
+            patience_seconds = self._patience(transitions)
             if patience_seconds <= 0:
-                return self._of_transitions(waiting), 0.0
+                return self._of_transitions(transitions, waiting), 0.0
             return None, min(patience_seconds, LOOK_SECONDS)
         now_ms = self._desk.clock()
         firing = [told for told in (Told(*alarm) for alarm in self._alarms.open()) if self._is_for_here(told)]
@@ -133,11 +142,26 @@ class Courier:
         """Return what people want to hear of here; the rest is done with, and told when a silence is over."""
         silenced = [each for each in waiting if self._is_silenced(each.told)]
         self.reminders.hold(each.told for each in silenced if each.alert.state == "FIRING")
-        unwanted = [*silenced, *(each for each in waiting if not self._is_for_here(each.told))]
+        unwanted = [
+            *silenced,
+            *(each for each in waiting if self._is_told(each.told) or not self._is_for_here(each.told)),
+        ]
         if unwanted:
             self._outbox.drop(unwanted)
         places = {id(each) for each in unwanted}
         return [each for each in waiting if id(each) not in places]
+
+    def _unrecorded(self) -> list[Told]:
+        """Return what no journal can take now, as on a full disk: people are told all the same."""
+        found = (Told(account, alert) for account in self._desk.accounts for alert in self._alarms.unrecorded(account))
+        return [
+            told
+            for told in found
+            if self._is_for_here(told) and not self._is_told(told) and not self._is_silenced(told)
+        ]
+
+    def _is_told(self, told: Told) -> bool:
+        return (told.account, told.alert.event_id) in self._told
 
     def _is_for_here(self, told: Told) -> bool:
         """Whether people are told of it here: of a channel that fails the others tell, and not all want everything."""
@@ -149,22 +173,22 @@ class Courier:
         now_ms = self._desk.clock()
         return monitor is not None and any(silence.covers(told.alert, now_ms) for silence in monitor.silences)
 
-    def _patience(self, waiting: Sequence[Waiting]) -> float:
+    def _patience(self, transitions: Sequence[Told]) -> float:
         """Return for how many seconds these wait, for others to be told in the same summary."""
-        if self._failing_since_ms is not None or self._pace.allows(len(waiting)):
+        if self._failing_since_ms is not None or self._pace.allows(len(transitions)):
             return 0.0
-        alerts = [each.alert for each in waiting]
+        alerts = [told.alert for told in transitions]
         is_urgent = any(alert.severity == "CRITICAL" and alert.state == "FIRING" for alert in alerts)
         return self._pace.until_summary(is_urgent=is_urgent)
 
-    def _of_transitions(self, waiting: list[Waiting]) -> Parcel:
-        account = waiting[0].monitor.name
-        outage = self._failing_since_ms
-        if len(waiting) == 1 or (outage is None and self._pace.allows(len(waiting))):
-            return Parcel(transition_letter(waiting[0].told), account, waiting[:1])
+    def _of_transitions(self, transitions: Sequence[Told], waiting: Sequence[Waiting]) -> Parcel:
+        """Return the letter about the first of them, or about all; `waiting` are those that are journaled."""
+        first, outage = transitions[0], self._failing_since_ms
+        if len(transitions) == 1 or (outage is None and self._pace.allows(len(transitions))):
+            return Parcel(transition_letter(first), first.account, [first], [w for w in waiting if w.told == first][:1])
         span = None if outage is None else Outage(outage, self._desk.clock())
-        letter = summary_letter([each.told for each in waiting], outage=span)
-        return Parcel(letter, account, waiting, is_summary=True)
+        letter = summary_letter(transitions, outage=span)
+        return Parcel(letter, first.account, transitions, waiting, is_summary=True)
 
     def _of_standing(self, standing: Sequence[Told], now_ms: int) -> Parcel:
         single = len(standing) == 1
@@ -195,12 +219,19 @@ class Courier:
 
     async def _note(self, parcel: Parcel) -> None:
         now_ms = self._desk.clock()
-        self.reminders.note([*(each.told for each in parcel.waiting), *parcel.standing], now_ms)
+        self.reminders.note([*parcel.told, *parcel.standing], now_ms)
+        if parcel.told:
+            self._pace.note(len(parcel.told), is_summary=parcel.is_summary)
+            self._remember(parcel.told)
         if parcel.waiting:
-            self._pace.note(len(parcel.waiting), is_summary=parcel.is_summary)
             await self._outbox.done(parcel.waiting)
         if parcel.report is not None:
             self._reports.sent(f"{self.source}:report", parcel.report)
+
+    def _remember(self, transitions: Sequence[Told]) -> None:
+        self._told.update(((told.account, told.alert.event_id), None) for told in transitions)
+        for key in list(self._told)[: max(0, len(self._told) - REMEMBERED)]:
+            del self._told[key]
 
     def _fail(self, account: str, reason: str) -> None:
         self.failed += 1
