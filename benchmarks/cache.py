@@ -207,7 +207,7 @@ async def _set(client: AsyncRedis, view: View, name: str) -> None:
         f"position:{name}": position_report(view.positions[name]),
         "balance:USDT": balance_report(view.balances["USDT"]),
         "pnl": pnl_report(view),
-        "seq": place_report(view, now_ms()),
+        "seq": place_report(view, now_ms(), status="ready"),
     }
     pipeline = client.pipeline(transaction=False)
     for key, report in reports.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 import apsw
 import asyncpg
 
-from account_monitor.historian.scribe import SWITCH_SECONDS
+from account_monitor.historian.scribe import ready_interpreter
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.monitor.ports import Delivery, Figures, PnLQuery, StreamPosition
 from account_monitor.stores.history.batch import Batch, Cursor
@@ -44,7 +43,7 @@ TABLES = ("pnl_snapshots", "pnl_1m", "pnl_1h", "pnl_1d")
 
 def main() -> None:
     """Print the figures."""
-    sys.setswitchinterval(SWITCH_SECONDS)  # as the process has it that writes the history
+    ready_interpreter()  # as the process has it that writes the history
     asyncio.run(_main())
 
 
@@ -128,7 +127,11 @@ async def _project(data_dir: Path, store: HistoryStore) -> float:
     )
     began = time.perf_counter()
     projecting = asyncio.create_task(projector.run())
-    await done.wait()
+    waiting = asyncio.create_task(done.wait())
+    await asyncio.wait([projecting, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+        await projecting  # raises
     took = time.perf_counter() - began
     projector.stop()
     await projecting

@@ -138,12 +138,14 @@ def batch_of(reader: JournalReader, before: Cursor = BEGINNING, *, until: int | 
         return max(epoch for epoch, first_seq, _ in epochs if first_seq <= row.seq)
 
     last = rows[-1]
+    fills, restated = fill_rows(entries)
     return Batch(
         "main",
         before,
         Cursor(epoch_of(last), last.seq, last.hash, before.snapshot_ms),
         entries=[(epoch_of(row), row) for row in rows],
-        fills=fill_rows(entries),
+        fills=fills,
+        restated=restated,
         alerts=alert_rows(entries),
         reports=report_rows(entries, "main"),
         epochs=epochs,

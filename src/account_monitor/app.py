@@ -28,7 +28,7 @@ from account_monitor.config import (
     changed_accounts,
     split_position_key,
 )
-from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, StartAborted
+from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, JournalInUse, StartAborted
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
@@ -55,10 +55,22 @@ REDIS_STOP_SECONDS = 1.0
 """How long writing the last state to Redis may take."""
 
 WATCH_SECONDS = 0.25
+REOPEN_SECONDS = 2.0
+"""How often it is looked whether a journal that could not be written can be."""
+
+JOURNAL = "journal"
+"""What stands for a symbol in the alert that nothing can be recorded."""
+
 ALARMS_SHOWN = 10
 """Of an account, in its health: the critical ones first, then the oldest."""
 
 CANCEL_ATTEMPTS = 3
+
+RELOAD_AGAIN_SECONDS = 5.0
+"""How long after a reload that needed a database which was away the next one is tried."""
+
+CONFIGURATION = "configuration"
+"""The name of a refused reload in the health."""
 
 
 log = structlog.get_logger()
@@ -100,6 +112,10 @@ class App:
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
         self._monitors: dict[str, Monitor] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reload_problem = ""
+        """Why the last reload was not taken over."""
+        self._changing = asyncio.Lock()
+        """Held while accounts come, go or are opened anew."""
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -114,6 +130,7 @@ class App:
         try:
             await self._open_accounts()
             self.opened.set()
+            self.spawn("reopening", self._reopen_journals())
             self.desk.wait_for("start", "the doors are not complete yet")
             self._open_history()
             await self._open_current_state()
@@ -138,15 +155,40 @@ class App:
         if self._starting is not None:
             self._starting.stop()
 
-    async def reload(self) -> None:
+    async def reload(self) -> bool:
         """Read the configuration again and take over accounts, alerts and log level; an error keeps what was, and is
-        logged.
+        logged and shown in the health.
+
+        Return whether it ought to be asked for again after `RELOAD_AGAIN_SECONDS`: what it needs is away.
         """
         if self._reload is None:
-            return
+            return False
+        try:
+            async with self._changing:
+                await self._take_over(self._reload)
+        except (ConfigurationError, JournalError, HistoryUnavailable, StartAborted, OSError) as error:
+            is_away = isinstance(error, HistoryUnavailable | JournalInUse | OSError)
+            self._note_refused_reload(str(error), is_away=is_away)
+            return is_away
+        self._reload_problem = ""
+        self.desk.health.forget(CONFIGURATION)
+        return False
+
+    def _note_refused_reload(self, reason: str, *, is_away: bool) -> None:
+        if is_away:
+            reason += f"; tried again every {RELOAD_AGAIN_SECONDS:g} s"
+        if not is_away:
+            log.error("reload_refused", reason=reason)
+        elif reason != self._reload_problem:
+            log.warning("reload_waits", reason=reason)
+        self._reload_problem = reason
+        told = f"what was changed is not taken over: {reason}"
+        self.desk.health.report(CONFIGURATION, Status.DEGRADED, told)
+
+    async def _take_over(self, load: Callable[[], Settings]) -> None:
         opened: list[Monitor] = []
         try:
-            settings = await asyncio.to_thread(self._reload)
+            settings = await asyncio.to_thread(load)
             if not settings.accounts:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
@@ -155,11 +197,10 @@ class App:
             added = [account for account in settings.accounts if account.name in changes.added]
             for account in added:
                 opened.append(await self._open_account(account))  # noqa: PERF401  # one fails: the others are known
-        except (ConfigurationError, JournalError, HistoryUnavailable, StartAborted, OSError) as error:
-            log.error("reload_refused", reason=str(error))
+        except BaseException:
             for monitor in opened:
                 await self._close_monitor(monitor.name)
-            return
+            raise
         for account, monitor in zip(added, opened, strict=True):
             self._show_account(monitor)
             self._serve(monitor, account)
@@ -211,6 +252,7 @@ class App:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
         self.alarms.attach(monitor)
+        self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol=JOURNAL)  # it is open, and can be written
         if self.settings.database.redis_url is None:
             self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol="redis")  # of a start that had one
 
@@ -294,7 +336,55 @@ class App:
         await asyncio.wait([task], timeout=patience_seconds)
         await monitor.journal.close()
         self.desk.health.forget(f"journal:{name}")
+        self.desk.wait_for(f"journal:{name}", None)
         self.desk.health.forget(f"alarms:{name}")
+
+    async def _reopen_journals(self) -> None:
+        """Go on with accounts whose journals could not be written, as on a full disk, once they can be."""
+        from account_monitor.stores.journal_file import has_room
+
+        while True:
+            await asyncio.sleep(REOPEN_SECONDS)
+            for monitor in [each for each in self._monitors.values() if each.journal.may_be_opened_anew]:
+                if await asyncio.to_thread(has_room, self.settings.service.data_dir):
+                    async with self._changing:
+                        await self._reopen(monitor)
+
+    async def _reopen(self, failed: Monitor) -> None:
+        """Replace a monitor that could not record by one that begins with what is in its journal, as after a restart.
+
+        The failed one is shown until then. Its feeds read again what came since.
+        """
+        name = failed.name
+        if self._monitors.get(name) is not failed:
+            return  # it was removed meanwhile
+        failed.stop()
+        if not (await asyncio.wait([self._tasks[f"account:{name}"]], timeout=STOP_SECONDS))[0]:
+            return  # it has not noticed yet
+        await failed.journal.give_up_writing()
+        account = next((each for each in self.settings.accounts if each.name == name), None)
+        opening = None if account is None else opening_of(account.opening)
+        try:
+            monitor = await self._open_monitor(name, Inbox(), opening, has_venue=failed.has_venue)
+        except (JournalError, StartAborted, OSError) as error:
+            log.error("journal_not_reopened", account=name, reason=str(error))
+            return
+        await self._replace(failed, monitor, account)
+        log.info("journal_reopened", account=name, seq=monitor.view.seq, reason=failed.journal.failure)
+
+    async def _replace(self, failed: Monitor, monitor: Monitor, account: AccountSettings | None) -> None:
+        name = monitor.name
+        self.desk.add(monitor)
+        if account is None:
+            self.inboxes.unrouted = monitor.inbox
+        else:
+            self.inboxes.add(name, monitor.inbox)
+            self.alarms.attach_again(monitor)
+            self.alarms.resolve(name, "STORAGE_UNAVAILABLE", symbol=JOURNAL)
+            await self._serve_anew(monitor, account)
+        self._heard_at_end = None  # what was counted went into the inbox that is no more
+        await self._tell_feed()
+        await failed.journal.close()
 
     def _check_exchanges(self, settings: Settings) -> None:
         """Refuse to change what feeds an account while it runs: who is believed would change amid what was heard."""
@@ -398,7 +488,8 @@ class App:
         self.spawn("nats", self._feed.run())
         server = notifiers.Server(nats.urls, nats.credentials_file, nats.ca_file, nats.reconnect_wait_seconds)
         self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
-        self.spawn("alerts", notifiers.AlertNotifier(self.desk, server, topics.alerts).run())
+        alerts = notifiers.AlertNotifier(self.desk, server, topics.alerts, unrecorded=self.alarms.unrecorded)
+        self.spawn("alerts", alerts.run())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:
@@ -419,9 +510,7 @@ class App:
         """Keep the health checks true."""
         while True:
             for name, monitor in self._monitors.items():
-                failure = monitor.failure or monitor.journal.failure
-                status = Status.HEALTHY if failure is None else Status.UNHEALTHY
-                self.desk.health.report(f"journal:{name}", status, failure or "recording")
+                self._watch_journal(name, monitor)
                 if name != UNROUTED:
                     self._watch_alarms(name)
             self.alarms.look()
@@ -434,6 +523,24 @@ class App:
             if self._current_state is not None:
                 self._current_state.watch()
             await asyncio.sleep(WATCH_SECONDS)
+
+    def _watch_journal(self, name: str, monitor: Monitor) -> None:
+        failure = self._failure_of(monitor)
+        status = Status.HEALTHY if failure is None else Status.UNHEALTHY
+        self.desk.health.report(f"journal:{name}", status, failure or "recording")
+        self.desk.wait_for(f"journal:{name}", None if failure is None else f"account {name}: {failure}")
+        if failure is not None and name != UNROUTED:
+            self.alarms.fire(name, "STORAGE_UNAVAILABLE", failure, symbol=JOURNAL, severity="CRITICAL")
+
+    def _failure_of(self, monitor: Monitor) -> str | None:
+        """Return why nothing is recorded and what happens next, None while all is well."""
+        failure = monitor.failure or monitor.journal.failure
+        if failure is None:
+            return None
+        if monitor.journal.may_be_opened_anew:
+            where = self.settings.service.data_dir
+            return f"{failure}; it goes on by itself once {where} can be written, and reads what came meanwhile"
+        return f"{failure}; see whether the disk is sound and what `replay --verify` says, then restart the service"
 
     def _watch_alarms(self, name: str) -> None:
         alerts = sorted(
@@ -451,7 +558,11 @@ class App:
             modes = ", ".join(f"{subject}: {mode}" for subject, mode in status.modes.items())
             self.desk.health.report("nats", Status.HEALTHY, f"connected; {modes}")
         else:
-            self.desk.health.report("nats", Status.DEGRADED, f"not connected: {status.last_error or 'connecting'}")
+            nats = self.settings.pubsub.nats
+            why = status.last_error or "connecting"
+            again = f"tried again every {nats.reconnect_wait_seconds:g} s"
+            where = ", ".join(nats.urls or ())
+            self.desk.health.report("nats", Status.DEGRADED, f"{where}: not connected: {why}; {again}")
         if not status.has_reached_end:
             return
         if self._heard_at_end is None:

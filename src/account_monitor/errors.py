@@ -9,12 +9,14 @@ AccountMonitorError
 │   ├── JournalTooOld         written by an older one, and not migrated yet
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   ├── JournalCompacted      what is asked for is in the history only
-│   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until a restart
+│   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until it is opened anew
 ├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
+│   ├── HistoryRefused        waiting does not help: a wrong password, no rights, a table that is gone
 │   └── HistoryDiffers        it holds the past of another journal; nothing is written until somebody decides
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 ├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
+│   └── StorageRefused        waiting does not help: a wrong password, no rights, a database that is not there
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
 
@@ -76,6 +78,10 @@ class HistoryUnavailable(AccountMonitorError):
     """The history store cannot be reached or used now."""
 
 
+class HistoryRefused(HistoryUnavailable):
+    """The history store cannot be used until somebody changes something; the text says what."""
+
+
 class HistoryDiffers(HistoryUnavailable):
     """The history store holds what another journal of the same account recorded."""
 
@@ -86,6 +92,10 @@ class FeedUnavailable(AccountMonitorError):
 
 class StorageUnavailable(AccountMonitorError):
     """A store that follows the journal cannot be reached or written now; the text says where and why."""
+
+
+class StorageRefused(StorageUnavailable):
+    """A store that follows the journal cannot be used until somebody changes something; the text says what."""
 
 
 class CommandFailed(AccountMonitorError):

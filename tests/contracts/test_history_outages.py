@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import apsw
 import asyncpg
 import pytest
 
 from account_monitor.config.secrets import Secret
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable
 from account_monitor.monitor.ports import PnLQuery
 from account_monitor.stores.history import sqlite
 from account_monitor.stores.history.batch import BEGINNING
@@ -179,7 +180,7 @@ async def test_a_batch_that_breaks_off_before_its_commit_leaves_nothing(
         await store.open()
         await store.cursor("main")
         with await record(tmp_path, deliveries(1)) as reader:
-            relay.breaks_at = b"INSERT INTO fills"
+            relay.breaks_at = b'COPY "fills"'
             with pytest.raises(HistoryUnavailable):
                 await write_entries(store, reader)
             assert await place.ask("SELECT seq FROM journal") == []
@@ -270,13 +271,47 @@ async def test_a_refusal_names_no_password(postgres_server_url: str, url: str) -
 
 
 @pytest.mark.parametrize(
+    ("user", "database", "more", "says"),
+    [
+        (
+            "own",
+            "own",
+            "",
+            "password authentication failed .* see the user in database.url and what database.password_",
+        ),
+        ("own", "own", "?sslmode=require", "rejected SSL upgrade; sslmode in database.url asks for TLS"),
+        ("postgres", "no_such_database", "", r"does not exist \(3D000\); make that database, or name another one"),
+        ("other", "own", "", r"permission denied .* give the role a schema of its own; account-monitor doctor names"),
+    ],
+)
+async def test_a_mistake_that_no_waiting_mends_is_told_with_what_to_change(
+    postgres_database: FreshDatabase, postgres_server_url: str, user: str, database: str, more: str, says: str
+) -> None:
+    if postgres_database.role is None:
+        pytest.skip("no roles can be made on this server")
+    tenant = await create_database(postgres_server_url)
+    parts = {"own": urlsplit(postgres_database.url), "other": urlsplit(tenant.url)}
+    asked = parts.get(user, urlsplit(postgres_server_url))
+    path = parts["own"].path if database == "own" else f"/{database}"
+    password = "wrong" if says.startswith("password") else unquote(asked.password or "")
+    host = f"{asked.hostname}:{asked.port}"
+    store = PostgresHistory(f"postgresql://{asked.username}@{host}{path}{more}", Secret(password))
+
+    with pytest.raises(HistoryRefused, match=rf"^{host}{path}: .*{says}"):
+        await store.open()
+
+    await store.close()
+    await drop_database(postgres_server_url, tenant)
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://u@127.0.0.1:1/db", "127.0.0.1:1: connection refused"),
-        ("postgresql:///db?host=/nowhere", "/nowhere: no such file or directory"),
-        ("postgresql://u@h:abc/db", "h:abc: invalid literal"),
-        ("postgresql://u@a..b/db", "a..b: encoding with 'idna' codec failed"),
-        ("postgresql://u@127.0.0.1:99999/db", "127.0.0.1:99999: "),
+        ("postgresql://u@127.0.0.1:1/db", "127.0.0.1:1/db: connection refused"),
+        ("postgresql:///db?host=/nowhere", "db in /nowhere: no such file or directory"),
+        ("postgresql://u@h:abc/db", "h:abc/db: invalid literal"),
+        ("postgresql://u@a..b/db", "a..b/db: encoding with 'idna' codec failed"),
+        ("postgresql://u@127.0.0.1:99999/db", "127.0.0.1:99999/db: "),
     ],
 )
 async def test_a_server_that_cannot_be_reached_is_named(url: str, says: str) -> None:

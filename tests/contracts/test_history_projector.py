@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -11,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from account_monitor.errors import HistoryUnavailable
+from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.ledger.account import USD_ASSETS, fold
 from account_monitor.ledger.events import MarkPrice, Marks, Opening, Transfer
 from account_monitor.monitor.ports import Delivery, StreamPosition
@@ -220,7 +221,7 @@ async def test_an_attempt_that_seemed_to_fail_is_counted_once(
         await telling.until(lambda progress: progress.seq == 2)
 
     assert "the connection broke" in {progress.problem for progress in telling.all}
-    assert not any(progress.differs for progress in telling.all)
+    assert not any(progress.needs_help for progress in telling.all)
     assert await place.ask("SELECT symbol, count FROM pnl_1m") == [("", 2), ("BTCUSDT", 1)]
     assert await place.ask("SELECT count(*) FROM pnl_snapshots") == [(3,)]
     await is_all_of(store, tmp_path)
@@ -263,6 +264,57 @@ async def test_a_journal_that_cannot_be_read_is_never_called_well(
         await telling.until(lambda progress: len(telling.all) > 5)
 
     assert all("entry 2" in str(progress.problem) for progress in telling.all)
+
+
+def spoil(folder: Path, seq: int) -> None:
+    """Make an entry of the journal of account main one that cannot be read."""
+    connection = apsw.Connection(str(journal_path(folder, "main")))
+    connection.execute("UPDATE journal SET body = 'garbage' WHERE seq = ?", (seq,))
+    connection.close()
+
+
+async def test_what_comes_before_an_entry_that_cannot_be_read_is_written_however_slowly(
+    place: SqlitePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(SqliteHistory):
+        async def write(self, batch: Batch) -> None:
+            await asyncio.sleep(0.3)
+            await super().write(batch)
+
+    monkeypatch.setattr(projectors, "BATCH", CHUNK)
+    store = Slow(tmp_path, lambda: NOW)
+    (await record(tmp_path, deliveries(*range(CHUNK + 5)))).close()
+    spoil(tmp_path, CHUNK + 3)
+
+    async with following(tmp_path, store) as telling:
+        await telling.until(lambda progress: "entry 1003" in str(progress.problem))
+
+    assert [progress.seq for progress in telling.all][:2] == [CHUNK, CHUNK]
+    assert await place.ask("SELECT count(*) FROM fills") == [(CHUNK,)]
+    await store.close()
+
+
+async def test_a_write_that_is_refused_is_told_of_although_the_next_batch_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(SqliteHistory):
+        async def write(self, batch: Batch) -> None:
+            raise HistoryDiffers("somebody else writes")
+
+    unheard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+    monkeypatch.setattr(projectors, "BATCH", CHUNK)
+    store = Refusing(tmp_path, lambda: NOW)
+    (await record(tmp_path, deliveries(*range(CHUNK + 5)))).close()
+    spoil(tmp_path, CHUNK + 3)
+
+    async with following(tmp_path, store) as telling:
+        told = await telling.until(lambda progress: progress.problem is not None)
+    gc.collect()  # what asyncio says of a failure that nobody looked at comes when it is thrown away
+
+    assert told == Progress("main", 0, "somebody else writes", needs_help=True)
+    assert unheard == []
+    await store.close()
 
 
 async def test_prices_of_many_positions_are_written_some_at_a_time(
@@ -337,7 +389,7 @@ async def test_another_journal_of_the_same_name_touches_nothing(
 
     told = await project(other, store)
 
-    assert told[-1].differs
+    assert told[-1].needs_help
     assert "the history holds another journal of account main, up to entry 2" in str(told[-1].problem)
     await is_all_of(store, tmp_path)
     assert await place.ask("SELECT id FROM fills") == [("1",)]
@@ -354,7 +406,7 @@ async def test_another_journal_that_was_put_back_touches_nothing_either(store: S
 
     told = await project(other, store)
 
-    assert told[-1].differs
+    assert told[-1].needs_help
     await is_all_of(store, tmp_path)
 
 

@@ -11,12 +11,13 @@ import apsw
 import asyncpg
 import pytest
 
-from account_monitor.errors import HistoryUnavailable
+from account_monitor.errors import HistoryRefused, HistoryUnavailable
 from account_monitor.monitor.ports import PnLQuery
 from account_monitor.stores.history import schema, sqlite
 from account_monitor.stores.history.postgres import PostgresHistory
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.tables import COLUMNS
 from account_monitor.stores.sql import load_queries
 from tests.history_samples import (
     DAY,
@@ -69,6 +70,39 @@ async def test_the_schema_is_the_sum_of_the_migrations(
     name = type(place).__name__.removesuffix("Place").lower()
 
     assert await tables_of(place) == (SNAPSHOTS / f"{name}.txt").read_text()
+
+
+async def test_every_table_and_column_is_looked_for(store: HistoryStore, place: Place) -> None:
+    lines = (line.split(" ")[0].split(".") for line in (await tables_of(place)).splitlines())
+    found = {(table, column) for table, column in (line for line in lines if len(line) == 2)}
+
+    expected = {(table, column) for table, columns in COLUMNS.items() for column in columns}
+    assert expected == {pair for pair in found if pair[0] != "schema_versions"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [
+        ("DROP TABLE reconciliations", "table reconciliations"),
+        ("ALTER TABLE alerts DROP COLUMN cause", "column cause of alerts"),
+        ("ALTER TABLE fills RENAME TO fills_old", "table fills"),
+    ],
+)
+async def test_what_was_removed_by_hand_is_named(
+    store: HistoryStore, place: Place, statement: str, missing: str
+) -> None:
+    assert (await store.condition()).broken == []
+    await place.ask(statement)
+    before = await tables_of(place)
+    again = place.store()
+
+    with pytest.raises(HistoryRefused, match=rf"lacks what was removed by hand: {missing}; put back a backup"):
+        await again.open()
+
+    await again.connect()
+    assert (await again.condition()).broken == [missing]
+    assert await tables_of(place) == before
+    await again.close()
 
 
 async def test_opening_again_changes_nothing(store: HistoryStore, place: Place) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from account_monitor.errors import HistoryDiffers, HistoryUnavailable
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Event, FundingPayment
+from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Drift, Finding, Reconciliation
 from account_monitor.monitor.ports import StreamPosition
 from account_monitor.stores.backup import backup, restore
@@ -185,6 +186,60 @@ async def test_entries_come_in_chunks_between_two_sequences(store: HistoryStore,
         assert [len(chunk) for chunk in chunks] == [CHUNK, 5]
         assert [row for chunk in chunks for _, row in chunk][:3] == reader.rows(after=5, until=8)
         assert await entries_in(store, after=CHUNK + 20) == []
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_texts_are_kept_whatever_they_hold(
+    store: HistoryStore, place: Place, tmp_path: Path, is_known: bool
+) -> None:
+    """Also where entries are copied in bulk, in lines of tabs and backslashes, and where they were there before."""
+    text = 'a\tb\nc\rd\\e "f" \\N \\. é €'
+    told = fill(text, at_ms=-5)._replace(order_id="\\N", fee_asset=None, maker=True, realized_pnl=D("-1E-7"))
+    empty = fill("", at_ms=10**15)._replace(order_id="", quantity=D("1E+3"), fee=D("0.50"), fee_asset="\t")
+    with await record(tmp_path, [delivery(told, source=text), delivery(empty, source="")]) as reader:
+        batch = batch_of(reader)
+        await store.write(batch)
+        if is_known:
+            await store.forget("main")
+            await store.write(batch._replace(before=await store.cursor("main")))
+
+        assert [row for _, row in await entries_in(store)] == reader.rows(after=0, until=2)
+        assert await place.ask(
+            "SELECT id, order_id, fee_currency, maker, realized_pnl, quantity, source FROM fills ORDER BY seq"
+        ) == [
+            (text, "\\N", None, 1, "-0.0000001", to_text(told.quantity), text),
+            ("", "", "\t", None, None, "1000", ""),
+        ]  # fmt: skip
+    await verify(store)
+
+
+@pytest.mark.parametrize("at_ms", [-62_135_596_800_001, -1, 0, 253_402_300_800_000, NOW + 86_399_999])
+async def test_when_an_entry_was_recorded_is_kept_whatever_the_clock_said(
+    store: HistoryStore, tmp_path: Path, at_ms: int
+) -> None:
+    with await record(tmp_path, deliveries(1, 2), at_ms=at_ms) as reader:
+        await write_entries(store, reader)
+
+        assert [row for _, row in await entries_in(store)] == reader.rows(after=0, until=2)
+    await verify(store)
+
+
+async def test_a_fill_that_is_completed_replaces_its_record(store: HistoryStore, place: Place, tmp_path: Path) -> None:
+    """Whether both are written at once, or one after the other."""
+    bot = [delivery(fill(trade_id)) for trade_id in ("1", "2")]
+    completed = delivery(fill("1")._replace(fee=D("0.5"), fee_asset="USDT", order_id="7"))
+    with await record(tmp_path, bot) as reader:
+        await write_entries(store, reader, until=1)
+    with await record(tmp_path, [completed, completed, *deliveries(3)]) as reader:
+        await write_entries(store, reader)
+        later = await entries_in(store)
+        await store.forget("main")
+        await write_entries(store, reader)
+
+        assert await entries_in(store) == later
+    assert await place.ask("SELECT id, order_id, fee, seq FROM fills ORDER BY id") == [
+        ("1", "7", "0.5", 3), ("2", None, None, 2), ("3", None, None, 4),
+    ]  # fmt: skip
 
 
 def put_back(folder: Path, archive: Path) -> JournalReader:

@@ -115,6 +115,46 @@ async def test_after_a_failure_nothing_is_tried_on_that_handle(
     assert disk.writes == writes
 
 
+@pytest.mark.parametrize(
+    ("operation", "code", "may_pass"),
+    [
+        ("write", apsw.SQLITE_FULL, True),
+        ("write", apsw.SQLITE_IOERR_WRITE, True),
+        ("write", apsw.SQLITE_READONLY, True),
+        ("sync", apsw.SQLITE_IOERR_FSYNC, False),  # what the system dropped is gone, and the next flush says nothing
+        ("write", apsw.SQLITE_CORRUPT, False),
+    ],
+)
+async def test_what_may_pass_is_told_from_what_somebody_has_to_look_at(
+    journal: Journal, disk: FaultyDisk, operation: str, code: int, may_pass: bool
+) -> None:
+    assert not journal.may_be_opened_anew
+    disk.faults[("wal", operation)] = code
+    with pytest.raises(RecordingStopped):
+        await journal.append(deliveries(3))
+
+    assert journal.may_be_opened_anew is may_pass
+
+
+async def test_a_journal_that_was_given_up_is_opened_anew_while_the_old_one_is_read(
+    journal: Journal, disk: FaultyDisk, tmp_path: Path
+) -> None:
+    disk.faults[("wal", "write")] = apsw.SQLITE_FULL
+    with pytest.raises(RecordingStopped):
+        await journal.append(deliveries(3))
+    disk.faults.clear()
+    await journal.give_up_writing()
+
+    again = Journal.open(tmp_path, "main", clock=lambda: 7)
+    await again.append(deliveries(4), [StreamPosition("nats:FILLS", "x", 4)])
+
+    assert [entry.seq for entry in journal.entries()] == [entry.seq for entry in again.entries()] == [1, 2, 3]
+    assert again.reader.verify()[0] == 3
+    await journal.close()
+    await again.append(deliveries(5))
+    await again.close()
+
+
 @FAULTS
 async def test_reads_go_on_after_a_failure(
     journal: Journal, disk: FaultyDisk, operation: str, code: int, words: str

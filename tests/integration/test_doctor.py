@@ -105,6 +105,21 @@ async def test_redis_is_logged_in_to_and_what_would_lose_the_state_is_said(tmp_p
         assert (finding.outcome, "invalid" in finding.found, "horse" in finding.line) == ("FAILED", True, False)
 
     assert (await check_redis(right)).outcome == "FAILED"
+
+
+@pytest.mark.integration
+async def test_redis_says_whether_it_has_so_many_databases() -> None:
+    with RedisServer() as server:
+        finding = await check_redis(DatabaseSettings(redis_url=server.address.replace("/0", "/99")))
+
+    assert finding.outcome == "FAILED"
+    assert finding.found == (
+        f"127.0.0.1:{server.port}/99: DB index is out of range; name a database that the server has in"
+        " database.redis_url, such as /0"
+    )
+
+
+async def test_redis_may_be_switched_off() -> None:
     assert (await check_redis(DatabaseSettings())).found == "switched off"
 
 

@@ -100,13 +100,26 @@ async def test_a_history_that_ends_before_the_journal_begins_failed(tmp_path: Pa
     assert advice == "put back the database that holds the entries between"
 
 
+async def test_a_column_that_was_dropped_by_hand_failed_and_is_named(desk: HistoryDesk) -> None:
+    await desk.record(fill("1"))
+    await desk.follow()
+    await desk.meddle("ALTER TABLE alerts DROP COLUMN cause")
+
+    ((_, outcome, found, advice),) = await findings(desk)
+
+    assert outcome == "FAILED"
+    assert found.endswith("; removed by hand: column cause of alerts")
+    assert advice is not None
+    assert "begin with an empty database" in advice
+
+
 async def test_a_database_that_does_not_answer_failed_and_is_named(tmp_path: Path) -> None:
     desk = alone(HistoryDesk(tmp_path, "postgresql://monitor:hunter2@127.0.0.1:1/trading"))
 
     ((_, outcome, found, advice),) = await findings(desk)
 
     assert outcome == "FAILED"
-    assert found == "127.0.0.1:1: connection refused"
+    assert found == "127.0.0.1:1/trading: connection refused"
     assert advice is not None
 
 

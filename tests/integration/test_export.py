@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from account_monitor.cli.export_tables import FILLS
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Fill, Opening
 from tests.integration.history_desk import HistoryDesk, any_desk
@@ -118,6 +119,63 @@ async def test_a_symbol_and_a_time_are_chosen(local: HistoryDesk) -> None:
     assert [row["id"] for row in table(between.stdout)] == ["2"]
 
 
+@pytest.mark.parametrize("options", [(), ("-o", "fills.csv"), ("-o", "fills.parquet")])
+async def test_what_was_never_held_is_said_and_what_was(local: HistoryDesk, options: tuple[str, ...]) -> None:
+    await local.record(opened(), SHIB, *(fill(str(n), at_ms=SECOND + n) for n in (1, 2)))
+
+    answer = await local.ask("export", "fills", "--symbol", "FOO", *options)
+
+    assert answer.code == 0
+    assert answer.stderr == "account-monitor: no fills of FOO in account main; there are of: BTCUSDT, SHIBUSDT\n"
+    assert answer.stdout == (f"{options[1]}: 0 rows\n" if options else ",".join(c.name for c in FILLS) + "\n")
+
+
+async def test_what_the_journal_forgot_was_held(local: HistoryDesk) -> None:
+    await local.record(opened(), SHIB, fill("1"), fill("2"))
+    await local.follow()
+    await local.forget(until=3)
+
+    answer = await local.ask("export", "fills", "--symbol", "FOO")
+
+    assert answer.stderr.endswith("there are of: BTCUSDT, SHIBUSDT\n")
+
+
+async def test_a_time_without_anything_is_said(local: HistoryDesk) -> None:
+    await local.record(opened(), SHIB)
+
+    early = await local.ask("export", "fills", "--symbol", "SHIBUSDT", "--to", "2020-01-01T00:00:00Z")
+    any_symbol = await local.ask("export", "fills", "--to", "2020-01-01T00:00:00Z")
+
+    assert early.stderr == "account-monitor: no fills of SHIBUSDT in account main between these times\n"
+    assert any_symbol.stderr == "account-monitor: no fills in account main between these times\n"
+
+
+async def test_many_symbols_are_not_all_listed(local: HistoryDesk) -> None:
+    await local.record(opened(), *(fill("1", symbol=f"S{number:02}") for number in range(25)))
+
+    answer = await local.ask("export", "fills", "--symbol", "FOO")
+
+    assert answer.stderr.endswith(", S18, S19, 5 more\n")
+
+
+async def test_what_a_spreadsheet_would_take_for_a_formula_is_text(local: HistoryDesk) -> None:
+    hostile = '=HYPERLINK("http://evil.example","x")'
+    fills = [
+        SHIB._replace(trade_id=str(n), order_id=text)
+        for n, text in enumerate((hostile, "@SUM(1)", "+1", "-1", "\t=1", "=", "plain=1"), start=20)
+    ]
+    await local.record(opened(), *fills)
+
+    written = [row["order_id"] for row in table((await local.ask("export", "fills")).stdout)]
+    row = table((await local.ask("export", "fills")).stdout)[0]
+    await local.ask("export", "fills", "-o", "fills.parquet")
+
+    assert written == [f"'{hostile}", "'@SUM(1)", "'+1", "'-1", "'\t=1", "'=", "plain=1"]
+    assert row["realized_pnl"] == "-0.00000015"  # a number of ours
+    read = pq.read_table(local.folder / "fills.parquet").column("order_id").to_pylist()
+    assert read == [fill.order_id for fill in fills]
+
+
 # -- P&L and alerts ----------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +215,19 @@ async def test_alerts_are_told_as_they_ended(desk: HistoryDesk) -> None:
     assert (fires["message"], fires["resolved_at"], fires["value"]) == ("line one\nline two", "", "")
     assert [row["id"] for row in table(of_usdt.stdout)] == ["a2"]
     assert pq.read_table(desk.folder / "alerts.parquet").column("id").to_pylist() == ["a1", "a2"]
+
+
+async def test_of_pnl_and_alerts_without_rows_it_says_what_there_is(desk: HistoryDesk) -> None:
+    await desk.record(*ALERTS, SHIB._replace(fee=None, fee_asset=None), fill("1"))
+    await desk.follow()
+
+    pnl = await desk.ask("export", "pnl", "--symbol", "FOO")
+    days = await desk.ask("export", "pnl", "--symbol", "FOO", "--interval", "1d")
+    alerts = await desk.ask("export", "alerts", "--symbol", "FOO")
+
+    said = "account-monitor: no pnl of FOO in account main; there are of: BTCUSDT, SHIBUSDT\n"
+    assert (pnl.code, pnl.stderr, days.stderr) == (0, said, said)
+    assert alerts.stderr == "account-monitor: no alerts of FOO in account main; there are of: USDT\n"
 
 
 async def test_what_takes_many_pages_is_complete(desk: HistoryDesk, monkeypatch: pytest.MonkeyPatch) -> None:

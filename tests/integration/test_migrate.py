@@ -37,13 +37,24 @@ async def test_a_schema_of_a_younger_program_is_left_alone(desk: HistoryDesk) ->
     assert len(result.stderr.splitlines()) == 1
 
 
+async def test_a_table_that_was_dropped_by_hand_is_named(desk: HistoryDesk) -> None:
+    await desk.ask("migrate")
+    await desk.meddle("DROP TABLE alerts")
+
+    result = await desk.ask("migrate")
+
+    assert (result.code, result.stdout) == (1, "")
+    assert "lacks what was removed by hand: table alerts; put back a backup of the database" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
     desk = HistoryDesk(tmp_path, "postgresql://monitor:hunter2@127.0.0.1:1/trading")
 
     result = desk.run("migrate")
 
     assert result.code == 1
-    assert result.stderr == "account-monitor: 127.0.0.1:1: connection refused\n"
+    assert result.stderr == "account-monitor: 127.0.0.1:1/trading: connection refused\n"
     assert "hunter2" not in result.stderr
 
 

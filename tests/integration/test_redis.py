@@ -16,11 +16,11 @@ import pytest
 from redis import Redis
 
 from account_monitor.config import Secret
-from account_monitor.errors import StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.health import Status
 from account_monitor.stores import cache, redis_connection
-from account_monitor.stores.cache import CurrentState
+from account_monitor.stores.cache import UNAVAILABLE_SECONDS, CurrentState
 from account_monitor.stores.redis_connection import RedisConnection
 from tests.integration.service import Service
 from tests.integration.trading_desk import TradingDesk, clock, eventually, get, trading_desk
@@ -204,7 +204,7 @@ async def check_every_key(follower: Follower) -> None:
     assert {name: place[name] for name in ("epoch", "seq", "as_of")} == {
         name: account[name] for name in ("epoch", "seq", "as_of")
     }
-    assert set(place) == {"epoch", "seq", "as_of", "timestamp"}
+    assert set(place) == {"epoch", "seq", "as_of", "timestamp", "status"}
     assert set(POSITION) <= set(follower.read("position:SHIBUSDT"))
     assert set(BALANCE) == set(follower.read("balance:USDT"))
     assert set(PNL) == set(follower.read("pnl"))
@@ -503,6 +503,50 @@ async def test_where_nobody_listens_is_said(url: str) -> None:
         await connection.open()
 
 
+async def test_what_the_system_says_is_said_in_words() -> None:
+    with pytest.raises(StorageUnavailable, match=r"^127\.0\.0\.1:1/3: connection refused$"):
+        await RedisConnection("redis://127.0.0.1:1/3", None).open()
+
+
+async def opened_and_asked(connection: RedisConnection) -> None:
+    """A server may let somebody in who may do nothing."""
+    try:
+        await connection.open()
+        await connection.ask([("SCRIPT", "LOAD", "return 1")])
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "password", "says"),
+    [
+        ("99", "right-horse", r"127\.0\.0\.1:\d+/99: .*DB index is out of range; name a database that the server has"),
+        (
+            "0",
+            "wrong",
+            r"/0: .*invalid username-password pair.*; see the user in database.redis_url and what database.",
+        ),
+        ("0", None, r"/0: .*Authentication required\.; see the user in database\.redis_url"),
+    ],
+)
+async def test_a_mistake_that_no_waiting_mends_is_told_with_what_to_change(
+    number: str, password: str | None, says: str
+) -> None:
+    with RedisServer(password="right-horse") as server:
+        url = f"redis://127.0.0.1:{server.port}/{number}"
+        connection = RedisConnection(url, None if password is None else Secret(password))
+        with pytest.raises(StorageRefused, match=says):
+            await opened_and_asked(connection)
+
+
+async def test_what_a_user_may_not_do_is_told_with_what_to_change() -> None:
+    with RedisServer() as server, server.client() as redis:
+        redis.acl_setuser("reader", enabled=True, passwords=["+pw"], commands=["+get"], keys=["*"])
+        connection = RedisConnection(f"redis://reader@127.0.0.1:{server.port}/0", Secret("pw"))
+        with pytest.raises(StorageRefused, match="let the user do what the service needs: GET, SET, DEL"):
+            await opened_and_asked(connection)
+
+
 async def test_what_a_server_repeats_of_a_password_is_not_shown(impatience: None) -> None:
     async with listener(b"-ERR you said hunter2\r\n") as url:
         with pytest.raises(StorageUnavailable) as refusal:
@@ -539,6 +583,42 @@ def test_a_service_fills_redis_says_so_and_stops_in_time_without_it(
         assert service.get("/ready")[0] == 200
         assert service.stop() == 0
     assert "horse" not in service.log_file.read_text()
+
+
+def test_a_service_says_where_redis_is_written_and_at_once_what_is_wrong_with_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(tmp_path, None)
+    with RedisServer(password="right-horse") as server:
+        service.document["database"] = {"redis_url": server.address, "redis_password_env": "TEST_REDIS_PASSWORD"}
+        monkeypatch.setenv("TEST_REDIS_PASSWORD", "wrong")
+        service.start()
+        began = time.monotonic()
+        service.wait_until(lambda: _health(service)["status"] == "degraded", "told of")
+        service.wait_until(lambda: service.get("/api/alerts")[1]["alerts"], "fired")
+        took = time.monotonic() - began
+        (alert,) = service.get("/api/alerts")[1]["alerts"]
+        assert service.stop() == 0
+
+        monkeypatch.setenv("TEST_REDIS_PASSWORD", "right-horse")
+        service.start()
+        service.wait_until(lambda: "written" in _health(service)["message"], "well")
+        assert service.stop() == 0
+
+    assert took < UNAVAILABLE_SECONDS
+    assert alert["message"].startswith(f"redis: 127.0.0.1:{server.port}/0: invalid username-password pair")
+    assert alert["message"].endswith(
+        "see the user in database.redis_url and what database.redis_password_env or redis_password_file names;"
+        " tried again every 2 s, nothing waits for it"
+    )
+    log = [json.loads(line) for line in service.log_file.read_text().splitlines()]
+    assert [line["event"] for line in log if line["event"].startswith("redis")] == [
+        "redis_refused",
+        "redis_incomplete",  # of the stop
+        "redis_opened",
+    ]
+    (opened,) = [line for line in log if line["event"] == "redis_opened"]
+    assert (opened["redis"], opened["keys"]) == (f"127.0.0.1:{server.port}/0", "account-monitor:<account>:*")
 
 
 def _held(redis: Redis) -> Any:

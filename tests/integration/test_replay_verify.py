@@ -84,4 +84,4 @@ async def test_a_database_that_does_not_answer_can_be_left_out(tmp_path: Path) -
     alone = await desk.ask("replay", "--local")
 
     assert (answer.code, local.code, alone.code) == (1, 0, 2)
-    assert answer.stderr.splitlines()[-1].endswith("127.0.0.1:1: connection refused; --local leaves it out")
+    assert answer.stderr.splitlines()[-1].endswith("127.0.0.1:1/trading: connection refused; --local leaves it out")

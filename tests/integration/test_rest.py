@@ -15,6 +15,7 @@ import pytest
 from account_monitor.api import answering
 from account_monitor.ledger.alerts import Alert, AlertState
 from account_monitor.ledger.events import Horizon, Opening
+from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.ports import MONITOR
 from account_monitor.monitor.reports import account_report, time_text
@@ -161,6 +162,22 @@ async def test_an_alert_is_listed_once_in_its_last_state_and_what_changed_last_c
         "symbol": "USDT", "message": "silent", "value": "1.5", "threshold": "1", "cause": None,
         "timestamp": time_text(1), "resolved_at": None, "acked_by": None, "acked_at": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ["", "?state=FIRING"])
+async def test_while_an_alert_fires_its_text_is_that_of_now(desk: TradingDesk, query: str) -> None:
+    await desk.open()
+    alarms = AlarmBoard(lambda: 1)
+    alarms.attach(desk.monitor())
+    before = desk.monitor().view.seq
+    alarms.fire("main", "STORAGE_UNAVAILABLE", "refused", symbol="history")
+    await desk.reach(before + 1)
+    alarms.fire("main", "STORAGE_UNAVAILABLE", "disk full", symbol="history")
+
+    (shown,) = (await get(f"{desk.doors.http_url}/api/alerts{query}"))["alerts"]
+
+    assert (shown["state"], shown["message"]) == ("FIRING", "disk full")
+    assert len(desk.monitor().journal.remarks_after("alert", 0)) == 1
 
 
 async def test_alerts_are_chosen_by_their_last_state_and_type(desk: TradingDesk) -> None:

@@ -602,5 +602,5 @@ async def test_a_history_that_lacks_what_was_forgotten_is_refused(tmp_path: Path
         await refill_journal(SqliteHistory(tmp_path, months.clock), tmp_path, "main", clock=months.clock,
                              progress=lambda *done: None)  # fmt: skip
 
-    assert told.differs
+    assert told.needs_help
     assert "put back the database that holds the entries between" in str(told.problem)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from account_monitor.ledger.alerts import MAX_FIRING, Alert
-from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
+from account_monitor.monitor.alarms import MAX_UNRECORDED, PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MALFORMED_EVENT, Delivery
 from tests.monitor_by_hand import Clock, fill, heard, opened
@@ -352,6 +352,65 @@ async def test_what_nobody_records_any_more_is_shown_and_said_aloud(
 
         assert main.firing == ["STREAM_STALE", "RATE_LIMITED"]
         assert said(capsys) == ["alert_not_recorded"] * 2
+
+
+async def test_what_could_not_be_recorded_is_recorded_under_the_same_ids_by_whoever_can_again(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with life(tmp_path, clock) as main:
+        main.board.fire("main", "STREAM_STALE", "silent")
+        await main.record()
+        main.monitor.inbox.shut()
+        main.monitor.failure = "disk full"
+        main.board.resolve("main", "STREAM_STALE")
+        main.board.fire("main", "RATE_LIMITED", "refused")
+        main.board.look()
+        missed = [alert.event_id for alert in main.board.unrecorded("main")]
+
+    clock.ms += 1
+    async with opened(tmp_path, clock) as monitor:
+        main.board.attach_again(monitor)
+        main.board.fire("main", "RATE_LIMITED", "refused")
+        main.monitor = monitor
+        await main.record()
+
+        assert main.journaled == [
+            ("STREAM_STALE", "FIRING", 0),
+            ("STREAM_STALE", "RESOLVED", 1),
+            ("RATE_LIMITED", "FIRING", 0),
+        ]
+        told = [entry.event.event_id for entry in monitor.journal.remarks_after("alert", 1)]
+        assert told == missed
+        assert main.board.unrecorded("main") == []
+
+
+async def test_what_the_last_commit_recorded_after_all_is_not_recorded_twice(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path, clock) as main:
+        main.board.fire("main", "STREAM_STALE", "silent")
+        monitor = main.monitor
+        monitor.observers.clear()  # nobody was told that it is recorded
+        await main.record()
+
+        main.board.attach_again(monitor)
+
+        assert len(monitor.inbox) == 0
+        main.board.resolve("main", "STREAM_STALE")
+        await main.record()
+        assert main.journaled == [("STREAM_STALE", "FIRING", 0), ("STREAM_STALE", "RESOLVED", 1)]
+
+
+async def test_of_what_cannot_be_recorded_the_youngest_are_remembered(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path, clock) as main:
+        main.monitor.inbox.shut()
+        main.monitor.failure = "disk full"
+        for _ in range(MAX_UNRECORDED):
+            clock.ms += 1
+            main.board.fire("main", "STREAM_STALE", "silent")
+            main.board.resolve("main", "STREAM_STALE")
+            main.board.look()
+
+        remembered = main.board.unrecorded("main")
+        assert (len(remembered), remembered[-1].at_ms) == (MAX_UNRECORDED, clock.ms)
 
 
 async def test_what_comes_too_late_for_the_journal_of_a_removed_account_is_said_aloud(

@@ -33,6 +33,32 @@ def test_what_lasts_fires_once_until_it_is_resolved() -> None:
     assert alerts.firing() == []
 
 
+def test_what_fires_is_read_with_the_text_and_the_figures_of_now_and_is_no_new_transition() -> None:
+    alerts = board()
+    first = fired(alerts, value=Decimal(1), threshold=Decimal(5))
+
+    again = alerts.fire(
+        "BALANCE_DRIFT", "other", now_ms=5, symbol="USDT", value=Decimal(2), threshold=Decimal(6)
+    )  # fmt: skip
+
+    read = alerts.brought_up_to_date(first)
+    assert again is None
+    assert (read.message, read.value, read.threshold) == ("other", Decimal(2), Decimal(6))
+    assert (read.id, read.event_id, read.at_ms) == (first.id, first.event_id, first.at_ms)
+
+
+def test_what_is_over_is_read_as_it_was_journaled() -> None:
+    alerts = board()
+    first = fired(alerts)
+    alerts.fire("BALANCE_DRIFT", "other", now_ms=5, symbol="USDT")
+    over = alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=9)
+    assert over is not None
+    fired(alerts, now_ms=SUPPRESSION_MS)
+
+    assert alerts.brought_up_to_date(first) == first
+    assert alerts.brought_up_to_date(over) == over
+
+
 def test_one_symbol_does_not_mute_another() -> None:
     alerts = board()
     one, other = fired(alerts), alerts.fire("BALANCE_DRIFT", "BNB differs", now_ms=0, symbol="BNB")

@@ -217,7 +217,7 @@ def test_a_database_is_any_libpq_uri(load: Load, text: str, wanted: str) -> None
     "url",
     [
         "redis://h", "redis://h:6379/0", "rediss://[::1]:6380/15", "redis://reader@cache.example.org",
-        "rediss://u@h:1/2?ssl_ca_certs=/etc/ca.pem",
+        "rediss://u@h:1/2?ssl_ca_certs=/etc/ca.pem", "redis://h/99", "redis://h/",
     ],
 )  # fmt: skip
 def test_a_redis_has_a_user_a_database_and_authorities(load: Load, url: str) -> None:
@@ -231,6 +231,44 @@ def test_a_redis_has_a_user_a_database_and_authorities(load: Load, url: str) -> 
 def test_what_is_no_redis_is_refused(load: Load, url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"database\.redis_url"):
         load(f"database: {{redis_url: '{url}'}}")
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", "+1", "٣"])
+def test_a_redis_database_is_a_whole_number_from_0_up(load: Load, number: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected the number of a database, a whole number from 0 up"):
+        load(f"database: {{redis_url: 'redis://h/{number}'}}")
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
+def test_tls_of_a_database_is_what_libpq_calls_it(load: Load, mode: str) -> None:
+    url = f"postgresql://u@h/db?sslmode={mode}"
+
+    assert load(f"database: {{url: '{url}'}}").database.url == url
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("required", 'sslmode was "required"'),
+        ("Require", 'sslmode was "Require"'),
+        ("", "sslmode is none"),
+        ("1;2", "sslmode is none"),
+    ],
+)
+def test_another_word_for_tls_is_refused(load: Load, mode: str, shown: str) -> None:
+    allowed = "expected disable, allow, prefer, require, verify-ca or verify-full"
+    with pytest.raises(ConfigurationError, match=rf"database\.url .*{shown}, {allowed}$"):
+        load(f"database: {{url: 'postgresql://u@h/db?sslmode={mode}&application_name=x'}}")
+
+
+def test_what_is_removed_before_it_is_compressed_is_refused(load: Load) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r'history\.compress_after was "36h", expected at most the 1d of history'
+    ):
+        load("history: {retention: 24h, compress_after: 1.5d}")
+
+    assert load("history: {retention: 2d, compress_after: 48h}").history.compress_after_seconds == 172_800
+    assert load("history: {retention: 1d}").history.retention_seconds == 86_400  # the default follows
 
 
 def test_data_dir_may_be_in_the_home_directory(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

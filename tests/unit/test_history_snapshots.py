@@ -65,6 +65,17 @@ def test_a_snapshot_is_of_the_account_and_of_each_position_that_changed() -> Non
     assert position == Snapshot("BTCUSDT", 2_300, Figures(None, *gains), None, 0, 3)
 
 
+def test_at_the_end_what_changed_since_the_last_one_is_told_at_once() -> None:
+    follower = Follower()
+    follower.follow((buy(1), 1_100))
+    assert places(follower.snapshots.look(2_200)) == [(None, 2_200, 2), ("BTCUSDT", 2_200, 2)]
+    follower.follow((marks("110", 2_300), 2_300))
+
+    assert follower.snapshots.look(2_400) == []
+    assert places(follower.snapshots.look(2_400, is_end=True)) == [(None, 2_400, 3), ("BTCUSDT", 2_400, 3)]
+    assert follower.snapshots.look(2_500, is_end=True) == []  # nothing changed
+
+
 def test_a_position_without_a_change_has_no_snapshot_of_its_own() -> None:
     follower = Follower()
     follower.follow((buy(1), 1_100), (buy(2, symbol="ETHUSDT"), 1_200), (sell(3), 1_300))

@@ -381,6 +381,21 @@ async def test_stopping_while_the_journal_is_folded_ends_the_start(tmp_path: Pat
     await journal.close()
 
 
+async def test_a_stop_in_good_order_records_the_prices_that_are_in_use(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="2", price="100")))
+        await monitor.step()
+        for price in ("110", "120"):
+            monitor.mark(MarkPrice("BTCUSDT", D(price), clock.ms))
+            monitor.stop()
+        await monitor.run()
+
+        assert [entry.event for entry in monitor.journal.entries()][-1] == Marks(
+            clock.ms, (MarkPrice("BTCUSDT", D("120"), clock.ms),)
+        )
+
+
 async def test_a_stop_in_good_order_records_how_far_the_streams_were_seen(tmp_path: Path) -> None:
     async with opened(tmp_path, Clock()) as monitor:
         for sequence in (1, 2):  # within one second: progress alone is recorded once

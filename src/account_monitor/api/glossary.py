@@ -244,7 +244,9 @@ TERMS = {
     "error_ms": Term("How wrong that may be."),
     "mark_prices": Term("Why no mark prices come; null while they do."),
     # the service
-    "AccountSummary.status": Term("ready; folding: starting; recording_stopped: shown as it was, until a restart."),
+    "AccountSummary.status": Term(
+        "ready; folding: starting; recording_stopped: shown as it was, until it can be recorded."
+    ),
     "status": Term("healthy, degraded or unhealthy."),
     "message": Term("What was seen."),
     "since": _time("When this status began."),

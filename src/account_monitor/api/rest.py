@@ -244,13 +244,13 @@ async def alerts(
     ] = None,
     type_: Annotated[AlertType | None, QueryParameter(name="type", description="Only those of this type.")] = None,
 ) -> AlertsReport:
-    """As journaled, the one that changed last first."""
+    """As journaled, the one that changed last first; while one fires, its text and its figures are those of now."""
     if state_ == "FIRING":  # the ledger holds all of them; the journal may be long
         firing = reversed(monitor.alerts)
         found = [alert for alert in firing if alert.state == "FIRING" and type_ in (None, alert.type)][:limit]
     else:
         found = await asyncio.to_thread(_read_alerts, monitor, limit, state_, type_)
-    return AlertsReport(alerts=[alert_report(monitor.name, alert) for alert in found])
+    return AlertsReport(alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found])
 
 
 @get("/api/explain", operation_id="explain", summary="Why equity changed", responses=OF_SYMBOL)
@@ -340,7 +340,7 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
     view = monitor.view
     return AccountSummary(
         account=account,
-        status="ready" if monitor.failure is None and monitor.journal.failure is None else "recording_stopped",
+        status=monitor.status,
         equity=pnl_report(view).equity,
         epoch=view.epoch,
         seq=view.seq,

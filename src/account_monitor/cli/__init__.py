@@ -10,6 +10,7 @@ import click
 
 from account_monitor import __version__
 from account_monitor.errors import AccountMonitorError, ConfigurationError
+from account_monitor.failures import reason
 
 _COMMANDS = {
     "run": ("service", "run", "Run the service."),
@@ -79,7 +80,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else reason(error), 1)
     return finished if isinstance(finished, int) else 0  # click gives back the code of an early exit
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -40,6 +41,7 @@ from account_monitor.clock import now_ms
 from account_monitor.config import Purpose, Settings
 from account_monitor.stores.history.store import HistoryStore, Span
 
+_SYMBOLS_SHOWN = 20
 _END_OF_TIME_MS = 253_402_300_800_000  # the year 10000
 
 What: TypeAlias = Literal["fills", "pnl", "alerts"]
@@ -66,8 +68,11 @@ class _Output(NamedTuple):
 
 
 class _Table(NamedTuple):
+    account: str
     columns: Sequence[Column]
     rows: Rows
+    symbols: Callable[[], Awaitable[list[str]]]
+    """Returns for which symbols there is anything, at any time."""
 
 
 @click.command()
@@ -135,7 +140,28 @@ async def _export(load: Callable[..., Settings], order: _Order, output: _Output)
                 sheet.write(rows)
                 count += len(rows)
                 note(count, rows[-1][0])
+        if not count:
+            click.echo(f"account-monitor: {await _said_of_nothing(order, table)}", err=True)
     return count
+
+
+async def _said_of_nothing(order: _Order, table: _Table) -> str:
+    """Say that there is nothing, and of what there would be something."""
+    span = order.span
+    nothing = f"no {order.what}" + ("" if span.symbol is None else f" of {_shown(span.symbol)}")
+    nothing += f" in account {table.account}"
+    symbols = await table.symbols()
+    if span.symbol is not None and span.symbol not in symbols:
+        named = [_shown(each) for each in symbols[:_SYMBOLS_SHOWN]]
+        if len(symbols) > _SYMBOLS_SHOWN:
+            named.append(f"{len(symbols) - _SYMBOLS_SHOWN:,} more")
+        return f"{nothing}; there are of: {', '.join(named) or 'nothing'}"
+    is_whole = (span.from_ms, span.to_ms) == (0, _END_OF_TIME_MS)
+    return nothing if is_whole else f"{nothing} between these times"
+
+
+def _shown(symbol: str) -> str:
+    return symbol if symbol.isprintable() else ascii(symbol)
 
 
 @asynccontextmanager
@@ -149,7 +175,7 @@ async def _table(load: Callable[..., Settings], order: _Order) -> AsyncIterator[
             store = None
             if reader.base_seq:  # the history alone has the older ones
                 store = await stack.enter_async_context(connected_history(load(Purpose.DATABASE)))
-            yield _Table(FILLS, fill_rows(reader, store, span))
+            yield _Table(name, FILLS, fill_rows(reader, store, span), partial(asyncio.to_thread, reader.symbols))
         return
     async with connected_history(load(Purpose.DATABASE)) as store:
         await require_tables(store)
@@ -159,11 +185,13 @@ async def _table(load: Callable[..., Settings], order: _Order) -> AsyncIterator[
 
 
 def _kept(store: HistoryStore, order: _Order) -> _Table:
+    account = order.span.account
     if order.what == "alerts":
-        return _Table(ALERTS, alert_rows(store, order.span))
+        return _Table(account, ALERTS, alert_rows(store, order.span), partial(store.symbols, account, "alerts"))
+    symbols = partial(store.symbols, account, "pnl")
     if order.interval is None:
-        return _Table(PNL, snapshot_rows(store, order.span))
-    return _Table(PNL_BUCKETS, bucket_rows(store, order.span, INTERVALS[order.interval]))
+        return _Table(account, PNL, snapshot_rows(store, order.span), symbols)
+    return _Table(account, PNL_BUCKETS, bucket_rows(store, order.span, INTERVALS[order.interval]), symbols)
 
 
 @contextmanager

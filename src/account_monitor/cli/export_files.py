@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _ROW_GROUP = 65_536
 _UNCONVERTED = "rows.arrow"
 
+_BEGINS_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are the first four in full width, which some spreadsheets take for them."""
+
 
 class Sheet(Protocol):
     """Takes the rows of a table."""
@@ -58,7 +61,11 @@ def whole_file(target: Path, *, force: bool) -> Iterator[Path]:
 
 
 class CsvSheet:
-    """Writes CSV with a line of names: numbers in plain notation, times as RFC 3339 in UTC; what is None is empty."""
+    """Writes CSV with a line of names: numbers in plain notation, times as RFC 3339 in UTC; what is None is empty.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe, as OWASP advises ("CSV Injection");
+    a number may begin with a minus.
+    """
 
     def __init__(self, file: TextIO, columns: Sequence[Column]) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
@@ -77,8 +84,12 @@ def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
+def _defused(text: str) -> str:
+    return f"'{text}" if text.startswith(_BEGINS_FORMULAS) else text
+
+
 _TEXTS: dict[Kind, Callable[[Any], str]] = {
-    Kind.TEXT: str,
+    Kind.TEXT: _defused,
     Kind.NUMBER: to_text,
     Kind.COUNT: str,
     Kind.FLAG: _flag,

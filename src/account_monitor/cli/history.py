@@ -11,6 +11,7 @@ from account_monitor.errors import CommandFailed
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.tables import require_all
 
 
 @asynccontextmanager
@@ -36,6 +37,7 @@ async def require_tables(store: HistoryStore) -> None:
     condition = await store.condition()
     if not condition.versions:
         raise CommandFailed(f"{condition.description}: no history was written here yet; it begins with the service")
+    require_all(condition.description, list(condition.broken))
     if condition.missing:
         raise CommandFailed(
             f"{condition.description}: the schema is {condition.schema}, and lacks {', '.join(condition.missing)};"

@@ -12,6 +12,7 @@ from account_monitor.errors import HistoryUnavailable, JournalCompacted, Journal
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.projector import begun_since
 from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.history.tables import WHAT_TO_DO
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 
@@ -27,7 +28,7 @@ async def check_history(settings: Settings) -> AsyncIterator[Finding]:
         async with connected_history(settings) as store:
             condition = await store.condition()
             yield _judged(condition)
-            if condition.missing:
+            if condition.missing or condition.broken:
                 return
             for account in settings.accounts:
                 yield await _check_copy(store, settings.service.data_dir, account.name)
@@ -42,6 +43,8 @@ def _judged(condition: Condition) -> Finding:
         found += f"; {condition.remark}"
     if condition.lacking:
         return Finding(None, "history", FAILED, found, f"it needs {'; '.join(condition.lacking)}")
+    if condition.broken:
+        return Finding(None, "history", FAILED, f"{found}; removed by hand: {', '.join(condition.broken)}", WHAT_TO_DO)
     if not condition.versions:
         return Finding(None, "history", OK, f"{found}; its tables are made at the first start, or by: migrate")
     if condition.missing:

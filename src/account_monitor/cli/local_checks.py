@@ -11,7 +11,8 @@ from pathlib import Path
 
 from account_monitor.cli.findings import Finding, Outcome
 from account_monitor.config import DatabaseSettings, Exchange, NatsSettings, Settings
-from account_monitor.errors import FeedUnavailable, JournalError, StorageUnavailable
+from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable
+from account_monitor.failures import reason
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
 from account_monitor.feeds.jetstream import Stream, find_streams
 from account_monitor.feeds.subjects import coverage
@@ -84,7 +85,7 @@ async def check_nats(settings: Settings) -> list[Finding]:
             findings += _streams(patterns, await find_streams(connection, patterns))
             return findings
     except (FeedUnavailable, *NATS_ERRORS) as error:
-        last = next((str(e) or type(e).__name__ for e in reversed(heard)), str(error) or "no answer")
+        last = next(map(reason, reversed(heard)), "no answer" if isinstance(error, TimeoutError) else reason(error))
         found = f"{where}: not connected within {NATS_SECONDS:g} s: {last}"
         return [Finding(None, "nats", FAILED, found, "start the server, or set pubsub.nats.url; null switches it off")]
     finally:
@@ -132,7 +133,9 @@ async def check_redis(database: DatabaseSettings) -> Finding:
         await connection.open()
         _, told = await connection.ask([("EVAL", "return 1", 0), ("INFO",)])
     except StorageUnavailable as error:
-        advice = "start the server, or see database.redis_url and what its user may do; null switches it off"
+        advice = "start the server, or see database.redis_url; null switches it off"
+        if isinstance(error, StorageRefused):
+            advice = "null in database.redis_url switches it off"  # what else to do the text says
         return Finding(None, "redis", FAILED, str(error), advice)
     finally:
         await connection.close()

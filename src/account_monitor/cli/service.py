@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,20 +73,24 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _reload_on_change(app: App, file: Path | None, asked: asyncio.Event) -> None:
-    """Reload when asked, or once a changed file has stopped changing."""
+    """Reload when asked, or once a changed file has stopped changing; again and again where a database is away."""
+    from account_monitor.app import RELOAD_AGAIN_SECONDS
+
     await app.opened.wait()
     known = latest = _stamp(file)
+    again_at: float | None = None
     while True:
         try:
             async with asyncio.timeout(RELOAD_POLL_SECONDS):
                 await asked.wait()
         except TimeoutError:
             before, latest = latest, _stamp(file)
-            if latest is None or latest == known or latest != before:
+            has_changed = latest is not None and latest != known and latest == before
+            if not has_changed and (again_at is None or time.monotonic() < again_at):
                 continue
         asked.clear()
         known = latest = _stamp(file)
-        await app.reload()
+        again_at = time.monotonic() + RELOAD_AGAIN_SECONDS if await app.reload() else None
 
 
 def _stamp(file: Path | None) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import account_option, config_option, settings_from
 from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed
+from account_monitor.failures import reason
 from account_monitor.monitor.reports import AccountReport, AlertReport
 
 TIMEOUT_SECONDS = 5.0
@@ -157,8 +158,9 @@ def _get(url: str) -> bytes:
         is_passing = error.code == HTTPStatus.SERVICE_UNAVAILABLE
         raise (_NoAnswer if is_passing else CommandFailed)(problem) from error
     except (urllib.error.URLError, OSError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise _NoAnswer(f"{url}: no answer ({reason}); is the service running?") from error
+        cause = getattr(error, "reason", error)
+        said = reason(cause) if isinstance(cause, BaseException) else cause
+        raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
 
 
 def _detail(body: bytes) -> str | None:

@@ -52,7 +52,7 @@ def _examined(
     resolver = Resolver(environ, frozenset(reading.places), secrets)
     settings = resolver.resolve(reading.settings)
     structure = [*misnamed, *reading.problems]
-    later = [*violations(reading.settings), *not_built(reading.settings), *resolver.missing]
+    later = [*violations(reading.settings, reading.places), *not_built(reading.settings), *resolver.missing]
     lines = [*problems, *(problem.line for problem in structure), *_lines(later, structure, reading)]
     return settings, lines
 

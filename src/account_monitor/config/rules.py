@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from account_monitor.config.problems import Violation
 from account_monitor.config.settings import Exchange, Lease, OpeningPosition, Settings, split_position_key
-from account_monitor.config.values import is_loopback
+from account_monitor.config.values import duration_text, is_loopback
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
 
 
-def violations(settings: Settings) -> Iterator[Violation]:
-    """Yield what contradicts itself, or would open the accounts to everyone."""
+def violations(settings: Settings, written: Container[str] = ()) -> Iterator[Violation]:
+    """Yield what contradicts itself, or would open the accounts to everyone. `written` holds the keys that were named:
+    a default follows what contradicts it.
+    """
     yield from _same_names(settings)
     yield from _openings(settings)
     yield from _open_doors(settings)
     yield from _same_ports(settings)
     yield from _loops(settings)
+    if "history.compress_after" in written:
+        yield from _compression(settings)
 
 
 def _same_names(settings: Settings) -> Iterator[Violation]:
@@ -83,6 +87,16 @@ def _loops(settings: Settings) -> Iterator[Violation]:
             if subject == other or below_fills:
                 paths = (f"pubsub.topics.{other_name}", f"pubsub.topics.{name}")
                 yield Violation(paths, f'was "{subject}", expected a subject that {paths[0]} does not cover')
+
+
+def _compression(settings: Settings) -> Iterator[Violation]:
+    compress_after, retention = settings.history.compress_after_seconds, settings.history.retention_seconds
+    if compress_after > retention:
+        text = (
+            f'was "{duration_text(compress_after)}", expected at most the {duration_text(retention)} of'
+            " history.retention: what is removed is never compressed"
+        )
+        yield Violation(("history.retention", "history.compress_after"), text)
 
 
 # What the configuration can name before the program can do it. Whoever builds one removes its line.

@@ -22,10 +22,14 @@ LONGEST_DURATION_SECONDS = 36_500 * 86_400
 
 _UNIT_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 
+_TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""What libpq calls them."""
+
 _BARE = "expected a {0} without the password: name a variable in {1}_env, or a file in {1}_file"
 
 _is_duration = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)").fullmatch
 _is_whole = re.compile(r"-?[0-9]{1,18}").fullmatch
+_is_number = re.compile(r"[0-9]{1,9}").fullmatch
 _is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}").fullmatch
 _is_symbol = re.compile(r"(?:[^\W_]|[_-]){1,40}").fullmatch  # letters and digits of every script
 _is_position_key = re.compile(r"(?:[^\W_]|[_-]){1,40}(?::(?:LONG|SHORT))?").fullmatch
@@ -35,6 +39,7 @@ _is_moment = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
 _is_host = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*").fullmatch
+_is_word = re.compile(r"[A-Za-z_-]{1,20}").fullmatch
 _is_variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}").fullmatch
 _is_path = re.compile(r"/[A-Za-z0-9._~/-]{0,200}").fullmatch
 _is_subject = re.compile(r"[^\s.*>\x00-\x1f]+(?:\.[^\s.*>\x00-\x1f]+)*").fullmatch
@@ -45,7 +50,7 @@ _url_parts = re.compile(
 ).fullmatch
 _redis_parts = re.compile(
     r"rediss?://(?:(?P<user>[^\s/?#@]*)@)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
-    r"(?:/[0-9]{0,5})?(?:\?ssl_ca_certs=[^\s?#&@]+)?"
+    r"(?:/(?P<number>[^\s/?#&@]*))?(?:\?ssl_ca_certs=[^\s?#&@]+)?"
 ).fullmatch
 _database_parts = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^\s/?#@]*)@)?(?P<servers>[^\s/?#@]*)(?:[/#][^\s?@]*)?(?:\?(?P<query>[^\s@]*))?"
@@ -104,6 +109,13 @@ def _duration(text: str) -> Decimal:
     if value > LONGEST_DURATION_SECONDS:
         raise ValueError("expected a duration of at most 36500d")
     return value
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration in the largest unit of which it is a whole number."""
+    exact = Decimal(str(seconds))
+    unit = next(unit for unit in reversed(_UNIT_SECONDS) if exact % _UNIT_SECONDS[unit] == 0)
+    return f"{to_text(exact / _UNIT_SECONDS[unit])}{unit}"
 
 
 def number(
@@ -255,7 +267,10 @@ def database_url(text: str) -> str:
         raise NotShown(_BARE.format("URI", "password"))
     servers = [_server_parts(server) for server in parts["servers"].split(",")]
     hosts, ports = [server and server["host"] for server in servers], [server and server["port"] for server in servers]
-    asked = dict(parse_qsl(parts["query"] or ""))
+    asked = dict(parse_qsl(parts["query"] or "", keep_blank_values=True))
+    if (mode := asked.get("sslmode", _TLS_MODES[0])) not in _TLS_MODES:
+        shown = f'sslmode was "{mode}", ' if _is_word(mode) else "sslmode is none, "
+        raise _refused(text, f"{shown}expected {', '.join(_TLS_MODES[:-1])} or {_TLS_MODES[-1]}")
     ports += asked.get("port", "").split(",")
     if not (_are_hosts(hosts) and _are_hosts(asked.get("host", "").split(","))):
         raise _refused(
@@ -297,6 +312,8 @@ def redis_url(text: str) -> str:
         raise _refused(text, expected)
     if parts["port"] and not 1 <= int(parts["port"]) <= MAX_PORT:
         raise _refused(text, f"expected a port from 1 to {MAX_PORT}")
+    if parts["number"] and not _is_number(parts["number"]):  # how many there are only the server knows
+        raise _refused(text, "expected the number of a database, a whole number from 0 up, such as redis://host:6379/0")
     return text
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from account_monitor.failures import reason
 from account_monitor.feeds.progress import StreamGap
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ class FeedStatus:
 
     def note_error(self, error: Exception) -> None:
         """Something does not work now. The same thing is logged once."""
-        text = str(error) or type(error).__name__
+        text = reason(error)
         if text != self.last_error:
             _log.warning("nats_error", error=text)
         self.last_error = text

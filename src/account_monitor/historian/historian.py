@@ -24,6 +24,7 @@ from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.stores.history.opening import SQLITE
+from account_monitor.stores.history.projector import RETRY_SECONDS
 
 SCRIBE = (sys.executable, "-P", "-m", "account_monitor.historian.scribe")
 """-P: nothing is imported from where the service was started."""
@@ -37,6 +38,9 @@ AGAIN_SECONDS = 1.0
 STOP_SECONDS = 2.0
 UNAVAILABLE_SECONDS = 5.0
 """How long a database may be away before people hear of it."""
+
+AGAIN = f"tried again every {RETRY_SECONDS[1]:g} s; the journals keep what is recorded meanwhile"
+"""What happens next while the database cannot be written."""
 
 LAG_SECONDS = 30.0
 """How long an entry may wait although the database takes what it is given."""
@@ -60,7 +64,7 @@ class _Followed:
         """Whether the scribe has spoken of it since it was started."""
         self.problem: str | None = None
         self.problem_since = 0.0
-        self.differs = False
+        self.needs_help = False
         self.mark: _Mark | None = None
 
 
@@ -175,17 +179,26 @@ class Historian:
     # -- what is known -----------------------------------------------------------------------------------------------
 
     def _note(self, followed: _Followed, report: Written) -> None:
+        needed_help = followed.needs_help
         followed.is_known = True
         followed.seq = report.seq
-        followed.differs = report.differs
-        if report.problem is not None and followed.problem is None:
+        followed.needs_help = report.needs_help
+        if report.problem is None:
+            if followed.problem is not None:
+                log.info("history_written_again", account=report.account, seq=report.seq)
+            followed.problem = None
+            return
+        is_news = followed.problem is None or report.needs_help is not needed_help
+        if followed.problem is None:
             followed.problem_since = self._now()
-            log.warning("history_not_written", account=report.account, seq=report.seq, reason=report.problem)
-        elif report.problem is None and followed.problem is not None:
-            log.info("history_written_again", account=report.account, seq=report.seq)
-        followed.problem = report.problem
+        followed.problem = f"{report.problem}; {AGAIN}"
+        if is_news and report.needs_help:
+            log.error("history_refused", account=report.account, seq=report.seq, reason=followed.problem)
+        elif is_news:
+            log.warning("history_not_written", account=report.account, seq=report.seq, reason=followed.problem)
 
     def _note_end(self, reason: str) -> None:
+        reason += f"; another is started after {AGAIN_SECONDS:g} s"
         for followed in self._followed.values():
             followed.is_known = False
             if followed.problem is None:
@@ -202,7 +215,7 @@ class Historian:
     def replicated(self, account: str) -> int:
         """Return up to which entry the journal of an account is in a database elsewhere; 0 where that is not known."""
         followed = self._followed.get(account)
-        if followed is None or not followed.is_known or followed.problem is not None or followed.differs:
+        if followed is None or not followed.is_known or followed.problem is not None or followed.needs_help:
             return 0  # what was written once may be gone by now
         return 0 if self._settings.database.url == SQLITE else followed.seq
 
@@ -229,7 +242,7 @@ class Historian:
     def _watch_account(self, account: str, followed: _Followed) -> None:
         now = self._now()
         if followed.problem is not None:
-            if followed.differs or now - followed.problem_since >= UNAVAILABLE_SECONDS:
+            if followed.needs_help or now - followed.problem_since >= UNAVAILABLE_SECONDS:
                 self._alarms.fire(account, "STORAGE_UNAVAILABLE", followed.problem, symbol=HISTORY)
         elif followed.is_known:  # what fired before a restart is over once the history says so
             self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=HISTORY)

@@ -37,12 +37,12 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):
-    """How far the history of an account is, and why no further; `differs`: it is another journal's."""
+    """How far the history of an account is, and why no further; `needs_help`: no waiting mends that."""
 
     account: str
     seq: int
     problem: str | None = None
-    differs: bool = False
+    needs_help: bool = False
 
 
 Order: TypeAlias = Assignment | Accounts

@@ -11,7 +11,7 @@ import structlog
 
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings
-from account_monitor.errors import HistoryUnavailable, JournalError, JournalTooOld, StartAborted
+from account_monitor.errors import HistoryRefused, HistoryUnavailable, JournalError, JournalTooOld, StartAborted
 from account_monitor.historian.historian import HISTORY
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -63,7 +63,7 @@ class Restoration:
             return
         restore = self._refill if is_cut_off else self._restore
         store = history_store(database.url, data_dir, clock=now_ms, password=database.password)
-        problem, told_until = "", 0.0
+        problem, told_until, again = "", 0.0, f"tried again every {AGAIN_SECONDS:g} s, until then the account waits"
         try:
             while True:
                 try:
@@ -76,8 +76,11 @@ class Restoration:
                         raise
                     if str(error) != problem or time.monotonic() >= told_until:
                         problem, told_until = str(error), time.monotonic() + TELL_AGAIN_SECONDS
-                        log.warning("restore_waits", account=account, reason=problem)
-                    waits = f"account {account} may have a past in the history: {problem}"
+                        if isinstance(error, HistoryRefused):
+                            log.error("history_refused", account=account, reason=f"{problem}; {again}")
+                        else:
+                            log.warning("restore_waits", account=account, reason=f"{problem}; {again}")
+                    waits = f"account {account} may have a past in the history: {problem}; {again}"
                     self._desk.wait_for(START, waits)
                     self._desk.health.report(HISTORY, Status.DEGRADED, waits)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -103,7 +106,8 @@ class Restoration:
         replica = await store.replica(account)
         if replica is not None and replica.is_followed:
             raise HistoryUnavailable(
-                f"written less than {ALONE_MS // 1000} s ago, by a service that may still be running"
+                f"the history of account {account} was written less than {ALONE_MS // 1000} s ago, by a service that"
+                " may still be running"
             )
 
     async def _refill(self, store: HistoryStore, account: str) -> None:

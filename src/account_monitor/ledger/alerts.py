@@ -98,6 +98,13 @@ class AlertBoard:
         """Return the last transition of a key, None where there was none or it is forgotten."""
         return self._latest.get((type_, symbol))
 
+    def brought_up_to_date(self, alert: Alert) -> Alert:
+        """Return a journaled transition with the text and the figures of now, while what it tells of fires."""
+        latest = self._latest.get(alert.key)
+        if latest is None or latest.state == "RESOLVED" or (latest.id, latest.state) != (alert.id, alert.state):
+            return alert
+        return alert._replace(message=latest.message, value=latest.value, threshold=latest.threshold)
+
     @property
     def is_full(self) -> bool:
         """Whether what is new has to wait until something is resolved."""
@@ -118,15 +125,18 @@ class AlertBoard:
     ) -> Alert | None:
         """Return the transition that is to be journaled, None where people know already.
 
-        What fires is told again only when it becomes more severe, or its cause becomes known. With `for_ms` it resolves
-        by itself so long after it was last raised.
+        What fires is told again only when it becomes more severe, or its cause becomes known; its text and its figures
+        are those of now for whoever asks (`brought_up_to_date`). With `for_ms` it resolves by itself so long after it
+        was last raised.
         """
         key = (type_, symbol)
         self._recalled.discard(key)
         known = self._latest.get(key)
         until_ms = None if for_ms is None else now_ms + for_ms
         if known is not None and known.state == "FIRING":
-            known = self._latest[key] = known._replace(message=message, value=value, until_ms=until_ms)
+            known = self._latest[key] = known._replace(
+                message=message, value=value, threshold=threshold, until_ms=until_ms
+            )
             is_worse = SEVERITIES.index(severity) > SEVERITIES.index(known.severity)
             if not is_worse and (cause is None or cause == known.cause):
                 return None

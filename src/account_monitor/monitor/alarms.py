@@ -23,6 +23,9 @@ OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG")
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
 
+MAX_UNRECORDED = 2 * MAX_FIRING
+"""Transitions of one account that are remembered while its journal cannot be written; older ones are in the log."""
+
 log = structlog.get_logger()
 
 
@@ -42,6 +45,8 @@ class _Watched:
         """None until it is attached: until then nothing is recorded."""
         self.waiting: dict[str, Alert] = {}
         """Transitions that were handed over and are not recorded yet, by their event id."""
+        self.unrecorded: dict[str, Alert] = {}
+        """Transitions that the monitor cannot record any more, the oldest first."""
         self.is_flooded = False
 
 
@@ -70,14 +75,26 @@ class AlarmBoard:
         """
         early = self._accounts.pop(monitor.name, None)
         watched = self._watched(monitor.name)
-        watched.monitor = monitor
         watched.board.recall(monitor.alerts)
-        monitor.observers.append(self.note)
-        monitor.remarks_on = partial(self._remarks_on, monitor.name)
+        self._observe(monitor, watched)
         if not self._is_enabled:
             self._record(monitor.name, watched.board.end(self._clock()))
         elif early is not None:
             self._raise_again(monitor.name, early.board.firing())
+
+    def attach_again(self, monitor: Monitor) -> None:
+        """Record with the monitor that took the place of one that could not any more; first what that one could not."""
+        watched = self._watched(monitor.name)
+        missed, watched.waiting, watched.unrecorded = {**watched.unrecorded, **watched.waiting}, {}, {}
+        self._observe(monitor, watched)
+        unknown = monitor.journal.unknown(missed.values())  # the last commit may have succeeded after all
+        self._record(monitor.name, [alert for event_id, alert in missed.items() if event_id in unknown])
+
+    def _observe(self, monitor: Monitor, watched: _Watched) -> None:
+        watched.monitor = monitor
+        monitor.observers.append(self.note)
+        monitor.remarks_on = partial(self._remarks_on, monitor.name)
+        monitor.bring_up_to_date = watched.board.brought_up_to_date
 
     def settle(self, account: str, *, but: tuple[AlertType, ...] = ()) -> None:
         """Resolve what fired before a restart and nobody has raised since; call it once all is well with an account.
@@ -169,6 +186,11 @@ class AlarmBoard:
         ]
         return sorted(alarms, key=lambda alarm: alarm.alert.fired_ms)
 
+    def unrecorded(self, account: str) -> list[Alert]:
+        """Return the transitions that are logged and cannot be journaled now, the oldest first."""
+        watched = self._accounts.get(account)
+        return [] if watched is None else list(watched.unrecorded.values())
+
     # -- what monitors say -------------------------------------------------------------------------------------------
 
     def note(self, view: View, change: Change) -> None:
@@ -252,13 +274,16 @@ def _say(account: str, alert: Alert) -> None:
 
 
 def _say_unrecorded(account: str, watched: _Watched) -> None:
-    """Tell people all the same of what nobody records any more; after a restart it is raised anew."""
+    """Tell people all the same of what nobody records any more; it is recorded once somebody does again."""
     for alert in watched.waiting.values():
         log.error(
             "alert_not_recorded", account=account, type=alert.type, symbol=alert.symbol, severity=alert.severity,
             state=alert.state, text=alert.message,
         )  # fmt: skip
+    watched.unrecorded.update(watched.waiting)
     watched.waiting.clear()
+    for event_id in list(watched.unrecorded)[:-MAX_UNRECORDED]:
+        del watched.unrecorded[event_id]
 
 
 def _say_flooded(account: str, watched: _Watched, kind: AlertType, message: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 
@@ -116,6 +116,8 @@ class Monitor:
         """What the wallets hold that no cause explains, in USD; None: it has no price. Anything but 0 is a defect."""
         self.remarks_on: Callable[[Sequence[Delivery]], list[Delivery]] = lambda deliveries: []
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
+        self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
+        """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
         self._free: dict[str, Decimal] = {}
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
@@ -193,6 +195,11 @@ class Monitor:
             await self._record([Delivery("config", "", b"", self._opening)], [])
 
     @property
+    def status(self) -> Literal["ready", "recording_stopped"]:
+        """`ready`, or `recording_stopped` once nothing can be recorded."""
+        return "ready" if self.failure is None and self.journal.failure is None else "recording_stopped"
+
+    @property
     def view(self) -> View:
         """The newest view."""
         return self._builder.view
@@ -205,6 +212,8 @@ class Monitor:
             while not self._stopping or len(self.inbox):
                 await self.inbox.wait(self._patience())
                 await self.step()
+            if self._prices:
+                self._take_prices()
             await self.step()  # once more: after a stop in good order nothing that was seen may look unseen
             await self._save_checkpoint()
         except RecordingStopped as failure:
@@ -349,7 +358,7 @@ class Monitor:
         taken = len(deliveries)
         deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
-        if self._unjournaled_marks and self._snapshots.is_due():
+        if self._unjournaled_marks and (self._stopping or self._snapshots.is_due()):
             deliveries += self._marks()
         self._seen |= {p.source: p for p in seen if self._recorded_positions.get(p.source) != p}
         if deliveries or (self._seen and (self._stopping or self._positions_due.is_due())):

@@ -249,13 +249,20 @@ class Journal(Recording, Protocol):
         """Why nothing is recorded any more, None while all is well."""
 
     @property
+    def may_be_opened_anew(self) -> bool:
+        """Whether recording failed for a reason that may pass, such as a full disk."""
+
+    @property
     def positions(self) -> Mapping[str, StreamPosition]:
         """By source, how far it was seen, as committed."""
+
+    async def give_up_writing(self) -> None:
+        """After a failure: let the file be opened for writing by somebody else. Reads go on until `close`."""
 
     async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
         """Commit deliveries, dead letters and positions in one transaction; returns once it is durable.
 
-        Raises: RecordingStopped after a failed write; only a restart tells whether the batch was recorded.
+        Raises: RecordingStopped after a failed write; only opening it anew tells whether the batch was recorded.
         """
 
     def flows(self, *, since_ms: int) -> list[JournalEntry]:

@@ -193,12 +193,16 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlaceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a state is, as in the account report; `timestamp` is when the report was made."""
+    """How far a state is, as in the account report; `timestamp` is when the report was made.
+
+    `status` is `ready`, or `recording_stopped`: then it is shown as it was.
+    """
 
     epoch: int
     seq: int
     as_of: str | None
     timestamp: str
+    status: str
 
 
 class CausesReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -408,9 +412,11 @@ def account_report(view: View, now_ms: int) -> AccountReport:
     )
 
 
-def place_report(view: View, now_ms: int) -> PlaceReport:
-    """Report how far a view is."""
-    return PlaceReport(epoch=view.epoch, seq=view.seq, as_of=_time(view.as_of_ms), timestamp=time_text(now_ms))
+def place_report(view: View, now_ms: int, *, status: str) -> PlaceReport:
+    """Report how far a view is, and whether what happens is still recorded."""
+    return PlaceReport(
+        epoch=view.epoch, seq=view.seq, as_of=_time(view.as_of_ms), timestamp=time_text(now_ms), status=status
+    )
 
 
 def comparison_report(comparison: Comparison) -> ComparisonReport:

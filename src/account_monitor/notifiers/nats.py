@@ -20,7 +20,7 @@ from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import JournalEntry, StreamPosition
+from account_monitor.monitor.ports import StreamPosition
 from account_monitor.monitor.reports import PnLReport, alert_report, pnl_report
 from account_monitor.monitor.views import Change, View
 
@@ -128,11 +128,23 @@ class AlertNotifier:
     """Publishes every journaled transition of every alert, in the order of the journal, none left out.
 
     How far that is done is recorded in the journal itself, within a second. After a crash what was published since is
-    published once more, under the same id. A journal that has no such record begins with its first alert.
+    published once more, under the same id. A journal that has no such record begins with its first alert. What cannot
+    be journaled now, as on a full disk, is published all the same, and once more when it is, under the same id.
     """
 
-    def __init__(self, desk: Desk, server: Server, subject: str) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        server: Server,
+        subject: str,
+        *,
+        unrecorded: Callable[[str], list[Alert]] = lambda account: [],
+    ) -> None:
+        """`unrecorded` returns the transitions of an account that its journal cannot take now."""
         self._desk = desk
+        self._unrecorded = unrecorded
+        self._told_unrecorded: set[tuple[str, str]] = set()
+        """(account, event id) of what was published although it is not journaled, while that lasts."""
         self._server = server
         self._subject = subject
         self._published: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
@@ -164,7 +176,23 @@ class AlertNotifier:
                         reason = str(error) or type(error).__name__
                         log.warning("alerts_not_published", account=monitor.name, reason=reason)
                         return
+            await self._publish_unrecorded(connection)
             await self._wait()
+
+    async def _publish_unrecorded(self, connection: Client) -> None:
+        """Publish what is not in a journal; whatever fails is tried again with the next look."""
+        found = {
+            (account, alert.event_id): alert for account in self._desk.accounts for alert in self._unrecorded(account)
+        }
+        self._told_unrecorded &= found.keys()
+        try:
+            for (account, event_id), alert in found.items():
+                if (account, event_id) not in self._told_unrecorded:
+                    await self._send(connection, account, alert, is_stored=await _is_stored(connection, self._subject))
+                    await connection.flush(ANSWER_SECONDS)
+                    self._told_unrecorded.add((account, event_id))
+        except (Error, OSError, TimeoutError) as error:
+            log.warning("alerts_not_published", reason=str(error) or type(error).__name__)
 
     def _behind(self) -> list[Monitor]:
         """Return the monitors of configured accounts whose journals may hold something to publish."""
@@ -183,14 +211,13 @@ class AlertNotifier:
             seq = self._published[monitor] = 0 if recorded is None else recorded.sequence
         while entries := await asyncio.to_thread(monitor.journal.remarks_after, "alert", seq):
             for entry in entries:
-                await self._send(connection, monitor.name, entry, is_stored=is_stored)
+                assert isinstance(entry.event, Alert)  # the journal was asked for alerts
+                await self._send(connection, monitor.name, entry.event, is_stored=is_stored)
             await connection.flush(ANSWER_SECONDS)  # the server has them all
             seq = self._published[monitor] = entries[-1].seq
             monitor.inbox.see(StreamPosition(ALERTS_PUBLISHED, "", seq))
 
-    async def _send(self, connection: Client, account: str, entry: JournalEntry, *, is_stored: bool) -> None:
-        alert = entry.event
-        assert isinstance(alert, Alert)  # the journal was asked for alerts
+    async def _send(self, connection: Client, account: str, alert: Alert, *, is_stored: bool) -> None:
         payload = msgspec.json.encode(alert_report(account, alert))
         headers = {"Nats-Msg-Id": f"{alert.id}:{alert.revision}"}
         if is_stored:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import structlog
 
-from account_monitor.errors import StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -81,6 +81,8 @@ class _Held:
     """What was written last; None: not known, so that everything has to be written."""
     place: bytes = b""
     """What the place holds since then; empty: not known."""
+    status: str = ""
+    """Which status it names."""
     epoch: int = 0
     seq: int = 0
     """Of what was written last, even if it is lost."""
@@ -98,6 +100,7 @@ class _Write(NamedTuple):
     place: bytes
     values: dict[bytes, bytes]
     is_whole: bool
+    status: str = ""
 
 
 class CurrentState:
@@ -129,6 +132,12 @@ class CurrentState:
         self._made = 0
         self._failure: str | None = None
         self._failing_since = 0.0
+        self._reason = ""
+        """The same without what happens next."""
+        self._needs_help = False
+        """Whether waiting does not end the failure."""
+        self._is_said = False
+        """Whether it was said where the state is written."""
         self._said_lost = Every(SAID_EVERY_SECONDS, monotonic)
         desk.observe(self._note)
 
@@ -153,9 +162,9 @@ class CurrentState:
                     return
                 except StorageUnavailable as error:
                     pause = RETRY_SECONDS if self._failure is None else min(2 * pause, LONGEST_RETRY_SECONDS)
-                    self._note_failure(str(error))
+                    self._note_failure(str(error), needs_help=isinstance(error, StorageRefused))
                 if await _is_set_within(self._stopping, pause):
-                    log.warning("redis_incomplete", reason=self._failure)
+                    log.warning("redis_incomplete", reason=f"{self._reason}; the next start writes the rest")
                     return
         finally:
             await self._connection.close()
@@ -171,6 +180,10 @@ class CurrentState:
         (self._script,) = await self._connection.ask([("SCRIPT", "LOAD", SCRIPT)])
         for account in {*self._held, *self._accounts()}:
             self._lose(account)
+        if not self._is_said:
+            self._is_said = True
+            keys = _key("<account>", "").decode() + "*"
+            log.info("redis_opened", redis=self._connection.where, keys=keys)
         self._is_tried = False
         self._round_at = 0.0
         self._look_at = self._monotonic() + LOOK_SECONDS
@@ -231,16 +244,18 @@ class CurrentState:
         if held.refused is not None:
             return None
         view, before = monitor.view, _shared_names(monitor.view, held.view)
+        status = monitor.status
         values = {}
         for key, report in _reports(view, before):
             values[key] = _encode(report)
             self._made += 1
             if self._made % REPORTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        if not values and before is not None and (before.epoch, before.seq) == (view.epoch, view.seq):
+        is_known = before is not None and (before.epoch, before.seq, held.status) == (view.epoch, view.seq, status)
+        if not values and is_known:
             return None
-        place = _encode(place_report(view, self._desk.clock()))
-        return _Write(account, view, place, values, is_whole=before is None)
+        place = _encode(place_report(view, self._desk.clock(), status=status))
+        return _Write(account, view, place, values, is_whole=before is None, status=status)
 
     def _command(self, write: _Write) -> Command:
         held, keys = self._held[write.account], (_key(write.account, "seq"), _key(write.account, "keys"), *write.values)
@@ -259,6 +274,7 @@ class CurrentState:
                 log.info("redis_account_removed", account=write.account)
             case [b"written", _], View(epoch=epoch, seq=seq):
                 held.view, held.place, held.epoch, held.seq = write.view, write.place, epoch, seq
+                held.status = write.status
             case [b"newer", bytes(place)], _:
                 self._note_refused(write.account, held, place)
             case [b"lost", _], _:
@@ -303,6 +319,8 @@ class CurrentState:
                 self._changed[account] = None  # it came without a change
             elif place != held.place:
                 lost.append(account)
+            elif (monitor := self._desk.monitor(account)) is not None and monitor.status != held.status:
+                self._changed[account] = None
         self._take_lost(lost)
         self._note_success()
 
@@ -327,11 +345,17 @@ class CurrentState:
         held.refused_at = self._monotonic()
         log.error("redis_state_refused", account=account, epoch=theirs.epoch, seq=theirs.seq)
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, reason: str, *, needs_help: bool) -> None:
+        is_news = self._failure is None or needs_help is not self._needs_help
         if self._failure is None:
             self._failing_since = self._monotonic()
-            log.warning("redis_not_written", reason=reason)
-        self._failure = reason
+        self._reason = reason
+        self._failure = f"{reason}; tried again every {LONGEST_RETRY_SECONDS:g} s, nothing waits for it"
+        self._needs_help = needs_help
+        if is_news and needs_help:
+            log.error("redis_refused", reason=self._failure)
+        elif is_news:
+            log.warning("redis_not_written", reason=self._failure)
 
     def _note_success(self) -> None:
         """End a failure once every account is written again: the first of many may fit where all do not."""
@@ -367,7 +391,8 @@ class CurrentState:
             if held.view is not None:
                 self._alarms.resolve(account, "STORAGE_UNAVAILABLE", symbol=REDIS)
             return
-        if self._monotonic() - since >= UNAVAILABLE_SECONDS:
+        is_final = self._failure is not None and self._needs_help
+        if is_final or self._monotonic() - since >= UNAVAILABLE_SECONDS:
             self._alarms.fire(account, "STORAGE_UNAVAILABLE", f"redis: {problem}", symbol=REDIS)
 
     def lags(self) -> Iterable[tuple[str, int]]:

@@ -84,6 +84,11 @@ class Journal:
         return self._writer.failure
 
     @property
+    def may_be_opened_anew(self) -> bool:
+        """Whether recording failed for a reason that may pass, such as a full disk."""
+        return self._writer.may_pass
+
+    @property
     def positions(self) -> Mapping[str, StreamPosition]:
         """By source, how far it was seen, as committed."""
         return self._writer.committed.positions
@@ -150,6 +155,11 @@ class Journal:
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills in venue order. Raises: ValueError for a cursor that this journal did not give."""
         return self.reader.fills(query)
+
+    async def give_up_writing(self) -> None:
+        """After a failure: let the file be opened for writing by somebody else. Reads go on until `close`."""
+        await self._writer.close()
+        self._lock.release()
 
     async def close(self) -> None:
         """Commit what waits, stop the writer and release the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ _BUSY_MS = 5_000
 _WRITER_CACHE_KIB = 16_384  # the pages where the indexes grow; the rest stays in the operating system's cache
 _READER_CACHE_KIB = 2_048
 _LARGEST_WAL = 64 * 1024 * 1024
+_ROOM_BYTES = 2 * 1024 * 1024
 
 
 def journal_path(data_dir: Path, account: str) -> Path:
@@ -235,6 +237,28 @@ def cause(error: BaseException) -> str:
         if isinstance(error, kind):
             return f"{words} ({_code(error)})"
     return f"{type(error).__name__}: {error}"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether what keeps a file from being written may be over later, and left the file as it was.
+
+    A flush that failed is not such: pages that the system dropped are gone, and the next flush would not say so.
+    """
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) not in (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+    return isinstance(error, apsw.FullError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.BusyError)
+
+
+def has_room(directory: Path) -> bool:
+    """Whether a journal could be written there for a while: tried with a file that is gone at once."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_ROOM_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _code(error: Any) -> str:

@@ -197,6 +197,10 @@ class JournalReader:
             rows = self._rows("fills_of_symbol", query.symbol, *start, end, until, until, query.limit + 1)
         return page_of([_entry(row[:5]) for row in rows], query.limit)
 
+    def symbols(self) -> list[str]:
+        """Return the symbols of which there ever was a fill, those included that are in the history only."""
+        return [row[0] for row in self._rows("symbols")]
+
     def _check_place(self, cursor: str) -> None:
         at_ms, number, seq = place_of(cursor)
         if seq > self.base_seq and not self._rows("fill_at", seq, at_ms, number)[0][0]:

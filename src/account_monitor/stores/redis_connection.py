@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import ssl
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from redis.asyncio.connection import Connection, parse_url
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from account_monitor.config import Secret
-from account_monitor.errors import StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
+from account_monitor.failures import reason
 
 TIMEOUT_SECONDS = 2.0
 """How long it may take to connect, or to answer everything that was asked at once."""
@@ -30,8 +32,9 @@ class RedisConnection:
         self._make: type[Connection] = self._arguments.pop("connection_class", Connection)
         self._connection: Connection | None = None
         self._transport: asyncio.WriteTransport | None = None
-        self.where = f"{self._arguments.get('host', 'localhost')}:{self._arguments.get('port', 6379)}"
-        """Host and port, for people."""
+        host, port = self._arguments.get("host", "localhost"), self._arguments.get("port", 6379)
+        self.where = f"{host}:{port}/{self._arguments.get('db', 0)}"
+        """Host, port and number of the database, for people."""
 
     async def open(self) -> None:
         """Connect and log in. Raises: StorageUnavailable."""
@@ -81,10 +84,40 @@ class RedisConnection:
 
     def _unavailable(self, error: Exception) -> StorageUnavailable:
         """Say what is wrong, without the password: a server may repeat what it was sent."""
-        text = " ".join(str(error).split())
-        if isinstance(error, TimeoutError):
-            text = f"no answer within {TIMEOUT_SECONDS:g} s"
+        text = _reason(error)
         secret = "" if self._password is None else self._password.reveal()
         if secret:
             text = text.replace(secret, "***")
-        return StorageUnavailable(text if self.where in text else f"{self.where}: {text or type(error).__name__}")
+        if (advice := _advice(error)) is not None:
+            return StorageRefused(f"{self.where}: {text}; {advice}")
+        return StorageUnavailable(f"{self.where}: {text}")
+
+
+def _reason(error: Exception) -> str:
+    """Return what the server, or the system, said: the library's own words name the call, and the server again."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    return reason(next((cause for cause in _causes(error) if isinstance(cause, OSError)), error))
+
+
+def _advice(error: Exception) -> str | None:
+    """Return what to change where the same question will get the same answer, None where it may not."""
+    if isinstance(error, AuthenticationError):
+        return "see the user in database.redis_url and what database.redis_password_env or redis_password_file names"
+    if isinstance(error, NoPermissionError):
+        return (
+            "let the user do what the service needs: GET, SET, DEL, MGET, SCRIPT LOAD and EVALSHA on account-monitor:*"
+        )
+    if isinstance(error, ResponseError) and any(words in str(error) for words in ("DB index", "SELECT is not allowed")):
+        return "name a database that the server has in database.redis_url, such as /0"
+    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+        return "rediss:// needs a server that speaks TLS with a certificate that is trusted: see ssl_ca_certs"
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was made from, which the library leaves in its context."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__ or each.__context__

@@ -14,7 +14,7 @@ import apsw
 
 from account_monitor.errors import RecordingStopped
 from account_monitor.monitor.ports import StreamPosition
-from account_monitor.stores.journal_file import cause
+from account_monitor.stores.journal_file import cause, may_pass
 from account_monitor.stores.recorder import Recorder
 
 _CHECKPOINT_PAGES = 2_000
@@ -56,6 +56,8 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection, recorder: Recorder, name: str) -> None:
         self.failure: str | None = None
+        self.may_pass = False
+        """Whether what failed is outside of the file, such as a full disk: opened anew, it may be written again."""
         self._connection = connection
         self._recorder = recorder
         self.committed = self._state()
@@ -166,6 +168,7 @@ class Writer:
     def _stop(self, error: BaseException) -> None:
         if self.failure is None:
             self.failure = f"nothing is recorded after entry {self.committed.last_seq}: {cause(error)}"
+            self.may_pass = may_pass(error)
             self._abandon()
 
     def _refused(self, error: BaseException) -> RecordingStopped:

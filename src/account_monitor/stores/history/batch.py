@@ -9,13 +9,17 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.events import Fill
+from account_monitor.ledger.events import Fill, trade_number
 from account_monitor.ledger.reconciliation import Reconciliation
+from account_monitor.monitor.fills import NO_NUMBER
 from account_monitor.monitor.ports import JournalEntry, StreamPosition
 from account_monitor.monitor.reports import reconciliation_report
 from account_monitor.stores.chain import START, Row, columns
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.snapshots import Snapshot
+
+# A named tuple made by its own constructor costs twice as much, and one is made for every fill.
+_new = tuple.__new__
 
 
 class Cursor(NamedTuple):
@@ -104,6 +108,9 @@ class Batch(NamedTuple):
     after: Cursor
     entries: Sequence[EntryRow] = ()
     fills: Sequence[FillRow] = ()
+    """Executions of which there is nothing yet."""
+    restated: Sequence[FillRow] = ()
+    """Executions of which there may be an older record."""
     alerts: Sequence[AlertRow] = ()
     reports: Sequence[ReportRow] = ()
     snapshots: Sequence[Snapshot] = ()
@@ -112,26 +119,35 @@ class Batch(NamedTuple):
     positions: Sequence[StreamPosition] | None = None
     """How far the journal has seen its sources once all these entries are there; None: a later batch says it."""
     state: KeptState | None = None
+    prepared: object = None
+    """What a store has made of it already, for itself."""
 
 
-def fill_rows(entries: Sequence[JournalEntry]) -> list[FillRow]:
-    """Return the fills among entries, of several records of one execution the last.
+def fill_rows(entries: Sequence[JournalEntry]) -> tuple[list[FillRow], list[FillRow]]:
+    """Return the fills among entries, of several records of one execution the last: those that are new, and others.
 
+    New is an execution whose first record is the last among these entries: a journal has only one first record of it.
     A void is left out: the record of the execution at its other position follows it.
     """
-    rows: dict[tuple[str, str, bool], FillRow] = {}
+    new: dict[tuple[str, str, bool], FillRow] = {}
+    restated: dict[tuple[str, str, bool], FillRow] = {}
     for seq, event, source, recorded_ms in entries:
-        if type(event) is not Fill or (event.revision and not event.quantity):
+        if type(event) is not Fill:
             continue
-        (symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, _, _, _,
+        (symbol, trade_id, side, quantity, price, at_ms, leg, fee, fee_asset, pnl, order_id, maker, _, _, revision,
          is_counterpart) = event  # fmt: skip
-        number = columns(event)[1]
-        assert number is not None  # every fill has one
-        rows[symbol, trade_id, is_counterpart] = FillRow(
+        key = (symbol, trade_id, is_counterpart)
+        number = trade_number(trade_id)
+        row = _new(FillRow, (
             symbol, trade_id, is_counterpart, side, quantity, price, fee, fee_asset, leg, order_id, maker, pnl, at_ms,
-            source, seq, recorded_ms, number,
-        )  # fmt: skip
-    return list(rows.values())
+            source, seq, recorded_ms, NO_NUMBER if number is None else number,
+        ))  # fmt: skip
+        if not revision:
+            new[key] = row
+        elif quantity:
+            new.pop(key, None)
+            restated[key] = row
+    return list(new.values()), list(restated.values())
 
 
 def alert_rows(entries: Sequence[JournalEntry]) -> list[AlertRow]:

@@ -20,6 +20,8 @@ class Condition(NamedTuple):
     size_bytes: int
     """Of the whole database, whoever else keeps something in it."""
     remark: str | None = None
+    broken: Sequence[str] = ()
+    """The tables and columns that the migrations made and that are gone."""
 
     @property
     def schema(self) -> str:

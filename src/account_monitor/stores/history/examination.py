@@ -7,22 +7,20 @@ from typing import Any, TypeAlias
 from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.stores.history.condition import Condition
-from account_monitor.stores.history.schema import ENCODING, OLDEST_SERVER, progress, server_version
+from account_monitor.stores.history.schema import ENCODING, OLDEST_SERVER, missing_tables, progress, server_version
+from account_monitor.stores.history.tables import COLUMNS
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/postgres")
 
-TABLES = (
-    "schema_versions", "projections", "journal", "epochs", "stream_positions", "checkpoints", "fills", "alerts",
-    "reconciliations", "pnl_snapshots", "pnl_1m", "pnl_1h", "pnl_1d",
-)  # fmt: skip
+TABLES = ("schema_versions", *COLUMNS)
 """All tables and views of a history."""
 
 Connection: TypeAlias = "PoolConnectionProxy[Any]"
 
 
 async def examine(connection: Connection) -> Condition:
-    """Return what can be said without changing anything. Raises: HistoryUnavailable for tables of a younger program."""
+    """Return what can be said without changing anything. Raises: HistoryRefused for tables of a younger program."""
     versions, missing = await progress(connection)
     server = await connection.fetchrow(SQL["server"])
     assert server is not None  # it is one row by its nature
@@ -43,7 +41,8 @@ async def examine(connection: Connection) -> Condition:
         description += f" with TimescaleDB {server['timescale']}"
     will_sum_up = any(name.startswith("timescale") for name in missing)
     remark = _remark(versions, server["timescale"], is_available=server["has_timescale"], will_sum_up=will_sum_up)
-    return Condition(description, versions, missing, lacking, server["size_bytes"], remark)
+    broken = await missing_tables(connection) if versions and not missing else []
+    return Condition(description, versions, missing, lacking, server["size_bytes"], remark, broken)
 
 
 def _remark(versions: dict[str, int], installed: str | None, *, is_available: bool, will_sum_up: bool) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable, JournalCompacted, JournalError
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable, JournalCompacted, JournalError
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
@@ -34,7 +34,7 @@ RETRY_SECONDS = (0.2, 5.0)
 SLOW_SECONDS = 3.0
 """After which a database that has not answered yet is told of."""
 
-BATCH, SNAPSHOTS, PIECE = 2 * CHUNK, 10_000, 50
+BATCH, SNAPSHOTS, PIECE = 4 * CHUNK, 10_000, 50
 """Entries and snapshots that are written at once, at most, and entries after which that is looked at."""
 
 POSITIONS_SECONDS = 10.0
@@ -50,8 +50,8 @@ class Progress(NamedTuple):
     account: str
     seq: int
     problem: str | None = None
-    differs: bool = False
-    """The store holds another journal's past: waiting does not help."""
+    needs_help: bool = False
+    """Waiting does not help: somebody has to change something, which the problem says."""
 
 
 class Projector:
@@ -81,6 +81,8 @@ class Projector:
         """How long to wait after the next failure."""
         self._cursor = Cursor()
         self._snapshots: Snapshots
+        self._epochs: list[tuple[int, int, int]] = []
+        """Those of the journal, as they were last written."""
         self._positions: list[StreamPosition] | None = None
         """How far the sources were seen, as it was last written."""
         self._positions_due = 0.0
@@ -101,7 +103,11 @@ class Projector:
                     await self._resume(reader)
                     await self._follow(reader)
             except (HistoryUnavailable, JournalError) as error:
-                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers)))
+                self._tell(
+                    Progress(
+                        self._account, self._cursor.seq, str(error), isinstance(error, HistoryDiffers | HistoryRefused)
+                    )
+                )
                 await self._wait(self._patience)
                 self._patience = min(2 * self._patience, RETRY_SECONDS[1])
 
@@ -121,7 +127,7 @@ class Projector:
         if not self._is_of(reader, cursor):
             await self._begin_again(reader, cursor)
             cursor = await self._store.cursor(self._account)
-        self._cursor, self._positions, self._state_seq, self._looked_seq = cursor, None, 0, 0
+        self._cursor, self._epochs, self._positions, self._state_seq, self._looked_seq = cursor, [], None, 0, 0
         state = load_state(reader, self._usd_assets, until=cursor.seq)
         account = await asyncio.to_thread(self._folded, reader, state, cursor.seq)
         rows = reader.rows(after=cursor.seq - 1, until=cursor.seq) if cursor.seq > reader.base_seq else []
@@ -200,7 +206,7 @@ class Projector:
     async def _catch_up(self, reader: JournalReader) -> bool:
         """Write what the journal holds now; return whether that was anything new.
 
-        While the store works at a batch, the next one is made.
+        While the store works at a batch, the next one is made. Where that cannot be made, this one is written first.
         """
         end = reader.end()
         began = place = self._cursor
@@ -215,6 +221,10 @@ class Projector:
                 place, writing = batch.after, asyncio.create_task(self._write(batch))
             if writing is not None:
                 await writing
+        except JournalError:
+            if writing is not None:
+                await writing  # a failure of it comes first: that of the journal is met again
+            raise
         finally:
             if writing is not None and not writing.done():
                 writing.cancel()
@@ -226,9 +236,7 @@ class Projector:
 
         A few prices may be snapshots of a thousand positions: those count, too.
         """
-        found = reader.rows(after=before.seq, until=end.head.seq)
-        if len(found) < BATCH and found and found[-1].seq < end.head.seq:
-            found += reader.rows(after=found[-1].seq, until=end.head.seq)
+        found = self._next_rows(reader, before.seq, end.head.seq)
         entries: list[JournalEntry] = []
         snapshots: list[Snapshot] = []
         for start in range(0, len(found), PIECE):
@@ -245,26 +253,44 @@ class Projector:
         epochs = reader.epochs() if rows else []
         positions = state = None
         if is_last:
-            snapshots += self._snapshots.look(self._clock())
+            snapshots += self._snapshots.look(self._clock(), is_end=self._stopping.is_set())
             positions = self._news(end.positions, is_due=bool(rows))
             state = self._newest_state(reader, end.head.seq)
         if not rows and not snapshots and positions is None and state is None:
             return None
         numbered = _with_epochs(rows, epochs)
         epoch, seq, last_hash = (numbered[-1][0], rows[-1].seq, rows[-1].hash) if rows else before[:3]
-        return Batch(
+        fills, restated = fill_rows(entries)
+        batch = Batch(
             self._account,
             before,
             Cursor(epoch, seq, last_hash, self._snapshots.latest_ms),
             entries=numbered,
-            fills=fill_rows(entries),
+            fills=fills,
+            restated=restated,
             alerts=alert_rows(entries),
             reports=report_rows(entries, self._account),
             snapshots=snapshots,
-            epochs=epochs,
+            epochs=self._new_epochs(epochs),
             positions=positions,
             state=state,
         )
+        return self._store.prepared(batch)
+
+    def _next_rows(self, reader: JournalReader, after: int, until: int) -> list[Row]:
+        """Return the next entries, at most a batch of them."""
+        found: list[Row] = []
+        while len(found) < BATCH and (rows := reader.rows(after=after, until=until)):
+            found += rows
+            after = rows[-1].seq
+        return found
+
+    def _new_epochs(self, epochs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        """Return all epochs of the journal where they are not those that were last written."""
+        if epochs == self._epochs:
+            return []
+        self._epochs = epochs
+        return epochs
 
     def _news(self, positions: list[StreamPosition], *, is_due: bool) -> list[StreamPosition] | None:
         """Return how far the sources were seen, where that is news: of others' messages it is only now and then."""
@@ -298,7 +324,7 @@ class Projector:
                 raise
             except HistoryUnavailable as error:
                 is_unsure = True
-                self._tell(Progress(self._account, self._cursor.seq, str(error)))
+                self._tell(Progress(self._account, self._cursor.seq, str(error), isinstance(error, HistoryRefused)))
                 if self._stopping.is_set():
                     raise
                 await self._wait(patience)
@@ -312,7 +338,13 @@ class Projector:
         try:
             done, _ = await asyncio.wait([writing], timeout=SLOW_SECONDS)
             if not done:
-                self._tell(Progress(self._account, self._cursor.seq, f"no answer for {SLOW_SECONDS:.0f} s"))
+                self._tell(
+                    Progress(
+                        self._account,
+                        self._cursor.seq,
+                        f"{self._store.description}: no answer for {SLOW_SECONDS:.0f} s",
+                    )
+                )
             await writing
         except asyncio.CancelledError:
             writing.cancel()

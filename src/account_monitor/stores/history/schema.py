@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 from asyncpg.pool import PoolConnectionProxy
 
-from account_monitor.errors import HistoryUnavailable
+from account_monitor.errors import HistoryRefused
+from account_monitor.stores.history.tables import COLUMNS, missing_from, require_all
 from account_monitor.stores.sql import load_migrations
 
 Part: TypeAlias = Literal["postgres", "plain", "timescale"]
@@ -32,18 +33,19 @@ async def bring_up_to_date(connection: Connection) -> list[str]:
 
     Whether TimescaleDB sums up is decided when the tables are made: by whether the database has the extension then.
     A role that may use complete tables need not have the right to make any.
-    Raises: HistoryUnavailable for a schema of a younger program, a server that is too old, or an encoding that cannot
-    hold every text.
+    Raises: HistoryRefused for a schema of a younger program, tables that were removed by hand, a server that is too
+    old, or an encoding that cannot hold every text.
     """
     if connection.get_server_version().major < OLDEST_SERVER:
-        raise HistoryUnavailable(
+        raise HistoryRefused(
             f"the server is PostgreSQL {server_version(connection)}, expected {OLDEST_SERVER} or younger"
         )
     if await has_tables(connection):
+        require_all("the database", await missing_tables(connection))
         return []
     encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
     if encoding != ENCODING:
-        raise HistoryUnavailable(f"the encoding of the database is {encoding}, expected {ENCODING}")
+        raise HistoryRefused(f"the encoding of the database is {encoding}, expected {ENCODING}")
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATING)
         await connection.execute(
@@ -69,7 +71,7 @@ async def uses_timescale(connection: Connection) -> bool:
 async def has_tables(connection: Connection) -> bool:
     """Whether there are tables that this program can use as they are.
 
-    Raises: HistoryUnavailable where a younger program made them.
+    Raises: HistoryRefused where a younger program made them.
     """
     if await connection.fetchval("SELECT to_regclass('schema_versions')") is None:
         return False
@@ -77,10 +79,20 @@ async def has_tables(connection: Connection) -> bool:
     return all(_is_complete(part, versions) for part in ("postgres", await _summing(connection, versions)))
 
 
+async def missing_tables(connection: Connection) -> list[str]:
+    """Return the tables and columns that the migrations made and that are not there, where all of them were run."""
+    rows = await connection.fetch(
+        "SELECT name, array_agg(attname::text) FROM unnest($1::text[]) AS wanted (name)"
+        " JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped GROUP BY name",
+        list(COLUMNS),
+    )
+    return missing_from(dict(map(tuple, rows)))
+
+
 async def progress(connection: Connection) -> tuple[dict[str, int], list[str]]:
     """Return by part how many migrations were run, and the names of those that are still to be run.
 
-    Raises: HistoryUnavailable where a younger program made the tables.
+    Raises: HistoryRefused where a younger program made the tables.
     """
     has_any = await connection.fetchval("SELECT to_regclass('schema_versions') IS NOT NULL")
     versions = await _versions(connection) if has_any else {}
@@ -101,7 +113,7 @@ async def _versions(connection: Connection) -> dict[str, int]:
 def _is_complete(part: Part, versions: dict[str, int]) -> bool:
     known, version = len(MIGRATIONS[part]), versions.get(part, 0)
     if version > known:
-        raise HistoryUnavailable(f"the tables ({part}) have version {version}; this program knows up to {known}")
+        raise HistoryRefused(f"the tables ({part}) have version {version}; this program knows up to {known}")
     return version == known
 
 

@@ -33,8 +33,8 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """Follows the entries of one journal, and takes snapshots of what they make of the account.
 
-    One as soon as something changed, but no two within the interval; while nothing changes one each interval, or each
-    minute where nothing is open.
+    One as soon as something changed, but no two within the interval, except for the one at the end; while nothing
+    changes one each interval, or each minute where nothing is open.
     """
 
     def __init__(self, account: Account, *, interval_ms: int, latest_ms: int = 0, recorded_ms: int = 0) -> None:
@@ -72,8 +72,10 @@ class Snapshots:
         self._apply(group)
         return taken
 
-    def look(self, now_ms: int) -> list[Snapshot]:
-        """Return the snapshots that are due now that every entry was taken."""
+    def look(self, now_ms: int, *, is_end: bool = False) -> list[Snapshot]:
+        """Return the snapshots that are due now that every entry was taken; `is_end`: nobody looks for a while."""
+        if is_end and self._is_changed and self._account.state.has_begun:
+            return self._take(max(now_ms, self.latest_ms + 1))
         since_ms = now_ms - self.latest_ms
         was_put_back = since_ms < -IDLE_MS  # the clock of the machine
         if (since_ms < self._interval_ms and not was_put_back) or not self._account.state.has_begun:

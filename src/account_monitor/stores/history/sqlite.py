@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import apsw
 
-from account_monitor.errors import HistoryDiffers, HistoryUnavailable
+from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable
 from account_monitor.ledger.money import to_text
 from account_monitor.monitor.fills import LAST, page_of, start_of
 from account_monitor.monitor.ports import (
@@ -47,6 +47,7 @@ from account_monitor.stores.history.buckets import (
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
 from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span, replica_from, snapshot_from
+from account_monitor.stores.history.tables import missing_from, require_all
 from account_monitor.stores.journal_file import cause, transaction
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -117,6 +118,7 @@ class SqliteHistory:
             [_name(number) for number in range(version + 1, len(MIGRATIONS) + 1)],
             lacking,
             sum(path.stat().st_size for path in files),
+            broken=[] if version < len(MIGRATIONS) else await self._read(_missing, []),
         )
 
     async def close(self) -> None:
@@ -158,6 +160,10 @@ class SqliteHistory:
         with self._writing() as connection:
             connection.execute(SQL["start"], (account,))
             return Cursor._make(connection.execute(SQL["cursor"], (account,)).fetchone())  # type: ignore[arg-type]
+
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch: rows are made as they are written."""
+        return batch
 
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
@@ -216,6 +222,11 @@ class SqliteHistory:
         """Return the accounts of which there is anything."""
         nothing: list[str] = []
         return await self._read(_accounts, nothing)
+
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
+        nothing: list[str] = []
+        return await self._read(partial(_symbols, account=account, what=what), nothing)
 
     async def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account or of a position key in the order of time, in chunks."""
@@ -280,7 +291,19 @@ def _prepare(connection: apsw.Connection, path: Path) -> list[str]:
                 connection.execute(MIGRATIONS[number - 1])
                 connection.pragma("user_version", number)
                 done.append(_name(number))
+    require_all(str(path), _missing(connection))
     return done
+
+
+def _missing(connection: apsw.Connection) -> list[str]:
+    """Return the tables and columns that the migrations made and that are not there."""
+    rows: Any = connection.execute(
+        "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_xinfo(t.name) AS c WHERE t.type = 'table'"
+    )
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
+        found.setdefault(table, set()).add(column)
+    return missing_from(found)
 
 
 def _name(number: int) -> str:
@@ -295,9 +318,9 @@ def _version(connection: apsw.Connection, path: Path) -> int:
     version, has_tables = int(connection.pragma("user_version")), connection.pragma("schema_version")
     is_ours = connection.pragma("application_id") == _APPLICATION_ID  # last: another process may be making the tables
     if not is_ours and (version or has_tables):
-        raise HistoryUnavailable(f"{path} is a SQLite file, but no history")
+        raise HistoryRefused(f"{path} is a SQLite file, but no history")
     if version > len(MIGRATIONS):
-        raise HistoryUnavailable(f"{path} has schema version {version}; this program knows up to {len(MIGRATIONS)}")
+        raise HistoryRefused(f"{path} has schema version {version}; this program knows up to {len(MIGRATIONS)}")
     return version
 
 
@@ -324,7 +347,7 @@ def _rows(batch: Batch) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
     yield "set_position", (account + position for position in batch.positions or ())
     if batch.state is not None:
         yield "keep_state", [account + batch.state]
-    yield "set_fill", (account + _texts(fill) for fill in batch.fills)
+    yield "set_fill", (account + _texts(fill) for fill in (*batch.fills, *batch.restated))
     yield "set_alert", (account + _texts(alert) for alert in batch.alerts)
     yield "add_report", (account + report for report in batch.reports)
     yield "add_snapshot", (account + _snapshot_row(snapshot) for snapshot in batch.snapshots)
@@ -381,6 +404,11 @@ def _snapshot_bucket(row: Any) -> PnLBucket:
 
 def _accounts(connection: apsw.Connection) -> list[str]:
     rows: Any = connection.execute(SQL["accounts"])
+    return [row[0] for row in rows]
+
+
+def _symbols(connection: apsw.Connection, account: str, what: str) -> list[str]:
+    rows: Any = connection.execute(SQL[f"symbols_of_{what}"], (account,))
     return [row[0] for row in rows]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from account_monitor.monitor.ports import Figures, History, StreamPosition
 from account_monitor.stores.history.batch import BEGINNING, AlertRow, Batch, Cursor, EntryRow, KeptState
@@ -96,6 +96,9 @@ class HistoryStore(History, Protocol):
     async def cursor(self, account: str) -> Cursor:
         """Return how far the journal of an account was written."""
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return a batch with what takes time to make of it, from any thread: `write` need not make it then."""
+
     async def write(self, batch: Batch) -> None:
         """Write a batch and move the cursor from where the batch begins, or nothing of it.
 
@@ -116,6 +119,9 @@ class HistoryStore(History, Protocol):
 
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""
+
+    async def symbols(self, account: str, what: Literal["pnl", "alerts"]) -> list[str]:
+        """Return the position keys that have snapshots, or what alerts were about."""
 
     def snapshots(self, span: Span) -> AsyncIterator[list[Snapshot]]:
         """Yield the snapshots of an account (symbol None) or of a position key in the order of time, in chunks."""

@@ -225,3 +225,13 @@ DELETE FROM epochs;
 
 -- name: add_epoch
 INSERT INTO epochs (epoch, first_seq, started_at_ms) VALUES (?, ?, ?);
+
+-- name: symbols
+-- One step in the index for each symbol, however many fills it has; beside them those whose fills are in the history.
+WITH RECURSIVE held (symbol) AS (
+    SELECT min(symbol) FROM journal WHERE kind = 'fill'
+    UNION ALL SELECT (SELECT min(symbol) FROM journal WHERE kind = 'fill' AND symbol > held.symbol) FROM held
+    WHERE held.symbol IS NOT NULL
+)
+SELECT symbol FROM held WHERE symbol IS NOT NULL
+UNION SELECT substr(position_key, 1, instr(position_key || ':', ':') - 1) FROM floors ORDER BY symbol;

@@ -9,9 +9,11 @@ INSERT INTO projections (account, epoch, seq, hash, snapshot_at, updated_at)
 VALUES ($1, 0, 0, $2, to_timestamp(0 / 1000.0), now()) ON CONFLICT (account) DO NOTHING;
 
 -- name: advance
+-- Whether there are entries already after the one from where it moves: by the last of them, which an index has at hand.
 UPDATE projections
 SET epoch = $2, seq = $3, hash = $4, snapshot_at = to_timestamp($5::bigint / 1000.0), updated_at = now()
-WHERE account = $1 AND epoch = $6 AND seq = $7 AND hash = $8 AND snapshot_at = to_timestamp($9::bigint / 1000.0);
+WHERE account = $1 AND epoch = $6 AND seq = $7 AND hash = $8 AND snapshot_at = to_timestamp($9::bigint / 1000.0)
+RETURNING coalesce((SELECT max(journal.seq) FROM journal WHERE journal.account = $1) > $7, false);
 
 -- name: add_entries
 -- An entry may be there already, and another one where the same backup of a journal was put back more than once.
@@ -238,6 +240,12 @@ ORDER BY timestamp DESC, id DESC LIMIT 1;
 
 -- name: accounts
 SELECT account FROM projections ORDER BY account;
+
+-- name: symbols_of_pnl
+SELECT DISTINCT symbol FROM pnl_1d WHERE account = $1 AND symbol <> '' ORDER BY symbol;
+
+-- name: symbols_of_alerts
+SELECT DISTINCT symbol FROM alerts WHERE account = $1 AND symbol IS NOT NULL ORDER BY symbol;
 
 -- name: snapshots_after
 SELECT id, symbol, (extract(epoch FROM timestamp) * 1000)::bigint, equity, realized_pnl, unrealized_pnl, total_pnl,

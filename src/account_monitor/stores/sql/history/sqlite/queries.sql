@@ -114,6 +114,12 @@ ORDER BY timestamp DESC, id DESC LIMIT 1;
 -- name: accounts
 SELECT account FROM projections ORDER BY account;
 
+-- name: symbols_of_pnl
+SELECT DISTINCT symbol FROM pnl_1d WHERE account = ? AND symbol <> '' ORDER BY symbol;
+
+-- name: symbols_of_alerts
+SELECT DISTINCT symbol FROM alerts WHERE account = ? AND symbol IS NOT NULL ORDER BY symbol;
+
 -- name: snapshots_after
 SELECT id, symbol, timestamp, equity, realized_pnl, unrealized_pnl, total_pnl, total_fees, funding, other, net_pnl,
     win_rate, total_trades, seq
