@@ -60,7 +60,7 @@ peers: ## add what the benchmarks compare with, in .venv-peers
 lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(install) uv
 	$(UV_COMPILE) $(ARGS) --output-file requirements/bootstrap.txt requirements/bootstrap.in
-	$(UV_COMPILE) $(ARGS) --output-file requirements/run.txt --extra embedded pyproject.toml requirements/build.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/run.txt --extra embedded --extra notify pyproject.toml requirements/build.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in

@@ -33,7 +33,7 @@ from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.reports import balance_report, place_report, pnl_report, position_report
+from account_monitor.monitor.reports import balance_report, held_report, place_report, pnl_report
 from account_monitor.monitor.views import Change, View
 from account_monitor.stores.cache import CurrentState
 from account_monitor.stores.checkpoints import JournalCheckpoints
@@ -204,7 +204,7 @@ async def _bare(server: RedisServer, monitors: list[Monitor]) -> float:
 
 async def _set(client: AsyncRedis, view: View, name: str) -> None:
     reports = {
-        f"position:{name}": position_report(view.positions[name]),
+        f"position:{name}": held_report(view.held(name)),
         "balance:USDT": balance_report(view.balances["USDT"]),
         "pnl": pnl_report(view),
         "seq": place_report(view, now_ms(), status="ready"),

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -108,11 +109,13 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Alert, _texts, st.sampled_from(["BALANCE_DRIFT", "STREAM_STALE"]), st.none() | _texts,
               st.sampled_from(["INFO", "WARNING", "CRITICAL"]), st.sampled_from(["FIRING", "RESOLVED"]), _texts,
               _times, _times, st.none() | decimals, st.none() | decimals, st.none() | _texts, st.none() | _times,
-              st.integers(0, 2**62)),
+              st.integers(0, 2**62), st.none() | _texts, st.none() | _times),
+    st.builds(Silence, _times, _times, st.sampled_from(["LOW_BALANCE", None]), st.none() | _texts, _texts, _texts),
     st.builds(Reconciliation, _texts, _times, _texts, st.lists(_drifts, max_size=2).map(tuple),
               st.lists(st.builds(Finding, _texts, _causes), max_size=2).map(tuple), st.integers(0, 2**62),
               st.none() | _texts, st.lists(_texts, max_size=2).map(tuple)),
     st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
     st.builds(Horizon, _times, _times, st.lists(_places, max_size=3).map(tuple)),
+    st.builds(DrawdownReset, _texts, _times, _texts, _texts),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
 )  # fmt: skip

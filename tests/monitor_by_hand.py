@@ -32,7 +32,12 @@ class Clock:
 
 @asynccontextmanager
 async def opened(
-    data_dir: Path, clock: Clock, opening: Opening | None = None, *, has_venue: bool = False
+    data_dir: Path,
+    clock: Clock,
+    opening: Opening | None = None,
+    *,
+    has_venue: bool = False,
+    snapshot_seconds: float = 1.0,
 ) -> AsyncIterator[Monitor]:
     journal = Journal.open(data_dir, "main", clock=clock)
     try:
@@ -45,7 +50,7 @@ async def opened(
             monotonic=clock.seconds,
             usd_assets=USD_ASSETS,
             opening=opening,
-            snapshot_seconds=1.0,
+            snapshot_seconds=snapshot_seconds,
             has_venue=has_venue,
         )
         await monitor.start()

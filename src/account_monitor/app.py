@@ -32,13 +32,15 @@ from account_monitor.errors import ConfigurationError, HistoryUnavailable, Journ
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Opening
 from account_monitor.ledger.instruments import linear_instrument
+from account_monitor.ledger.rules import Thresholds
 from account_monitor.logs import configure_logging
-from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
+from account_monitor.monitor.alarms import OF_OTHERS, PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
+from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
     from account_monitor.exchanges import Exchanges
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from account_monitor.feeds.progress import StreamGap
     from account_monitor.historian.historian import Historian
     from account_monitor.historian.reading import HistoryReader
+    from account_monitor.notifiers.people import People, Reach
     from account_monitor.stores.cache import CurrentState
 
 STOP_SECONDS = 2.5
@@ -87,6 +90,7 @@ class App:
             suppression_seconds=settings.alerts.suppression_duration_seconds,
             is_enabled=settings.alerts.enabled,
         )
+        self.risks = RiskWatch(self.alarms, time.monotonic)
         self.inboxes = Inboxes()
         self.doors = Doors(
             self.desk,
@@ -107,6 +111,7 @@ class App:
         self._historian: Historian | None = None
         self._reader: HistoryReader | None = None
         self._current_state: CurrentState | None = None
+        self._people: People | None = None
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
@@ -134,6 +139,7 @@ class App:
             self.desk.wait_for("start", "the doors are not complete yet")
             self._open_history()
             await self._open_current_state()
+            await self._open_people()
             await self._open_feed()
             await self.doors.complete()
             gc.collect()
@@ -189,6 +195,7 @@ class App:
         opened: list[Monitor] = []
         try:
             settings = await asyncio.to_thread(load)
+            reach = await asyncio.to_thread(_reach_of, settings)
             if not settings.accounts:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
@@ -202,7 +209,7 @@ class App:
                 await self._close_monitor(monitor.name)
             raise
         for account, monitor in zip(added, opened, strict=True):
-            self._show_account(monitor)
+            self._show_account(monitor, account)
             self._serve(monitor, account)
         self._settle(added)
         for name in changes.removed:
@@ -217,8 +224,10 @@ class App:
         self.alarms.configure(
             suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
         )
-        if self._exchanges is not None:
-            self._exchanges.reload(self.settings.reconciliation, settings.alerts.thresholds)
+        if self._people is not None:
+            await self._people.configure(reach)
+        for account in settings.accounts:
+            self._take_thresholds(account)
         self.desk.configure([account.name for account in settings.accounts])
         if self._historian is not None:
             self._historian.assign(self.desk.accounts)
@@ -230,11 +239,12 @@ class App:
 
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
+        self.spawn("risks", self.risks.run())
         # Accounts whose past may be in a database that is away wait for it, and keep no other waiting.
         has_journal = partial(_has_journal, self.settings.service.data_dir)
         for account in sorted(self.settings.accounts, key=has_journal, reverse=True):
             monitor = await self._open_account(account, is_start=True)
-            self._show_account(monitor)
+            self._show_account(monitor, account)
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
@@ -248,11 +258,12 @@ class App:
         has_venue = account.exchange is not Exchange.NONE
         return await self._open_monitor(account.name, Inbox(), opening_of(account.opening), has_venue=has_venue)
 
-    def _show_account(self, monitor: Monitor) -> None:
+    def _show_account(self, monitor: Monitor, account: AccountSettings) -> None:
         self.inboxes.add(monitor.name, monitor.inbox)
         self.desk.add(monitor)
         self.alarms.attach(monitor)
         self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol=JOURNAL)  # it is open, and can be written
+        self._watch_risks(monitor, account)
         if self.settings.database.redis_url is None:
             self.alarms.resolve(monitor.name, "STORAGE_UNAVAILABLE", symbol="redis")  # of a start that had one
 
@@ -260,7 +271,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
-                self.alarms.settle(account.name, but=OF_STORES)
+                self.alarms.settle(account.name, but=OF_OTHERS)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
         """Feed the account from its exchange, where it has one."""
@@ -279,7 +290,17 @@ class App:
                 bans=Bans(self.settings.service.data_dir, now_ms),
             )
         settings = self.settings
-        self._exchanges.open(monitor, account, settings.reconciliation, settings.alerts.thresholds)
+        self._exchanges.open(monitor, account, settings.reconciliation, settings.thresholds_of(account))
+
+    def _watch_risks(self, monitor: Monitor, account: AccountSettings) -> None:
+        alerts = self.settings.alerts
+        self.risks.attach(monitor, thresholds_from(self.settings, account), for_seconds=alerts.for_seconds)
+
+    def _take_thresholds(self, account: AccountSettings) -> None:
+        settings = self.settings
+        self.risks.configure(account.name, thresholds_from(settings, account), for_seconds=settings.alerts.for_seconds)
+        if self._exchanges is not None:
+            self._exchanges.reload(account.name, settings.reconciliation, settings.thresholds_of(account))
 
     async def _serve_anew(self, monitor: Monitor, account: AccountSettings) -> None:
         """Take over other keys or addresses."""
@@ -299,11 +320,12 @@ class App:
         monitor = Monitor(
             name,
             journal,
-            JournalCheckpoints(journal, usd_assets),
+            JournalCheckpoints(journal, usd_assets, day_starts_at=settings.service.day_starts_at_minutes),
             inbox,
             clock=now_ms,
             monotonic=time.monotonic,
             usd_assets=usd_assets,
+            day_starts_at=settings.service.day_starts_at_minutes,
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
             has_venue=has_venue,
@@ -327,6 +349,7 @@ class App:
         self.desk.remove(name)
         await self._close_monitor(name, None)
         self.alarms.forget(name)
+        self.risks.forget(name)
         log.info("account_closed", account=name)
 
     async def _close_monitor(self, name: str, patience_seconds: float | None = STOP_SECONDS) -> None:
@@ -380,6 +403,7 @@ class App:
         else:
             self.inboxes.add(name, monitor.inbox)
             self.alarms.attach_again(monitor)
+            self._watch_risks(monitor, account)
             self.alarms.resolve(name, "STORAGE_UNAVAILABLE", symbol=JOURNAL)
             await self._serve_anew(monitor, account)
         self._heard_at_end = None  # what was counted went into the inbox that is no more
@@ -454,6 +478,24 @@ class App:
             self._current_state.stop()
             await asyncio.wait([self._tasks["redis"]], timeout=REDIS_STOP_SECONDS)
             await self._cancel("redis")
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    async def _open_people(self) -> None:
+        """Let people be told, through the channels that are configured."""
+        reach = await asyncio.to_thread(_reach_of, self.settings)
+        from account_monitor.notifiers.people import People
+
+        self._people = People(
+            self.desk,
+            self.alarms,
+            day_starts_at_minutes=self.settings.service.day_starts_at_minutes,
+            spawn=self.spawn,
+            cancel=self._cancel,
+        )
+        await self._people.configure(reach)
+        self.spawn("people", self._people.run())
+        self.spawn("heartbeat", self._people.heartbeat.run())
 
     # -- feeds -------------------------------------------------------------------------------------------------------
 
@@ -575,6 +617,8 @@ class App:
         """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
+        for name in self.desk.accounts:
+            self.alarms.fire(name, "STREAM_GAP", gap.text, for_seconds=PASSING_SECONDS)
 
     def _samples(self) -> list[Told]:
         nats = [] if self._feed is None else self._nats_samples(self._feed)
@@ -610,7 +654,8 @@ class App:
             for projection, follower in (("history", self._historian), ("redis", self._current_state))
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
-        return [*nats, *exchanges, *alarms, *residuals, *lags]
+        people = [] if self._people is None else _people_samples(self._people)
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status
@@ -667,6 +712,40 @@ def opening_of(settings: OpeningSettings | None) -> Opening | None:
         cost = linear_instrument(symbol).value(position.quantity, position.entry_price)
         anchors.append(Anchor(symbol, side, position.quantity, cost, None, settings.at_ms))
     return Opening("config", settings.at_ms or 0, settings.balances, tuple(anchors))
+
+
+def _reach_of(settings: Settings) -> Reach:
+    """Return how people are reached; imports what that takes, so ask in a thread. Raises: ConfigurationError."""
+    from account_monitor.notifiers.people import reach_of
+
+    return reach_of(settings.alerts)
+
+
+def _people_samples(people: People) -> list[Sample]:
+    letters = [
+        Sample(
+            "channel_letters_total", "Letters to people that a channel took (sent) or did not take (failed).",
+            "counter", count, {"channel": channel, "outcome": outcome},
+        )
+        for channel, outcome, count in people.counts()
+    ]  # fmt: skip
+    if people.heartbeat.url is None:
+        return letters
+    calls = (("heard", people.heartbeat.called), ("failed", people.heartbeat.failed))
+    beats = [
+        Sample("heartbeats_total", "Calls of the dead man's switch.", "counter", count, {"outcome": outcome})
+        for outcome, count in calls
+    ]
+    return [*letters, *beats]
+
+
+def thresholds_from(settings: Settings, account: AccountSettings) -> Thresholds:
+    """Return where the risk alerts of an account begin."""
+    limits = settings.thresholds_of(account)
+    return Thresholds(
+        limits.min_balance, limits.max_drawdown_pct, limits.max_margin_ratio, limits.max_leverage,
+        limits.min_liquidation_distance_pct, limits.max_daily_loss, settings.alerts.hysteresis_pct,
+    )  # fmt: skip
 
 
 def _has_journal(data_dir: Path, account: AccountSettings) -> bool:

@@ -22,7 +22,7 @@ from account_monitor.feeds.binance.transport import AiohttpTransport, Transport,
 from account_monitor.feeds.binance.venue import REST_URLS, WEBSOCKET_URLS, BinanceVenue
 from account_monitor.ledger.events import MarkPrice
 from account_monitor.ledger.reconciliation import Cause
-from account_monitor.monitor.alarms import OF_STORES, AlarmBoard
+from account_monitor.monitor.alarms import OF_OTHERS, AlarmBoard
 from account_monitor.monitor.crosscheck import CrossCheck
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -140,9 +140,9 @@ class Exchanges:
         self._desk.wait_for(f"exchange:{account.name}", f"account {account.name}: {key.unready or feed.unready}")
         self._spawn(f"exchange:{account.name}", _follow(key, feed))
 
-    def reload(self, reconciliation: ReconciliationSettings, thresholds: ThresholdSettings) -> None:
-        """Call other differences grave from now on."""
-        for served in self._served.values():
+    def reload(self, name: str, reconciliation: ReconciliationSettings, thresholds: ThresholdSettings) -> None:
+        """Call other differences of an account grave from now on."""
+        if (served := self._served.get(name)) is not None:
             served.reconciler.terms = terms_of(reconciliation, thresholds)
 
     async def close(self, name: str) -> None:
@@ -178,10 +178,13 @@ class Exchanges:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, feed.problem)
             elif not feed.is_live:
                 self._desk.health.report(f"exchange:{name}", Status.DEGRADED, "the user stream is not heard")
+            elif feed.terms_problem is not None:
+                text = f"the terms of margins cannot be asked for: {feed.terms_problem}"
+                self._desk.health.report(f"exchange:{name}", Status.DEGRADED, text)
             else:
                 self._desk.health.report(f"exchange:{name}", Status.HEALTHY, "heard and asked")
             if reason is None and feed.is_whole:
-                self._alarms.settle(name, but=("KEY_PERMISSIONS", *OF_STORES))  # of these others tell
+                self._alarms.settle(name, but=("KEY_PERMISSIONS", *OF_OTHERS))  # of these others tell
 
     def samples(self) -> Iterable[Told]:
         """Return the metrics of streams, requests and comparisons."""

@@ -125,16 +125,15 @@ class Totals(NamedTuple):
     cross_maintenance: int
     available: int
     withdrawable: int
-
-    @property
-    def equity(self) -> int:
-        return self.cross_wallet + self.cross_unrealized
+    equity: int
+    """What stands behind the cross positions; in multi-assets mode each asset with its buffer."""
 
 
 def totals_of(margin: AssetMargin) -> Totals:
     return Totals(
         margin.wallet, margin.unrealized, margin.cross_wallet, margin.cross_unrealized, margin.initial,
         margin.order_initial, margin.maintenance, margin.cross_maintenance, margin.available, margin.withdrawable,
+        margin.cross_wallet + margin.cross_unrealized,
     )  # fmt: skip
 
 
@@ -161,6 +160,7 @@ def dollar_totals(margins: Mapping[str, AssetMargin], rates: Callable[[str], Rat
         sums[7],
         available,
         max(0, min(sums[2], available - max(0, sums[3]))),
+        equity,
     )
 
 

@@ -334,7 +334,7 @@ async def test_a_journal_of_an_older_schema_is_seen_to_lack_what_another_ledger_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await (await old(tmp_path)).close()
-    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda *_: "another")
     monkeypatch.setattr(journal_file, "MIGRATIONS", [*journal_file.MIGRATIONS, "CREATE TABLE more (x INTEGER) STRICT"])
 
     assert _is_cut_off(tmp_path / "main.journal", USDT)
@@ -346,7 +346,7 @@ async def test_a_journal_is_asked_what_it_lacks_without_being_opened_for_writing
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await old(tmp_path)
-    monkeypatch.setattr(checkpoints, "_fingerprint", lambda usd_assets: "another")
+    monkeypatch.setattr(checkpoints, "_fingerprint", lambda *_: "another")
 
     assert _is_cut_off(journal.path, USDT)  # although it is being written
     await journal.close()

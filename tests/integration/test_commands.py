@@ -262,6 +262,7 @@ def test_explain_names_causes_and_entries_while_the_service_runs(service: Servic
 
     assert words.returncode == 0, words.stderr
     assert "residual" in words.stdout
+    assert "at the end" not in words.stdout
     assert "adjustments" in words.stdout
     document = json.loads(told.stdout)
     assert document["equity_change"] == service.get("/api/pnl")[1]["equity"] is None  # nothing prices the position

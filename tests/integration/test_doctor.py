@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -246,7 +247,7 @@ def test_it_looks_at_journals_while_the_service_writes_them(tmp_path: Path) -> N
     finally:
         service.stop()
     assert "ok       main: journal" in result.stdout
-    assert "1 entries" in result.stdout
+    assert re.search(r"[1-9] entries", result.stdout)
 
     (tmp_path / "data" / "main.journal").write_bytes(b"no journal, this")
     result = service.command("doctor", "--config", str(service.config_file))

@@ -74,6 +74,7 @@ async def test_a_scrape_says_what_the_view_says(desk: TradingDesk) -> None:
     view = monitor.view
     assert found["account_realized_pnl_usd"] == {MAIN: 10.0}
     assert found["account_equity_usd"] == {MAIN: float(view.pnl.equity or 0)}
+    assert found["account_drawdown_pct"] == {MAIN: float(view.standing.drawdown_pct or 0)}
     assert found["account_leverage"] == {MAIN: float(view.exposure.leverage or 0)}
     assert found["account_balance"] == {labels(account="main", asset="USDT"): 10009.85}
     btc, eth = labels(account="main", symbol="BTCUSDT"), labels(account="main", symbol="ETHUSDT")
@@ -91,6 +92,7 @@ async def test_what_is_not_known_is_left_out_and_is_not_zero(desk: TradingDesk) 
 
     assert "account_equity_usd" not in found
     assert "account_leverage" not in found
+    assert "account_drawdown_pct" not in found
     assert "account_balance" not in found
     assert found["account_positions_total"] == {labels(account="main", symbol="BTCUSDT"): 1}
 

@@ -122,6 +122,8 @@ async def test_a_change_of_equity_is_explained_entry_by_entry(desk: TradingDesk)
 
     told = await get(url)
     assert (told["from_seq"], told["to_seq"], told["residual"]) == (0, 4, "0")
+    risk = (await get(desk.doors.http_url + "/api/account"))["risk"]
+    assert (told["drawdown_pct"], told["return_pct"]) == (risk["drawdown_pct"], risk["return_pct"])
     assert told["equity_change"] == (await get(desk.doors.http_url + "/api/pnl"))["equity"] == "10019.85"
     causes = told["causes"]
     assert (causes["opening"], causes["trading"], causes["fees"]) == ("10000", "20", {"USDT": "-0.15"})

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.views import Comparison
@@ -90,9 +93,16 @@ class Checker:
 ORDERS: dict[str, bytes | None] = {
     "/api/reconcile": None,
     "/api/corrections": b'{"reason":"a test","by":"ann","wallets":{"USDT":"1"}}',
+    "/api/drawdown/reset": b'{"reason":"new strategy","by":"ann"}',
     "/api/quarantine/release": b'{"kind":"wallet","name":"USDT","reason":"seen","by":"ann"}',
+    "/api/alerts/{alert_id}/ack": b'{"by":"ann"}',
+    "/api/alerts/silence": b'{"duration":"1h","reason":"maintenance","by":"ann"}',
 }
 """By address of a POST, a body that it takes."""
+
+
+QUERIES = {"/api/whatif": "shock=-10%25"}
+"""By address, what it cannot be asked without."""
 
 
 def operations(description: Json) -> Iterator[tuple[str, str, Json]]:
@@ -100,6 +110,12 @@ def operations(description: Json) -> Iterator[tuple[str, str, Json]]:
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def asked(path: str, *more: str) -> str:
+    """Return a query with which an address answers, and more in it."""
+    parts = [QUERIES[path], *more] if path in QUERIES else more
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 async def ask(
@@ -122,7 +138,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
         "/health", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/pnl/history", "/api/balance", "/api/fills",
         "/api/explain", "/api/reconciliation", *ORDERS,
-        "/api/alerts", "/api/exchange",
+        "/api/alerts", "/api/alerts/silences", "/api/exchange", "/api/whatif",
     }  # fmt: skip
 
 
@@ -163,14 +179,15 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
 
         async def knock(path: str, query: str = "", given: bytes | None = None, **headers: str) -> None:
             body = given if given is not None else ORDERS.get(path)
-            status, media_type, answer = await ask(desk, path + query, method=method_of[path], body=body, **headers)
+            url = path.format(alert_id="a") + query
+            status, media_type, answer = await ask(desk, url, method=method_of[path], body=body, **headers)
             documented = description["paths"][path][method_of[path]]["responses"][str(status)]["content"]
             assert checker.fits(answer, documented[media_type]["schema"]), (path, query, status, answer)
             seen[path].add(str(status))
 
-        async def knock_everywhere(query: str = "", **headers: str) -> None:
+        async def knock_everywhere(**headers: str) -> None:
             for path in seen:
-                await knock(path, query, None, **headers)
+                await knock(path, asked(path), None, **headers)
 
         desk.desk.configure(["main"])
         desk.desk.health.report("journal:main", Status.UNHEALTHY, "disk full")
@@ -187,7 +204,7 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         for path in (path for path in seen if path.startswith("/api/")):
             await knock(path, "?nonsense=1")  # 400
             if path != "/api/accounts":
-                await knock(path, "?account=nobody")  # 404
+                await knock(path, asked(path, "account=nobody"))  # 404
 
         for path in ORDERS:
             await knock(path, Origin="https://evil.example")  # 403
@@ -197,6 +214,11 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         monitor = desk.monitor()
         await monitor.record(Quarantine("wallet", "USDT", 1, is_over=False, reason="a test"), source="monitor")
         await knock("/api/quarantine/release")  # 201
+        acked = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", 1, 1, acked_by="ann", acked_ms=1)
+        monitor.acknowledge = lambda alert_id, by: acked
+        await knock("/api/alerts/{alert_id}/ack")  # 201
+        await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
+        await knock("/api/drawdown/reset")  # 409
         monitor.reconcile = _compared
         await knock("/api/reconcile")  # 200
         monkeypatch.setattr("account_monitor.api.reconciliation.ANSWER_SECONDS", 0.0)

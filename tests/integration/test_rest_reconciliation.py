@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from account_monitor.ledger.events import Adjustment
+from account_monitor.ledger.events import Adjustment, DrawdownReset
+from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Drift, Finding, Quarantine, Reconciliation
 from account_monitor.monitor.views import Comparison
 from tests.integration.trading_desk import TradingDesk, get, trading_desk
@@ -164,6 +165,43 @@ async def test_what_is_quarantined_is_released_once(desk: TradingDesk) -> None:
     assert (await post(desk, "/api/quarantine/release", body))[0] == 409
 
 
+async def test_the_peak_begins_anew_when_a_person_orders_it(desk: TradingDesk) -> None:
+    await desk.trade(desk.fill(quantity="10", at="100", fee=None))
+    await desk.mark("200")
+    monitor = desk.monitor()
+    await monitor.record(DrawdownReset("first", AT_MS, "the peak of 11,000", "bob"), source="operator")
+    await desk.mark("145")
+    risk = (await get(desk.doors.http_url + "/api/account"))["risk"]
+    told = ("-5.0000000000", "11000", "4.5000000000", "0")
+    assert (risk["drawdown_pct"], risk["peak_equity"], risk["return_pct"], risk["daily_loss"]) == tuple(
+        to_text(D(figure)) for figure in told
+    )
+
+    status, answer = await post(desk, "/api/drawdown/reset", {"reason": "a new strategy", "by": "ann"})
+
+    assert status == 201
+    entry = next(entry for entry in monitor.journal.entries() if entry.seq == answer["seq"])
+    assert isinstance(entry.event, DrawdownReset)
+    assert (entry.event.by, entry.event.reason) == ("ann", "a new strategy")
+    account = await get(desk.doors.http_url + "/api/account")
+    assert (account["risk"]["drawdown_pct"], account["risk"]["peak_equity"]) == ("0", "10450")
+    assert (account["risk"]["return_pct"], account["pnl"]["max_drawdown_pct"]) == ("4.5", "-5")
+
+
+async def test_there_is_no_peak_of_an_account_that_may_be_worth_nothing(desk: TradingDesk) -> None:
+    body = {"reason": "a new strategy", "by": "ann"}
+    await desk.monitor().record(Adjustment("a", 1, "OPERATOR", (("USDT", D(-10_000)),)), source="operator")
+    status, problem = await post(desk, "/api/drawdown/reset", body)
+    assert (status, problem["type"]) == (409, "/docs#no-equity")
+    assert problem["detail"] == "equity of main was 0, expected above 0"
+
+    await desk.monitor().record(Adjustment("b", 1, "OPERATOR", (("NOTHING", D(1)),)), source="operator")
+    status, problem = await post(desk, "/api/drawdown/reset", body)
+    assert (status, problem["detail"]) == (409, "equity of main was not known, expected above 0")
+    status, problem = await post(desk, "/api/drawdown/reset", {"reason": "x"})
+    assert (status, problem["type"]) == (422, "/docs#bad-body")
+
+
 async def test_an_account_without_an_exchange_cannot_be_compared(desk: TradingDesk) -> None:
     status, problem = await post(desk, "/api/reconcile")
 
@@ -173,7 +211,7 @@ async def test_an_account_without_an_exchange_cannot_be_compared(desk: TradingDe
 async def test_what_the_journal_does_not_take_is_not_called_done(
     desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("account_monitor.api.reconciliation.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("account_monitor.api.orders.RECORD_SECONDS", 0.1)
     desk.monitor().inbox.shut()
     status, problem = await post(desk, "/api/corrections", {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}})
 

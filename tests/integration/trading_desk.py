@@ -49,8 +49,10 @@ class TradingDesk:
         self._changed = asyncio.Event()
         self.desk.observe(lambda view, change: self._changed.set())
 
-    async def open(self, account: str = "main", *, wallet: str | None = "10000") -> Monitor:
-        """Fold and show an account; configure it, too, if it was not."""
+    async def open(
+        self, account: str = "main", *, wallet: str | None = "10000", snapshot_seconds: float = 3600.0
+    ) -> Monitor:
+        """Fold and show an account; configure it, too, if it was not. Marks are journaled where an event needs them."""
         if account not in self.desk.accounts:
             self.desk.configure([*self.desk.accounts, account])
         journal = await asyncio.to_thread(Journal.open, self.data_dir, account, clock=clock)
@@ -64,7 +66,7 @@ class TradingDesk:
             monotonic=time.monotonic,
             usd_assets=USD_ASSETS,
             opening=opening,
-            snapshot_seconds=1.0,
+            snapshot_seconds=snapshot_seconds,
         )
         await monitor.start()
         self.desk.add(monitor)

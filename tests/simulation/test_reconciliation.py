@@ -517,7 +517,7 @@ def test_what_differs_while_another_difference_waits_is_searched_for_all_the_sam
             unheard(desk, lambda: trade(desk, "ETHUSDT", "BUY", "1"))
             await asyncio.sleep(30)
             desk.faults.clear("all")
-            await asyncio.sleep(60)
+            await desk.until(lambda: entries_of(desk, Adjustment), seconds=180, what="corrected")
             assert found(desk) == ["MISSED_FILL"]
             (adjustment,) = entries_of(desk, Adjustment)
             assert (adjustment.wallets, adjustment.positions) == ((("USDT", D(5)),), ())

@@ -317,6 +317,7 @@ async def _judge(world: World, desk: DeskInMemory) -> None:
     assert folded.state.wallets == desk.monitor._account.state.wallets, "the journal makes other wallets"
     legs = {key: timeline.leg for key, timeline in folded.state.timelines.items()}
     assert legs == {key: t.leg for key, t in desk.monitor._account.state.timelines.items()}, "and other positions"
+    assert folded.state.performance == desk.monitor._account.state.performance, "and another performance"
 
 
 async def _trade(

@@ -424,3 +424,21 @@ async def test_what_comes_too_late_for_the_journal_of_a_removed_account_is_said_
         main.board.forget("main")
         assert said(capsys) == ["alert_not_recorded"]
         assert main.board.open() == []
+
+
+# -- who looks after it ------------------------------------------------------------------------------------------------
+
+
+async def test_who_looks_after_an_alert_is_known_after_a_restart(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path, clock) as first:
+        first.board.fire("main", "STREAM_STALE", "silent")
+        await first.record()
+        (firing,) = first.board.firing("main")
+        acked = first.monitor.acknowledge(firing.id, "ann")
+        assert acked is not None
+        first.monitor.inbox.put(Delivery("operator", "", b"", acked))
+        await first.record()
+    async with life(tmp_path, clock) as second:
+        (recalled,) = second.board.firing("main")
+
+    assert (recalled.acked_by, recalled.acked_ms, recalled.revision) == ("ann", clock.ms, 1)

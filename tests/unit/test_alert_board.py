@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from account_monitor.ledger.alerts import MAX_FIRING, Alert, AlertBoard
+from account_monitor.ledger.alerts import MAX_FIRING, MAX_SILENCES, Alert, AlertBoard, Silence, keep_silence
 
 SUPPRESSION_MS = 60_000
 
@@ -179,3 +179,71 @@ def test_what_is_worse_than_before_is_told_however_soon() -> None:
     alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=1_000)
 
     assert fired(alerts, now_ms=2_000, severity="CRITICAL").severity == "CRITICAL"
+
+
+# -- who looks after it ------------------------------------------------------------------------------------------------
+
+
+def test_who_looks_after_an_alert_is_one_more_transition_of_it() -> None:
+    alerts = board()
+    first = fired(alerts)
+    acked = alerts.acknowledge(first.id, by="ann", now_ms=7)
+
+    assert acked is not None
+    assert (acked.id, acked.state, acked.revision, acked.acked_by, acked.acked_ms) == (first.id, "FIRING", 1, "ann", 7)
+    resolved = alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=9)
+    assert resolved is not None
+    assert (resolved.revision, resolved.acked_by) == (2, "ann")
+
+
+def test_nobody_looks_after_what_does_not_fire() -> None:
+    alerts = board()
+    first = fired(alerts)
+    alerts.resolve("BALANCE_DRIFT", symbol="USDT", now_ms=9)
+
+    assert alerts.acknowledge(first.id, by="ann", now_ms=10) is None
+    assert alerts.acknowledge("unheard of", by="ann", now_ms=10) is None
+
+
+def test_what_becomes_more_severe_is_nobodys_again() -> None:
+    alerts = board()
+    alerts.acknowledge(fired(alerts).id, by="ann", now_ms=1)
+    worse = alerts.fire("BALANCE_DRIFT", "much", now_ms=2, symbol="USDT", severity="CRITICAL")
+
+    assert worse is not None
+    assert (worse.severity, worse.acked_by, worse.acked_ms) == ("CRITICAL", None, None)
+
+
+# -- silences ----------------------------------------------------------------------------------------------------------
+
+
+def silence(type_: str | None, symbol: str | None, *, from_ms: int = 10, until_ms: int = 20) -> Silence:
+    return Silence(from_ms, until_ms, type_, symbol, "ann", "maintenance")  # type: ignore[arg-type]
+
+
+def test_a_silence_covers_its_time_its_type_and_its_symbol() -> None:
+    alert = fired(board())
+
+    assert [silence(None, None).covers(alert, now) for now in (9, 10, 19, 20)] == [False, True, True, False]
+    assert silence("BALANCE_DRIFT", "USDT").covers(alert, 15)
+    assert not silence("BALANCE_DRIFT", "BNB").covers(alert, 15)
+    assert not silence("LOW_BALANCE", None).covers(alert, 15)
+
+
+def test_the_last_silence_of_a_type_and_symbol_counts() -> None:
+    silences: dict[str, Silence] = {}
+    keep_silence(silences, silence(None, None, from_ms=10, until_ms=100))
+    keep_silence(silences, silence("LOW_BALANCE", None))
+    over = silence(None, None, from_ms=50, until_ms=50)
+    keep_silence(silences, over)
+
+    assert list(silences.values()) == [silence("LOW_BALANCE", None), over]
+
+
+def test_silences_are_not_remembered_without_end() -> None:
+    silences: dict[str, Silence] = {}
+    for number in range(MAX_SILENCES + 5):
+        keep_silence(silences, silence(None, str(number)))
+
+    assert len(silences) == MAX_SILENCES
+    assert ":0" not in silences

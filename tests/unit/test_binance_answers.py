@@ -20,10 +20,14 @@ from account_monitor.feeds.binance.answers import (
     ExchangeInfo,
     IncomePage,
     KeyPermissions,
+    MarginTotals,
     PositionRisk,
     PositionStatement,
+    SymbolConfig,
     account_config_of,
     account_of,
+    asset_rates_of,
+    brackets_of,
     exchange_info_of,
     fills_of,
     income_of,
@@ -31,10 +35,12 @@ from account_monitor.feeds.binance.answers import (
     listen_key_of,
     position_risks_of,
     server_time_of,
+    symbol_configs_of,
 )
 from account_monitor.feeds.binance.messages import OrderTrade, user_event
 from account_monitor.ledger.events import Fill
 from account_monitor.ledger.flows import Flow
+from account_monitor.ledger.margin import AssetRate, Bracket
 
 D = Decimal
 
@@ -131,6 +137,24 @@ PERMISSIONS = {
     "enableVanillaOptions": False, "enableSpotAndMarginTrading": False,
 }  # fmt: skip
 
+BRACKETS = (
+    b'[{"symbol":"ETHUSDT","notionalCoef":1.50,"brackets":['
+    b'{"bracket":1,"initialLeverage":75,"notionalCap":10000,"notionalFloor":0,"maintMarginRatio":0.0065,"cum":0.0},'
+    b'{"bracket":2,"initialLeverage":50,"notionalCap":9223372036854775807,"notionalFloor":10000,'
+    b'"maintMarginRatio":1e-2,"cum":35.0}]}]'
+)
+
+CONFIGS: list[dict[str, Any]] = [
+    {"symbol": "BTCUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 21, "maxNotionalValue": "1"},
+    {"symbol": "ETHUSDT", "marginType": "ISOLATED", "isAutoAddMargin": False, "leverage": 5, "maxNotionalValue": "1"},
+]
+
+INDEX: dict[str, Any] = {
+    "symbol": "ADAUSD", "time": 1635740268004, "index": "1.92957370", "bidBuffer": "0.10000000",
+    "askBuffer": "0.10000000", "bidRate": "1.73661633", "askRate": "2.12253107", "autoExchangeBidBuffer": "0.05",
+    "autoExchangeAskBuffer": "0.05", "autoExchangeBidRate": "1.83309501", "autoExchangeAskRate": "2.02605238",
+}  # fmt: skip
+
 READERS: list[tuple[Callable[[bytes], object], Any]] = [
     (fills_of, TRADES),
     (income_of, INCOME),
@@ -140,6 +164,9 @@ READERS: list[tuple[Callable[[bytes], object], Any]] = [
     (account_config_of, CONFIG),
     (key_permissions_of, PERMISSIONS),
     (server_time_of, {"serverTime": 1499827319559}),
+    (brackets_of, json.loads(BRACKETS)),
+    (symbol_configs_of, CONFIGS),
+    (asset_rates_of, [INDEX]),
     (listen_key_of, {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8"}),
 ]
 
@@ -225,8 +252,9 @@ def test_the_type_of_an_income_says_what_kind_of_money_it_is(word: str, kind: st
 
 def test_an_account_is_stated_whole() -> None:
     assert account_of(written(ACCOUNT)) == AccountStatement(
-        assets=(AssetStatement("USDT", wallet=D("103.12345678"), available=D("101.4017221")),),
-        positions=(PositionStatement("ADAUSDT", "BOTH", quantity=D(30)),),
+        assets=(AssetStatement("USDT", wallet=D("103.12345678"), available=D("101.4017221"), order_margin=D(0)),),
+        positions=(PositionStatement("ADAUSDT", "BOTH", quantity=D(30), isolated_wallet=D(0)),),
+        totals=MarginTotals(D("0.0800428"), margin_balance=D("103.88773378"), available=D("101.4017221")),
     )
 
 
@@ -235,7 +263,10 @@ def test_what_nobody_needs_may_be_missing() -> None:
               "positions": ("symbol", "positionSide", "positionAmt")}  # fmt: skip
     bare = {name: [{key: row[key] for key in keys} for row in ACCOUNT[name]] for name, keys in needed.items()}
 
-    assert account_of(written(bare)) == account_of(written(ACCOUNT))
+    assert account_of(written(bare)) == AccountStatement(
+        assets=(AssetStatement("USDT", wallet=D("103.12345678"), available=D("101.4017221")),),
+        positions=(PositionStatement("ADAUSDT", "BOTH", quantity=D(30)),),
+    )
 
 
 def test_a_statement_that_names_a_subject_twice_is_refused() -> None:
@@ -284,6 +315,67 @@ def test_settings_and_permissions() -> None:
         may_trade_spot=False,
     )  # fmt: skip
     assert server_time_of(b'{"serverTime":1499827319559}') == 1499827319559
+
+
+def test_brackets_never_pass_through_a_float() -> None:
+    assert brackets_of(BRACKETS) == {
+        "ETHUSDT": (
+            Bracket(D(10_000), D("0.0065"), D(0)),
+            Bracket(D(9_223_372_036_854_775_807), D("0.01"), D(35)),
+        )
+    }
+    assert brackets_of(BRACKETS.replace(b"0.0065", b"0.00000000000000000065"))["ETHUSDT"][0].ratio == D("65E-20")
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "reason"),
+    [
+        (b"0.0065", b'"NaN"', 'maintMarginRatio of ETHUSDT was "NaN", expected a decimal'),
+        (b"0.0065", b"0", "maintMarginRatio of ETHUSDT was 0, expected above 0, at most 1, not below 0"),
+        (b"0.0065", b"1.5", 'maintMarginRatio of ETHUSDT was "1.5", expected above 0, at most 1'),
+        (b"0.0065", b"0.02", 'maintMarginRatio of ETHUSDT was "1e-2", expected above 0, at most 1, not below 0.02'),
+        (b"0.0065", b"true", "[0].brackets[0].maintMarginRatio was true, expected"),
+        (b':10000,"notionalFloor', b':-1,"notionalFloor', "notionalCap of ETHUSDT was -1, expected more than the 0"),
+        (b"9223372036854775807", b"10000", "notionalCap of ETHUSDT was 10000, expected more than the 10000 of the"),
+        (b"35.0", b"-35.0", 'cum of ETHUSDT was "-35.0", expected at least the 0'),
+        (b"1.50", b"0", "notionalCoef of ETHUSDT was 0, expected a positive decimal"),
+        (b"1.50", b"1e999", 'notionalCoef of ETHUSDT was "1e999", expected a decimal'),
+        (b"ETHUSDT", b"ETH USDT", 'symbol was "ETH USDT", expected'),
+    ],
+)
+def test_a_bracket_that_cannot_be_refuses_the_answer(said: bytes, instead: bytes, reason: str) -> None:
+    with pytest.raises(MalformedEvent) as refused:
+        brackets_of(BRACKETS.replace(said, instead))
+
+    assert refused.value.reason.startswith(reason)
+
+
+def test_a_symbol_has_brackets_and_only_once() -> None:
+    assert reason(brackets_of, [{"symbol": "ETHUSDT", "brackets": []}]) == (
+        "brackets of ETHUSDT were an empty list, expected at least one"
+    )
+    assert reason(brackets_of, json.loads(BRACKETS) * 2) == "the answer named ETHUSDT twice, expected once"
+
+
+def test_how_an_account_is_set_up_for_each_symbol() -> None:
+    assert symbol_configs_of(written(CONFIGS)) == {
+        "BTCUSDT": SymbolConfig(21, is_isolated=False),
+        "ETHUSDT": SymbolConfig(5, is_isolated=True),
+    }
+    assert reason(symbol_configs_of, [CONFIGS[0] | {"marginType": "cross"}]) == (
+        'marginType of BTCUSDT was "cross", expected CROSSED or ISOLATED'
+    )
+    assert reason(symbol_configs_of, [CONFIGS[0] | {"leverage": 0}]).startswith("[0].leverage was 0, expected")
+    assert reason(symbol_configs_of, CONFIGS + CONFIGS) == "the answer named BTCUSDT twice, expected once"
+
+
+def test_what_assets_count_for_in_multi_assets_mode() -> None:
+    assert asset_rates_of(written([INDEX])) == {"ADA": AssetRate(D("1.9295737"), D("1.73661633"), D("2.12253107"))}
+    assert reason(asset_rates_of, [INDEX | {"bidRate": "2"}]) == (
+        'bidRate of ADAUSD was "2", expected at most the index of 1.92957370'
+    )
+    assert reason(asset_rates_of, [INDEX | {"askRate": "1"}]).startswith('askRate of ADAUSD was "1", expected at least')
+    assert reason(asset_rates_of, [INDEX | {"symbol": "USD"}]) == 'symbol was "USD", expected an asset before USD'
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a/../b?x=1", "k" * 257, 5, "ключ"])

@@ -96,8 +96,8 @@ def test_the_example_states_the_defaults() -> None:
 def test_the_example_names_every_key_and_no_other() -> None:
     written = set(written_paths(yaml.load(EXAMPLE.read_text("utf-8"), yaml.BaseLoader)))  # noqa: S506  # text only
 
-    keys = {path for path in key_paths(Settings) if not path.startswith("accounts[].opening.")}
-    assert written == keys
+    shown_in_comments = ("accounts[].opening.", "accounts[].thresholds.")
+    assert written == {path for path in key_paths(Settings) if not path.startswith(shown_in_comments)}
 
 
 def test_the_opening_that_the_example_shows_in_a_comment_loads(load: Load) -> None:
@@ -117,7 +117,8 @@ def test_the_opening_that_the_example_shows_in_a_comment_loads(load: Load) -> No
 def test_the_documentation_has_a_row_for_every_key() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 
-    assert [path for path in key_paths(Settings) if f"\n| `{path}` | " not in text] == []
+    keys = [path for path in key_paths(Settings) if not path.startswith("accounts[].thresholds.")]
+    assert [path for path in keys if f"\n| `{path}` | " not in text] == []
 
 
 def test_the_documentation_states_the_defaults_of_the_example() -> None:
@@ -135,6 +136,25 @@ def test_the_documentation_states_the_defaults_of_the_example() -> None:
 
     stated = defaults(yaml.load(example, yaml.BaseLoader))  # noqa: S506  # text only
     assert [row for row in stated if f"| `{row[0]}` | `{row[1]}` |" not in text] == []
+
+
+# Thresholds of an account
+
+
+def test_an_account_has_the_thresholds_of_all_but_its_own(load: Load) -> None:
+    text = """
+accounts:
+  - {name: calm, exchange: none}
+  - name: wild
+    exchange: none
+    thresholds: {max_leverage: "50", min_balance: null}
+alerts: {thresholds: {max_drawdown_pct: "-8"}}
+"""
+    settings = load(text)
+    calm, wild = [settings.thresholds_of(account) for account in settings.accounts]
+
+    assert (calm.max_leverage, calm.min_balance, calm.max_drawdown_pct) == (D(10), D(1000), D(-8))
+    assert (wild.max_leverage, wild.min_balance, wild.max_drawdown_pct) == (D(50), None, D(-8))
 
 
 # Reading
@@ -517,8 +537,6 @@ def test_settings_cannot_be_changed() -> None:
         (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
         (Settings(auth=AuthSettings(tokens_file=Path("tokens"))), "auth.tokens_file"),
         (Settings(http=Settings().http._replace(tls=TlsSettings(key_file=Path("k")))), "http.tls.key_file"),
-        (Settings(alerts=Settings().alerts._replace(channels_env="C")), "alerts.channels_env"),
-        (Settings(alerts=Settings().alerts._replace(heartbeat_url_env="H")), "alerts.heartbeat_url_env"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(settings: Settings, path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from account_monitor.errors import ConfigurationError, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening
+from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening, Transfer
 from account_monitor.monitor import monitor as monitor_module
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import OPENING_SECONDS, Monitor
@@ -31,6 +31,7 @@ from account_monitor.stores.journal_reader import open_reader
 from tests.monitor_by_hand import NOW_MS, Clock, fill, heard, opened
 
 D = Decimal
+OPENING = Opening("config", 0, (("USDT", D(1000)),))
 ALERT = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", NOW_MS, NOW_MS)
 
 
@@ -232,6 +233,113 @@ async def test_marks_of_what_is_not_held_are_not_journaled(tmp_path: Path) -> No
             await monitor.step()
 
         assert monitor.journal.last_seq == 0
+
+
+def observations(monitor: Monitor) -> list[tuple[Decimal, ...]]:
+    """Return the prices of each set of marks that the journal holds."""
+    marks = (entry.event for entry in monitor.journal.entries() if isinstance(entry.event, Marks))
+    return [tuple(mark.price for mark in each.prices) for each in marks]
+
+
+async def test_an_account_that_fills_alone_have_changed_is_observed_once_per_interval(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        for number in range(1, 9):
+            monitor.inbox.put(heard(fill(str(number), price=str(100 + number))))
+            await monitor.step()
+            clock.ms += 250
+        for _ in range(10):
+            clock.ms += 1000
+            await monitor.step()
+
+        assert observations(monitor) == [(), ()]  # in two seconds of fills; nothing while nothing changes
+        assert monitor.view.standing == monitor.past.believed(clock.ms).standing
+
+
+async def test_before_a_transfer_the_journal_holds_the_marks_of_now(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="1", price="100")))
+        await monitor.step()
+        for price in ("110", "105"):
+            monitor.mark(MarkPrice("BTCUSDT", D(price), clock.ms))
+            clock.ms += 60
+            await monitor.step()
+        before = monitor.view.standing
+        monitor.inbox.put(heard(Transfer("t", "USDT", D(500), clock.ms)))
+        await monitor.step()
+
+        assert [type(entry.event) for entry in monitor.journal.entries()][-2:] == [Marks, Transfer]
+        assert observations(monitor)[-1] == (D(105),)
+        assert monitor.view.standing.drawdown_pct == before.drawdown_pct
+        assert monitor.view.standing.return_pct == before.return_pct
+
+
+async def test_a_deposit_of_another_asset_is_priced_although_nothing_of_it_was_held(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        monitor.mark(MarkPrice("BNBUSDT", D(600), clock.ms))
+        await monitor.step()
+        monitor.inbox.put(heard(Transfer("t", "BNB", D(2), clock.ms)))
+        await monitor.step()
+
+        assert observations(monitor) == [(D(600),)]
+        assert monitor.view.standing.return_pct == D(0)
+        assert monitor.view.standing.peak_equity == D(2200)
+
+
+async def test_before_an_alert_of_risk_the_journal_holds_what_it_tells_of(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="1", price="100")))
+        await monitor.step()
+        monitor.mark(MarkPrice("BTCUSDT", D(40), clock.ms))
+        clock.ms += 60
+        await monitor.step()
+        seen = monitor.view.standing
+        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT._replace(id="b", type="LOW_BALANCE")))
+        await monitor.step()
+        monitor.inbox.put(Delivery(MONITOR, "alert", b"", ALERT))
+        await monitor.step()
+
+        assert [type(entry.event) for entry in monitor.journal.entries()][-3:] == [Marks, Alert, Alert]
+        assert monitor.past.believed(clock.ms).standing == seen
+
+
+async def test_the_loss_of_yesterday_is_over_when_a_day_begins_although_nothing_happens(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="1", price="100")))
+        monitor.inbox.put(heard(fill("2", "SELL", quantity="1", price="70")))
+        await monitor.step()
+        clock.ms += 1000
+        await monitor.step()
+        assert monitor.view.standing.daily_loss == D(30)
+
+        for _ in range(3):
+            clock.ms += 86_400_000
+            await monitor.step()
+        assert monitor.view.standing.daily_loss == D(0)
+        assert observations(monitor) == [(), ()]  # of an idle day there is nothing to say
+
+
+async def test_a_restart_goes_on_with_the_same_performance(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        monitor.inbox.put(heard(fill("1", quantity="1", price="100")))
+        await monitor.step()
+        for price in ("150", "115"):
+            monitor.mark(MarkPrice("BTCUSDT", D(price), clock.ms))
+            clock.ms += 1000
+            await monitor.step()
+            await monitor.step()
+        await monitor._save_checkpoint()
+        before = monitor.view.standing
+
+    async with opened(tmp_path, clock, OPENING) as monitor:
+        await monitor.step()
+        assert monitor.view.standing == before
+        assert before.drawdown_pct == D("-3.3333333333")
 
 
 async def test_a_fee_in_another_asset_is_valued_at_its_own_time(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -22,7 +23,8 @@ POSITION = PositionReport(
     symbol="BTCUSDT", position_side="BOTH", state="SHORT", quantity="-12345.071234567", entry_price="76543.21",
     current_price="76543.12345678", price_source="mark", realized_pnl=AMOUNT, unrealized_pnl=AMOUNT, total_fees="7.5",
     fees={"USDT": "7.5"}, funding="0", value_usd=AMOUNT, leverage=None, liquidation_price=None,
-    settlement_asset="USDT", fill_count=42, fills_without_fee=0, last_update=None,
+    liquidation_distance_pct=None, margin_type=None, maintenance_margin=None, settlement_asset="USDT", fill_count=42,
+    fills_without_fee=0, last_update=None,
 )  # fmt: skip
 PNL = PnLReport(
     timestamp=None, realized_pnl=AMOUNT, unrealized_pnl=AMOUNT, total_pnl=AMOUNT, total_fees="7.5", funding="0",
@@ -31,7 +33,7 @@ PNL = PnLReport(
 )  # fmt: skip
 RISK = RiskReport(
     equity=None, margin_balance=None, maintenance_margin=None, margin_ratio=None, leverage=None, drawdown_pct=None,
-    peak_equity=None, daily_loss=None, liquidations={},
+    return_pct=None, peak_equity=None, daily_loss=None, liquidations={}, available_margin=None, pools=[], venue=None,
 )  # fmt: skip
 WALLET = BalanceReport(asset="USDT", free=None, locked=None, total="99595.52002171", usd_value=None, last_update=None)
 ACCOUNT = AccountReport(
@@ -49,10 +51,14 @@ ALERT = AlertReport(
 
 def screen(width: int) -> str:
     """Return what stands on a screen of so many columns."""
+    return shown(ACCOUNT, width)
+
+
+def shown(account: AccountReport, width: int) -> str:
     console = Console(width=width, file=io.StringIO())
-    console.print(account_screen(ACCOUNT, width))
-    shown: str = console.file.getvalue()  # type: ignore[attr-defined]  # given above
-    return shown
+    console.print(account_screen(account, width))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # given above
+    return text
 
 
 @pytest.mark.parametrize(
@@ -132,6 +138,15 @@ def test_it_says_that_amounts_are_rounded_and_rounds_less_where_there_is_room() 
     assert "amounts and entry prices are rounded" in screen(80)
 
 
+def test_a_line_says_how_far_the_account_is_below_its_peak_and_what_it_lost_today() -> None:
+    risk = msgspec.structs.replace(RISK, drawdown_pct="-3.3333333333", return_pct="1.5", daily_loss="35.125")
+    console = Console(width=80, file=io.StringIO())
+    console.print(account_screen(msgspec.structs.replace(ACCOUNT, risk=risk), 80))
+
+    assert "drawdown -3.33 %  return 1.5 %  lost today 35.12" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"drawdown {MISSING}  return {MISSING}  lost today {MISSING}" in screen(80)
+
+
 def test_where_no_table_fits_each_position_is_said_in_words() -> None:
     assert "quantity -12,345.071234567" in " ".join(screen(30).split())
 
@@ -144,3 +159,23 @@ def test_what_fires_stands_above_the_figures_a_line_each() -> None:
 
         assert [line.split()[:3] for line in lines[1:3]] == [["WARNING", "BALANCE_DRIFT", "USDT"]] * 2
         assert "equity" in lines[3]
+
+
+def test_the_risk_line_names_the_position_that_is_nearest_to_its_liquidation() -> None:
+    near = msgspec.structs.replace(
+        POSITION, liquidation_price="80000.5", liquidation_distance_pct="4.516129032258064516"
+    )
+    far = msgspec.structs.replace(POSITION, liquidation_price="120000", liquidation_distance_pct="57")
+    risk = msgspec.structs.replace(
+        RISK, margin_ratio="0.123456789", maintenance_margin="1234.5", available_margin="98765.4321", leverage="3.14159"
+    )
+    account = msgspec.structs.replace(ACCOUNT, risk=risk, positions={"BTCUSDT:LONG": far, "BTCUSDT:SHORT": near})
+
+    assert (
+        "margin ratio 12.35 %  maintenance 1,234.5  available 98,765.43  leverage 3.14"
+        "  nearest liquidation BTCUSDT:SHORT at 80,000.5, 4.52 % away"
+    ) in shown(account, UNBOUNDED)
+
+
+def test_a_risk_that_is_not_known_is_not_shown() -> None:
+    assert "margin ratio" not in screen(UNBOUNDED)

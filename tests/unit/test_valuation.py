@@ -20,7 +20,8 @@ from account_monitor.ledger.events import (
     Side,
     Transfer,
 )
-from account_monitor.ledger.valuation import Price, Valuation
+from account_monitor.ledger.valuation import Valuation
+from account_monitor.ledger.worth import Price
 
 D = Decimal
 

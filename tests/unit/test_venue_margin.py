@@ -70,3 +70,15 @@ def test_an_account_is_liquidated_at_the_price_that_was_reported() -> None:
     assert desk.venue.books(account)["positions"] == {"BTCUSDT": "10"}
     desk.venue.set_price("BTCUSDT", "90.95959595")
     assert desk.venue.books(account)["positions"] == {}
+
+
+def test_in_multi_assets_mode_an_account_is_liquidated_by_balances_with_their_buffers() -> None:
+    """One BNB at 500 counts 475: less 10 × (100 − p), that is 10 × p × 1 % at 52.5 / 0.99."""
+    desk = Desk()
+    account = desk.account(wallets={"USDT": "0.5", "BNB": "1"}, leverage=20, multi_assets=True)
+    desk.fill(account, "BUY", "10", at="100")  # for a fee of 0.5
+
+    desk.venue.set_price("BTCUSDT", "53.03030304")
+    assert desk.venue.books(account)["positions"] == {"BTCUSDT": "10"}
+    desk.venue.set_price("BTCUSDT", "53.03030303")
+    assert desk.venue.books(account)["positions"] == {}

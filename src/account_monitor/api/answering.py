@@ -47,6 +47,6 @@ OF_ACCOUNT = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, pro
 async def in_turn(turn: Turn) -> AsyncIterator[None]:
     """Let one question after the other be answered. Raises: Refused where too many wait."""
     if turn.waiting >= MAX_WAITING:
-        raise Refused(problems.BUSY, f"{turn.waiting} questions about the past are waiting already")
+        raise Refused(problems.BUSY, f"{turn.waiting} long questions are waiting already")
     async with turn:
         yield

@@ -83,6 +83,12 @@ def _of_accounts(views: list[View]) -> Iterator[Metric]:
     numbers: tuple[tuple[str, str, Callable[[View], Decimal | None]], ...] = (
         ("account_realized_pnl_usd", "Realized P&L before fees and funding.", lambda view: view.pnl.realized_pnl),
         ("account_equity_usd", "Wallets plus unrealized P&L.", lambda view: view.pnl.equity),
+        ("account_margin_ratio", "Maintenance margin per balance.", lambda view: view.margin.ratio),
+        (
+            "account_drawdown_pct",
+            "Fall from the peak, flows apart; 0 or less.",
+            lambda view: view.standing.drawdown_pct,
+        ),
         ("account_leverage", "Sum of absolute notionals per margin balance.", lambda view: view.exposure.leverage),
     )
     for name, help_text, number in numbers:

@@ -39,7 +39,9 @@ UNKNOWN_ACCOUNT = Kind("unknown-account", 404, "No account of this name is confi
 UNKNOWN_SYMBOL = Kind("unknown-symbol", 404, "The account never held this position")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not take that method")
 NO_EXCHANGE = Kind("no-exchange", 409, "The account has no exchange to be compared with")
+NOT_FIRING = Kind("not-firing", 404, "No such alert fires")
 NOT_QUARANTINED = Kind("not-quarantined", 409, "What is to be released is not quarantined")
+NO_EQUITY = Kind("no-equity", 409, "It is not known that the account is worth anything")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The request body is too large")
 NO_JSON = Kind("no-json", 415, "The body is not application/json")
 BAD_BODY = Kind("bad-body", 422, "The body is not what was expected")
@@ -48,16 +50,17 @@ UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket 
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
-BUSY = Kind("busy", 503, "Too many questions about the past are waiting")
+BUSY = Kind("busy", 503, "Too many questions that take long are waiting")
 NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer in time")
 HISTORY_UNAVAILABLE = Kind("history-unavailable", 503, "The history cannot be read now")
 NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
-    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, METHOD_NOT_ALLOWED,
-    NO_EXCHANGE, NOT_QUARANTINED, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY, UPGRADE_REQUIRED, INTERNAL, STARTING,
-    FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED, TOO_MANY_CLIENTS,
+    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING,
+    METHOD_NOT_ALLOWED, NO_EXCHANGE, NOT_QUARANTINED, NO_EQUITY, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY,
+    UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED,
+    TOO_MANY_CLIENTS,
 )  # fmt: skip
 
 

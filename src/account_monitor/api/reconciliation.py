@@ -1,25 +1,24 @@
-"""Reconciliation: what was compared with the exchange, and what a person may order: to compare, correct or release."""
+"""Reconciliation: what was compared with the exchange, and what a person may order of an account."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
 from decimal import Decimal
 from itertools import islice
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
-import structlog
 from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
 from account_monitor.api import problems
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained
+from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given, within
 from account_monitor.api.problems import Refused
 from account_monitor.config import split_position_key
-from account_monitor.ledger.events import Adjustment, Anchor, Event
-from account_monitor.ledger.money import decimal_from_text
+from account_monitor.ledger.events import Adjustment, Anchor, DrawdownReset
+from account_monitor.ledger.money import decimal_from_text, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation, Subject, digest
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import (
@@ -33,22 +32,12 @@ from account_monitor.monitor.reports import (
     interval_text,
     quarantine_report,
     reconciliation_report,
-    time_text,
 )
 
 ANSWER_SECONDS = 15.0
 """How long the exchange may take for a statement that somebody waits for."""
 
-RECORD_SECONDS = 5.0
-"""How long the journal may take."""
-
-MAX_TEXT = 500
-
 _is_key = re.compile(r"[\w-]{1,40}(:LONG|:SHORT)?").fullmatch
-
-T = TypeVar("T")
-
-log = structlog.get_logger()
 
 
 class ReconciliationsReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,15 +46,6 @@ class ReconciliationsReport(msgspec.Struct, frozen=True, kw_only=True):
     reports: list[ReconciliationReport]
     interval_in_effect: str | None
     quarantined: list[QuarantineReport]
-
-
-class RecordedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was ordered, as an entry of the journal."""
-
-    account: str
-    seq: int
-    event: str
-    timestamp: str
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,15 +73,19 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     positions: dict[str, CorrectedPosition] = {}  # nobody changes it
 
 
+class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That the peak begins anew, why, and who says so."""
+
+    reason: str
+    by: str
+
+
 OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
-OF_ORDER = explained(
-    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON, problems.BAD_BODY,
-    problems.FOLDING, problems.NOT_RECORDED,
-)  # fmt: skip
 OF_COMPARING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
     problems.FOLDING, problems.NOT_ANSWERED,
 )  # fmt: skip
+OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
 
 
@@ -126,7 +110,7 @@ async def reconcile(monitor: GivenMonitor) -> ComparisonReport:
     if monitor.reconcile is None:
         raise Refused(problems.NO_EXCHANGE, f"account {monitor.name} has no exchange, or is not served by it now")
     late = Refused(problems.NOT_ANSWERED, f"no statement of account {monitor.name} within {ANSWER_SECONDS:.0f} s")
-    return comparison_report(await _within(ANSWER_SECONDS, monitor.reconcile(), late))
+    return comparison_report(await within(ANSWER_SECONDS, monitor.reconcile(), late))
 
 
 @post("/api/corrections", operation_id="correct", summary="Correct by hand", responses=OF_ORDER, status_code=201)
@@ -141,10 +125,10 @@ async def correct(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correct
         raise Refused(problems.BAD_BODY, "wallets, positions: were both empty, expected what is to be corrected")
     now_ms = desk.clock()
     name = digest(monitor.name, now_ms, data)
-    by, reason = _text("by", data.by), _text("reason", data.reason)
-    answer = await _recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
+    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    answer = await recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
     told = Reconciliation(f"order-{name}", now_ms, f"ordered by {by}: {reason}", adjustment_id=name)
-    await _recorded(monitor, told)
+    await recorded(monitor, told)
     return answer
 
 
@@ -155,33 +139,29 @@ async def release(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release
     known = monitor.quarantine_of(Subject(data.kind, data.name))
     if known is None or known.is_over:
         raise Refused(problems.NOT_QUARANTINED, f"{data.kind} {data.name!r} of {monitor.name} is not quarantined")
-    by, reason = _text("by", data.by), _text("reason", data.reason)
+    by, reason = text_given("by", data.by), text_given("reason", data.reason)
     released = Quarantine(data.kind, data.name, now_ms, is_over=True, reason=reason, by=by)
-    return await _recorded(monitor, released)
+    return await recorded(monitor, released)
 
 
-HANDLERS = (reconciliation, reconcile, correct, release)
+@post("/api/drawdown/reset", operation_id="reset_drawdown", summary="Begin the peak anew", responses=OF_RESETTING,
+      status_code=201)  # fmt: skip
+async def reset_drawdown(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[DrawdownOrder]) -> RecordedReport:
+    """Measure the drawdown from what the account is worth now; the worst so far and the return stay."""
+    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    equity = monitor.view.pnl.equity
+    if equity is None or equity <= 0:
+        told = "not known" if equity is None else to_text(equity)
+        raise Refused(problems.NO_EQUITY, f"equity of {monitor.name} was {told}, expected above 0")
+    now_ms = desk.clock()
+    return await recorded(monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by))
+
+
+HANDLERS = (reconciliation, reconcile, correct, release, reset_drawdown)
 REPORTS: tuple[type[msgspec.Struct], ...] = (
     ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport, ReconciliationsReport,
-    RecordedReport, StandingReport, Correction, CorrectedPosition, Release,
+    RecordedReport, StandingReport, Correction, CorrectedPosition, DrawdownOrder, Release,
 )  # fmt: skip
-
-
-async def _recorded(monitor: Monitor, event: Event) -> RecordedReport:
-    late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
-    entry = await _within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
-    log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq)
-    return RecordedReport(
-        account=monitor.name, seq=entry.seq, event=event.event_id, timestamp=time_text(entry.recorded_at_ms)
-    )
-
-
-async def _within(seconds: float, work: Awaitable[T], late: Refused) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise late from None
 
 
 def _anchor(monitor: Monitor, key: str, position: CorrectedPosition) -> Anchor:
@@ -215,9 +195,3 @@ def _number(name: str, text: str) -> Decimal:
         return decimal_from_text(text)
     except ValueError as error:
         raise Refused(problems.BAD_BODY, f"{name}: was {text!r}, {error}") from None
-
-
-def _text(name: str, text: str) -> str:
-    if not text.strip() or len(text) > MAX_TEXT:
-        raise Refused(problems.BAD_BODY, f"{name}: was {text[:50]!r}, expected 1 to {MAX_TEXT} characters")
-    return text.strip()

@@ -20,6 +20,8 @@ from litestar.response import Redirect
 
 from account_monitor.api import problems
 from account_monitor.api.accounts import monitor_meant
+from account_monitor.api.alerts import HANDLERS as ALERT_HANDLERS
+from account_monitor.api.alerts import REPORTS as ALERT_REPORTS
 from account_monitor.api.answering import (
     BY_FRAMEWORK,
     EVERYWHERE,
@@ -43,8 +45,9 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
+from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
 from account_monitor.errors import HistoryUnavailable
-from account_monitor.ledger.alerts import Alert, AlertState, AlertType
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.fills import read_fills
 from account_monitor.monitor.monitor import Monitor
@@ -52,7 +55,6 @@ from account_monitor.monitor.past import BeforeOpening, TooOld
 from account_monitor.monitor.ports import FillQuery
 from account_monitor.monitor.reports import (
     AccountReport,
-    AlertReport,
     BalanceReport,
     CausesReport,
     EffectReport,
@@ -60,15 +62,16 @@ from account_monitor.monitor.reports import (
     FillReport,
     PartReport,
     PnLReport,
+    PoolReport,
     PositionReport,
     RiskReport,
+    VenueReport,
     account_report,
-    alert_report,
     balances_report,
     explanation_report,
     fill_report,
+    held_report,
     pnl_report,
-    position_report,
     positions_report,
     time_text,
 )
@@ -105,12 +108,6 @@ class FillsReport(msgspec.Struct, frozen=True, kw_only=True):
 
     fills: list[FillReport]
     next: str | None
-
-
-class AlertsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts of an account."""
-
-    alerts: list[AlertReport]
 
 
 # -- what is asked -----------------------------------------------------------------------------------------------------
@@ -190,7 +187,7 @@ async def positions(
         return await _made(positions_report, view)
     if symbol not in view.positions:
         raise _unknown_symbol(view, symbol)
-    return {symbol: position_report(view.positions[symbol])}
+    return {symbol: held_report(view.held(symbol))}
 
 
 @get("/api/pnl", operation_id="pnl", summary="Results of the account", responses=OF_ACCOUNT)
@@ -233,24 +230,6 @@ async def fills(
     if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
         raise _unknown_symbol(monitor.view, symbol)
     return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
-
-
-@get("/api/alerts", operation_id="alerts", summary="What is or was wrong", responses=OF_ACCOUNT)
-async def alerts(
-    monitor: GivenMonitor,
-    limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Alerts at most.")] = 50,
-    state_: Annotated[
-        AlertState | None, QueryParameter(name="state", description="Only those in this state now.")
-    ] = None,
-    type_: Annotated[AlertType | None, QueryParameter(name="type", description="Only those of this type.")] = None,
-) -> AlertsReport:
-    """As journaled, the one that changed last first; while one fires, its text and its figures are those of now."""
-    if state_ == "FIRING":  # the ledger holds all of them; the journal may be long
-        firing = reversed(monitor.alerts)
-        found = [alert for alert in firing if alert.state == "FIRING" and type_ in (None, alert.type)][:limit]
-    else:
-        found = await asyncio.to_thread(_read_alerts, monitor, limit, state_, type_)
-    return AlertsReport(alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found])
 
 
 @get("/api/explain", operation_id="explain", summary="Why equity changed", responses=OF_SYMBOL)
@@ -297,14 +276,15 @@ async def root() -> Redirect:
 
 
 _DESCRIBED = [
-    health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, alerts, explain,
-    *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS,
+    health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
+    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
-    AccountReport, AccountSummary, AlertReport, AlertsReport, BalanceReport, CausesReport, CheckReport, EffectReport,
-    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PositionReport, Problem,
-    ReadyReport, RiskReport, *HISTORY_REPORTS, *RECONCILIATION_REPORTS, *EXCHANGE_REPORTS,
+    AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
+    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
+    Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
+    *WHATIF_REPORTS, *EXCHANGE_REPORTS,
 )  # fmt: skip
 
 
@@ -346,23 +326,6 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
         seq=view.seq,
         as_of=time_text(view.as_of_ms) if view.as_of_ms else None,
     )
-
-
-def _read_alerts(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None) -> list[Alert]:
-    """Read alerts from the journal, the youngest first: of each its last transition, if that is as wanted."""
-    seen: set[str] = set()
-    found: list[Alert] = []
-    for entry in monitor.journal.remarks("alert"):
-        alert = entry.event
-        assert isinstance(alert, Alert)  # the journal was asked for alerts
-        if alert.id in seen:
-            continue
-        seen.add(alert.id)
-        if state in (None, alert.state) and type_ in (None, alert.type):
-            found.append(alert)
-            if len(found) == limit:
-                break
-    return found
 
 
 def _was_held(view: View, symbol: str) -> bool:

@@ -20,12 +20,12 @@ from account_monitor.monitor.reports import (
     alert_report,
     balance_report,
     fill_report,
+    held_report,
     pnl_report,
-    position_report,
     reconciliation_report,
     time_text,
 )
-from account_monitor.monitor.views import Change, View
+from account_monitor.monitor.views import Change, Held, View
 
 RING_MESSAGES = 20_000
 """Messages kept for clients that come back: some ten seconds of heavy trading."""
@@ -165,7 +165,7 @@ class Channel:
 
     def _keep(self, view: View, change: Change, now_ms: int) -> Step | None:
         seq, entries = view.seq, _told(change)
-        positions = [view.positions[key] for key in change.positions]
+        positions = [view.held(key) for key in change.positions]
         # A wallet of which nothing was ever moved, such as by a first fill without a fee, is named but not there.
         balances = [view.balances[asset] for asset in change.assets if asset in view.balances]
         count = len(entries) + len(positions) + len(balances)
@@ -258,7 +258,7 @@ class Channel:
         self,
         seq: int,
         entries: list[JournalEntry],
-        positions: list[PositionValue],
+        positions: list[Held],
         balances: list[Balance],
         now_ms: int,
     ) -> tuple[Message, ...]:
@@ -275,14 +275,16 @@ class Channel:
 
     def _newest(self, kind: Kind, key: str) -> str:
         if kind == "position_update":
-            return self._position_text(self.view.positions[key])
+            return self._position_text(self.view.held(key))
         return _balance_text(self.view.balances[key])
 
-    def _position_text(self, position: PositionValue) -> str:
+    def _position_text(self, held: Held) -> str:
+        """Return a position as it became; its liquidation price is that of then, and moves on with all the others."""
+        position = held.position
         known = self._position_texts.get(position.key)
         if known is not None and known[0] is position:
             return known[1]
-        text = f'{{"key":{_encode(position.key).decode()},{_encode(position_report(position)).decode()[1:]}'
+        text = f'{{"key":{_encode(position.key).decode()},{_encode(held_report(held)).decode()[1:]}'
         self._position_texts[position.key] = (position, text)
         return text
 

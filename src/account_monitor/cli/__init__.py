@@ -18,6 +18,7 @@ _COMMANDS = {
     "simulate": ("simulate", "simulate", "Run only the simulated exchange."),
     "check-config": ("service", "check_config", "Validate the configuration."),
     "doctor": ("doctor", "doctor", "Try every connection, the exchange's clock and what the API keys may do."),
+    "alerts": ("alerts", "alerts", "Send a test through every channel that people are told on."),
     "migrate": (
         "migrate",
         "migrate",
@@ -26,6 +27,7 @@ _COMMANDS = {
     "status": ("status", "status", "Show balances, positions and P&L of a running service."),
     "replay": ("replay", "replay", "Fold a journal and print the state; --verify checks its hash chain."),
     "explain": ("explain", "explain", "Say which causes and journal entries changed equity."),
+    "whatif": ("whatif", "whatif", "Show equity, margins and liquidations of a running service under price moves."),
     "export": ("export", "export", "Write fills, P&L or alerts to a CSV or Parquet file."),
     "dead-letters": ("dead_letters", "dead_letters", "List, show and retry parked messages."),
     "backup": ("backup", "backup", "Copy every journal into one file, while the service runs."),

@@ -56,7 +56,7 @@ def _colored(finding: Finding) -> str:
 
 async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
     from account_monitor.cli.history_checks import check_history
-    from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats, check_redis
+    from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats, check_people, check_redis
 
     yield _configuration(settings, file)
     data_dir = settings.service.data_dir
@@ -68,6 +68,8 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
     for finding in await check_nats(settings):
         yield finding
     yield await check_redis(settings.database)
+    for finding in check_people(settings.alerts):
+        yield finding
     async for finding in _exchanges(settings.accounts, data_dir):
         yield finding
 

@@ -12,7 +12,6 @@ from account_monitor.cli.options import account_option, journal_options, journal
 from account_monitor.cli.times import TIME
 from account_monitor.monitor.past import Past
 from account_monitor.monitor.reports import ExplanationReport, explanation_report
-from account_monitor.stores.checkpoints import KeptStates
 
 _MOST_ENTRIES = 1_000_000
 
@@ -41,7 +40,7 @@ def explain(
         raise click.UsageError("--from is later than --to")
     journals = journals_from(config_file, data_dir)
     with journals.reader(journals.chosen(account)) as reader:
-        past = Past(reader, KeptStates(reader, journals.usd_assets), journals.usd_assets)
+        past = Past(reader, journals.kept_states(reader), journals.usd_assets, day_starts_at=journals.day_starts_at)
         span = past.explain(from_ms, to_ms, symbol=symbol, limit=count)
     report = explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
     if as_json:
@@ -64,6 +63,8 @@ def _lines(report: ExplanationReport, symbol: str | None) -> list[str]:
             rows.append((cause.replace("_", " "), amount))
     rows.append(("residual", report.residual or "not known"))
     lines += _columns(rows)
+    if report.drawdown_pct is not None:
+        lines += ["", f"at the end, flows apart: drawdown {report.drawdown_pct} %, return {report.return_pct} %"]
     if report.positions:
         lines += ["", "of which trading, fees and funding by position", *_columns(list(report.positions.items()))]
     if report.entries:

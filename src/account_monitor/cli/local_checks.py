@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from account_monitor.cli.findings import Finding, Outcome
-from account_monitor.config import DatabaseSettings, Exchange, NatsSettings, Settings
+from account_monitor.config import AlertSettings, DatabaseSettings, Exchange, NatsSettings, Settings
 from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable
 from account_monitor.failures import reason
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
@@ -120,6 +120,21 @@ def _streams(patterns: tuple[str, ...], streams: list[Stream] | None) -> Iterato
             yield Finding(None, "jetstream", OK, found)
     if covered.core:
         yield Finding(None, "jetstream", WARNING, f"no stream covers {' and '.join(covered.core)}", advice)
+
+
+def check_people(alerts: AlertSettings) -> list[Finding]:
+    """Look whether the channels and the heartbeat could be used; nothing is sent."""
+    if alerts.channels is None and alerts.heartbeat_url is None:
+        advice = "name the channels in alerts.channels_env or alerts.channels_file"
+        return [Finding(None, "people", OK, f"nobody is told of alerts but NATS and those who look; {advice}")]
+    from account_monitor.notifiers.people import reach_of, reach_problems  # takes a second, and not all have channels
+
+    if problems := reach_problems(alerts):
+        return [Finding(None, "people", FAILED, problem, "see docs/alerts.md") for problem in problems]
+    reach = reach_of(alerts)
+    names = ", ".join(channel.name for channel in reach.channels) or "no channel"
+    heartbeat = "no heartbeat" if reach.heartbeat_url is None else "a heartbeat"
+    return [Finding(None, "people", OK, f"{names}, {heartbeat}; to send a test: account-monitor alerts test")]
 
 
 async def check_redis(database: DatabaseSettings) -> Finding:

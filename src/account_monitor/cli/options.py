@@ -12,6 +12,7 @@ import click
 from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.ports import UNROUTED
+from account_monitor.stores.checkpoints import KeptStates
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import JournalReader, open_reader
 
@@ -59,6 +60,8 @@ class Journals(NamedTuple):
 
     data_dir: Path
     usd_assets: frozenset[str]
+    day_starts_at: int = 0
+    """Minutes after 00:00 UTC."""
 
     def accounts(self) -> list[str]:
         """Return the accounts that have a journal."""
@@ -74,6 +77,10 @@ class Journals(NamedTuple):
     def path(self, account: str) -> Path:
         """Return the file of an account."""
         return journal_path(self.data_dir, account)
+
+    def kept_states(self, reader: JournalReader) -> KeptStates:
+        """Return the states that a journal keeps and that these settings can go on from."""
+        return KeptStates(reader, self.usd_assets, day_starts_at=self.day_starts_at)
 
     def reader(self, account: str) -> JournalReader:
         """Open a journal for reading. Raises: JournalError."""
@@ -95,4 +102,4 @@ def journals_of(settings: Settings) -> Journals:
     folder = settings.service.data_dir
     if not folder.is_dir():
         raise CommandFailed(f"{folder}: there is no such data directory; was the service ever started here?")
-    return Journals(folder, settings.service.usd_assets)
+    return Journals(folder, settings.service.usd_assets, settings.service.day_starts_at_minutes)

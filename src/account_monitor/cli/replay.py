@@ -25,7 +25,6 @@ from account_monitor.ledger.events import Event
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.reports import account_report
 from account_monitor.monitor.views import ViewBuilder
-from account_monitor.stores.checkpoints import KeptStates, load_state
 from account_monitor.stores.history.verification import verify_replica
 from account_monitor.stores.journal_reader import JournalReader
 
@@ -75,8 +74,8 @@ def _folded(
     reader: JournalReader, journals: Journals, *, until_ms: int | None = None, until_seq: int | None = None
 ) -> tuple[Account, int]:
     """Return the account from nothing but the entries that are here, and when the last of them was recorded."""
-    state = KeptStates(reader, journals.usd_assets).first() if reader.base_seq else None
-    account = Account(reader, usd_assets=journals.usd_assets, state=state)
+    state = journals.kept_states(reader).first() if reader.base_seq else None
+    account = Account(reader, usd_assets=journals.usd_assets, state=state, day_starts_at=journals.day_starts_at)
     if state is not None and until_ms is not None and reader.seq_at(until_ms) < state.seq:
         raise CommandFailed(f"account {reader.account}: what was recorded then is in the history only")
     batch: list[tuple[int, Event]] = []
@@ -112,7 +111,7 @@ async def _verify_history(reader: JournalReader, settings: Settings) -> str:
 
 def _verify_checkpoint(reader: JournalReader, journals: Journals) -> None:
     """Compare the newest checkpoint, from which the service would continue, with a fold from nothing."""
-    state = load_state(reader, journals.usd_assets)
+    state = journals.kept_states(reader).load()
     if state is None:
         return
     folded, _ = _folded(reader, journals, until_seq=state.seq)
@@ -126,4 +125,13 @@ def _verify_checkpoint(reader: JournalReader, journals: Journals) -> None:
 def _facts(state: AccountState) -> tuple[object, ...]:
     """Return what must not depend on how the journal was folded; checkpoints of positions do."""
     legs = {key: timeline.leg for key, timeline in state.timelines.items()}
-    return (legs, state.wallets, state.wallets_known, state.funding, state.other, state.transfers, state.marks)
+    return (
+        legs,
+        state.wallets,
+        state.wallets_known,
+        state.funding,
+        state.other,
+        state.transfers,
+        state.marks,
+        state.performance,
+    )

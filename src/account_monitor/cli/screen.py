@@ -7,7 +7,7 @@ amounts are rounded, and a line says so; where the terminal is too narrow, whole
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from account_monitor.ledger.money import to_text
 from account_monitor.monitor.reports import (
     AccountReport,
     AlertReport,
@@ -23,6 +24,7 @@ from account_monitor.monitor.reports import (
     ComparisonReport,
     PnLReport,
     PositionReport,
+    RiskReport,
 )
 
 MISSING = "—"
@@ -41,6 +43,9 @@ _LEFT_OUT: Final = ("fees", "fills", "realized", "price", "unrealized")
 """Columns of the positions that a narrow terminal goes without, the first first. Quantity and entry stay."""
 
 _PNL_LEFT_OUT: Final = ("funding", "fees", "trades", "win rate", "realized", "unrealized")
+
+_ALARMING: Final = Decimal("0.8")
+"""The margin ratio from which it is red: the threshold of the alert unless it is configured otherwise."""
 
 _GREEN, _RED, _DIM = "green", "red", "dim"
 # Elsewhere arithmetic is exact or loud; this is for eyes alone.
@@ -62,7 +67,8 @@ def account_screen(
     parts: list[RenderableType] = [_title(account), *(_alert(alert) for alert in alerts)]
     if account.reconciliation is not None:
         parts.append(_comparison(account.reconciliation))
-    parts += [_pnl(account.pnl, width), _balances(account.balances)]
+    parts += [_pnl(account.pnl, width), _standing(account.risk), _balances(account.balances)]
+    parts += _risk(account.risk, account.positions)
     parts.append(_positions(account.positions, width))
     parts.append(Text(_ROUNDED, style=_DIM))
     if account.unpriced:
@@ -152,12 +158,55 @@ def _pnl(pnl: PnLReport, width: int) -> RenderableType:
     return _fitted(lambda places: [row(places)], table, _PNL_LEFT_OUT, width)
 
 
+def _standing(risk: RiskReport) -> Text:
+    """Return a line with the drawdown, the return and the loss of the day."""
+    line = Text("drawdown ", style=_DIM)
+    for name, amount, unit in (
+        ("", risk.drawdown_pct, " %"), ("  return ", risk.return_pct, " %"), ("  lost today ", risk.daily_loss, ""),
+    ):  # fmt: skip
+        told = MISSING if amount is None else rounded(amount, _PLACES[-1]) + unit
+        is_bad = amount is not None and (Decimal(amount) < 0 or (not unit and Decimal(amount) > 0))
+        line.append(name).append(told, style=f"not dim {_RED}" if is_bad else "not dim")
+    return line
+
+
 def _balances(balances: dict[str, BalanceReport]) -> Text:
     line = Text("wallets")
     line.stylize(_DIM)
     for balance in balances.values():
         line.append(f"  {whole(balance.total)} {balance.asset}", style="not dim")
     return line
+
+
+def _risk(risk: RiskReport, positions: dict[str, PositionReport]) -> Iterator[Text]:
+    """Yield a line about margins and the nearest liquidation, where they are known."""
+    if risk.margin_ratio is None:
+        return
+    ratio = Decimal(risk.margin_ratio)
+    line = Text("margin ratio ", style=_DIM)
+    line.append(f"{rounded(to_text(100 * ratio), 2)} %", style="bold red" if ratio >= _ALARMING else "not dim")
+    for name, amount in (
+        ("maintenance", risk.maintenance_margin),
+        ("available", risk.available_margin),
+        ("leverage", risk.leverage),
+    ):
+        line.append(f"  {name} ").append(rounded(amount, _PLACES[-1]), style="not dim")
+    line.append_text(_nearest(positions))
+    yield line
+
+
+def _nearest(positions: dict[str, PositionReport]) -> Text:
+    """Return which position is nearest to its liquidation, and nothing where none has such a price."""
+    distances = {
+        key: Decimal(position.liquidation_distance_pct)
+        for key, position in positions.items()
+        if position.liquidation_distance_pct is not None
+    }
+    if not distances:
+        return Text()
+    key = min(distances, key=distances.__getitem__)
+    price, distance = whole(positions[key].liquidation_price), rounded(to_text(distances[key]), 2)
+    return Text("  nearest liquidation ", style=_DIM).append(f"{key} at {price}, {distance} % away", style="not dim")
 
 
 def _positions(positions: dict[str, PositionReport], width: int) -> RenderableType:

@@ -117,8 +117,22 @@ def check_config(config_file: Path | None) -> None:
         raise click.exceptions.Exit(2)
     settings = settings_from(config_file)
     _require_accounts(settings, config_file)
+    _require_channels(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
     click.echo(f"{config_file or 'environment'}: ok; accounts: {accounts}")
+
+
+def _require_channels(settings: Settings, config_file: Path | None) -> None:
+    """Say a line for everything that is wrong with how people are told."""
+    if settings.alerts.channels is None and settings.alerts.heartbeat_url is None:
+        return
+    from account_monitor.notifiers.people import reach_problems  # takes a second
+
+    problems = reach_problems(settings.alerts)
+    for problem in problems:
+        click.echo(f"{config_file or 'environment'}: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(2)
 
 
 def _require_accounts(settings: Settings, config_file: Path | None) -> None:

@@ -44,10 +44,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @click.option("--url", help="Of the service; default: as configured.")
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
     """Show what a running service knows, and above it what is not well there: old figures look like any others."""
-    if url is None:
-        http = settings_from(config_file, secrets=()).http
-        host = f"[{http.host}]" if ":" in http.host else http.host
-        url = f"http://{host}:{http.port}"
+    url = url or address(config_file)
     console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
     if not watch:
         console.print(account_screens(url, account, console.width))
@@ -62,6 +59,13 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
             time.sleep(WATCH_SECONDS)
 
 
+def address(config_file: Path | None) -> str:
+    """Return where the service answers, as configured. Raises: ConfigurationError."""
+    http = settings_from(config_file, secrets=()).http
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    return f"http://{host}:{http.port}"
+
+
 def _watched(url: str, account: str | None, width: int) -> RenderableType:
     """Return the screens, or only that there is no answer: figures that nobody vouches for are not left standing."""
     try:
@@ -72,19 +76,19 @@ def _watched(url: str, account: str | None, width: int) -> RenderableType:
 
 def account_screens(url: str, account: str | None, width: int) -> RenderableType:
     """Fetch one account, or all, and show them in so many columns, below what is not well. Raises: CommandFailed."""
-    health = _document(f"{url}/health", HealthReport)
-    ready = _document(f"{url}/ready", ReadyReport)
-    names = [account] if account is not None else [a.account for a in _document(f"{url}/api/accounts", list[_Named])]
-    reports = [_document(f"{url}/api/account?account={quote(name)}", AccountReport) for name in names]
+    health = document(f"{url}/health", HealthReport)
+    ready = document(f"{url}/ready", ReadyReport)
+    names = [account] if account is not None else [a.account for a in document(f"{url}/api/accounts", list[_Named])]
+    reports = [document(f"{url}/api/account?account={quote(name)}", AccountReport) for name in names]
     alerts = {name: _firing(url, name) for name in names}
-    exchange = _document(f"{url}/api/exchange{'' if account is None else f'?account={quote(account)}'}", ExchangeReport)
+    exchange = document(f"{url}/api/exchange{'' if account is None else f'?account={quote(account)}'}", ExchangeReport)
     screens = (account_screen(report, width, alerts=alerts[report.account]) for report in reports)
     warnings = _warnings(health, ready, {name for name in names if alerts[name]})
     return Group(*warnings, *_poor(exchange), *screens)
 
 
 def _firing(url: str, account: str) -> list[AlertReport]:
-    return _document(f"{url}/api/alerts?state=FIRING&limit={ALERTS_SHOWN}&account={quote(account)}", _Alerts).alerts
+    return document(f"{url}/api/alerts?state=FIRING&limit={ALERTS_SHOWN}&account={quote(account)}", _Alerts).alerts
 
 
 def _warnings(health: HealthReport, ready: ReadyReport, with_alerts: set[str]) -> Iterator[Text]:
@@ -135,7 +139,8 @@ class _Alerts(msgspec.Struct):
 _Document = TypeVar("_Document")
 
 
-def _document(url: str, kind: type[_Document]) -> _Document:
+def document(url: str, kind: type[_Document]) -> _Document:
+    """Fetch what an address of a running service answers. Raises: CommandFailed."""
     try:
         return msgspec.json.decode(_get(url), type=kind)
     except msgspec.MsgspecError as error:

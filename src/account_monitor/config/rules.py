@@ -114,16 +114,12 @@ def not_built(settings: Settings) -> Iterator[Violation]:
 
 
 def _switched_on(settings: Settings) -> Sequence[tuple[str, object]]:
-    tls, alerts = settings.http.tls, settings.alerts
+    tls = settings.http.tls
     return (
         ("auth.tokens_file", settings.auth.tokens_file),
         ("http.tls.cert_file", tls.cert_file),
         ("http.tls.key_file", tls.key_file),
         ("http.tls.client_ca_file", tls.client_ca_file),
-        ("alerts.channels_env", alerts.channels_env),
-        ("alerts.channels_file", alerts.channels_file),
-        ("alerts.heartbeat_url_env", alerts.heartbeat_url_env),
-        ("alerts.heartbeat_url_file", alerts.heartbeat_url_file),
     )
 
 

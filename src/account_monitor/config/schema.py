@@ -6,7 +6,8 @@ Named tuples rather than dataclasses: making the twenty classes of the configura
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from enum import Enum
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 Read: TypeAlias = Callable[[str], Any]
@@ -45,6 +46,15 @@ class Section(NamedTuple):
 
 
 Kind: TypeAlias = Scalar | Listing | Table | Section
+
+
+class Inherited(Enum):
+    """What stands where a key was left out whose value another section has."""
+
+    INHERITED = "inherited"
+
+
+INHERITED: Final = Inherited.INHERITED
 
 
 class Key(NamedTuple):
@@ -102,6 +112,11 @@ def required(read: Callable[[str], T]) -> T:
 def optional(read: Callable[[str], T], default: T | None = None, *, key: str | None = None) -> T | None:
     """Declare a key that null switches off."""
     return cast("T | None", _Declared(Scalar(read, is_optional=True), default, key))
+
+
+def overriding(read: Callable[[str], T]) -> T | Inherited | None:
+    """Declare a key that goes before that of another section; null switches off what is on there."""
+    return cast("T | Inherited | None", _Declared(Scalar(read, is_optional=True), INHERITED))
 
 
 def texts(read: Callable[[str], T]) -> tuple[T, ...]:

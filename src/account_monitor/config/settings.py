@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 from account_monitor.config import values
 from account_monitor.config.schema import (
+    INHERITED,
+    Inherited,
     optional,
     optional_section,
+    overriding,
     required,
     resolved,
     scalar,
@@ -161,6 +164,45 @@ class OpeningSettings(NamedTuple):
     at_ms: int | None = optional(values.moment, key="at")
 
 
+_min_balance = values.amount
+_max_drawdown_pct = values.percentage("-100", "0")
+_share_pct = values.percentage("0", "100")
+_daily_loss = values.number(above=ZERO, meaning="a loss, as an amount above 0")
+
+
+@settings
+class ThresholdSettings(NamedTuple):
+    """`alerts.thresholds`: where each alert begins; None switches it off. Money is in the reporting currency."""
+
+    min_balance: Decimal | None = optional(_min_balance, Decimal("1000.0"))
+    max_drawdown_pct: Decimal | None = optional(_max_drawdown_pct, Decimal("-5.0"))
+    max_margin_ratio: Decimal | None = optional(values.positive, Decimal("0.8"))
+    max_leverage: Decimal | None = optional(values.positive, Decimal(10))
+    min_liquidation_distance_pct: Decimal | None = optional(_share_pct, Decimal(5))
+    balance_drift_pct: Decimal | None = optional(_share_pct, Decimal("1.0"))
+    position_drift_pct: Decimal | None = optional(_share_pct, Decimal("1.0"))
+    max_daily_loss: Decimal | None = optional(_daily_loss)
+
+
+@settings
+class OwnThresholdSettings(NamedTuple):
+    """`accounts[].thresholds`: those that are not as in `alerts.thresholds`."""
+
+    min_balance: Decimal | Inherited | None = overriding(_min_balance)
+    max_drawdown_pct: Decimal | Inherited | None = overriding(_max_drawdown_pct)
+    max_margin_ratio: Decimal | Inherited | None = overriding(values.positive)
+    max_leverage: Decimal | Inherited | None = overriding(values.positive)
+    min_liquidation_distance_pct: Decimal | Inherited | None = overriding(_share_pct)
+    balance_drift_pct: Decimal | Inherited | None = overriding(_share_pct)
+    position_drift_pct: Decimal | Inherited | None = overriding(_share_pct)
+    max_daily_loss: Decimal | Inherited | None = overriding(_daily_loss)
+
+    def over(self, thresholds: ThresholdSettings) -> ThresholdSettings:
+        """Return the thresholds with these in place of the others."""
+        own = {name: value for name, value in self._asdict().items() if value is not INHERITED}
+        return thresholds._replace(**own)
+
+
 @settings
 class AccountSettings(NamedTuple):
     """`accounts[]`. `api_key` and `secret_key` are what the `*_env` and `*_file` keys name; None without exchange."""
@@ -177,6 +219,7 @@ class AccountSettings(NamedTuple):
     websocket_url: str | None = optional(values.url("ws", "wss"))
     websocket: WebsocketSettings = section(WebsocketSettings)
     opening: OpeningSettings | None = optional_section(OpeningSettings)
+    thresholds: OwnThresholdSettings | None = optional_section(OwnThresholdSettings)
     api_key: Secret | None = resolved()
     secret_key: Secret | None = resolved()
 
@@ -220,25 +263,16 @@ class ReconciliationSettings(NamedTuple):
 
 
 @settings
-class ThresholdSettings(NamedTuple):
-    """`alerts.thresholds`: where each alert begins; None switches it off. Money is in the reporting currency."""
-
-    min_balance: Decimal | None = optional(values.amount, Decimal("1000.0"))
-    max_drawdown_pct: Decimal | None = optional(values.percentage("-100", "0"), Decimal("-5.0"))
-    max_margin_ratio: Decimal | None = optional(values.positive, Decimal("0.8"))
-    max_leverage: Decimal | None = optional(values.positive, Decimal(10))
-    min_liquidation_distance_pct: Decimal | None = optional(values.percentage("0", "100"), Decimal(5))
-    balance_drift_pct: Decimal | None = optional(values.percentage("0", "100"), Decimal("1.0"))
-    position_drift_pct: Decimal | None = optional(values.percentage("0", "100"), Decimal("1.0"))
-    max_daily_loss: Decimal | None = optional(values.number(above=ZERO, meaning="a loss, as an amount above 0"))
-
-
-@settings
 class AlertSettings(NamedTuple):
-    """`alerts`. `channels` and `heartbeat_url` are what the `*_env` and `*_file` keys name."""
+    """`alerts`. What fires is over when its figure is `hysteresis_pct` of the threshold back inside; `for` is how long
+    a figure has to be beyond before it fires. `channels` and `heartbeat_url` are what the
+    `*_env` and `*_file` keys name.
+    """
 
     enabled: bool = scalar(values.boolean, True)
     thresholds: ThresholdSettings = section(ThresholdSettings)
+    hysteresis_pct: Decimal = scalar(values.percentage("0", "50"), Decimal(5))
+    for_seconds: float = scalar(values.seconds("0s"), 0.0, key="for")
     suppression_duration_seconds: float = scalar(values.seconds("0s"), 60.0, key="suppression_duration")
     repeat_interval_seconds: float = scalar(values.seconds("1m"), 4 * 3600.0, key="repeat_interval")
     channels_env: str | None = optional(values.variable)
@@ -315,6 +349,11 @@ class Settings(NamedTuple):
     cluster: ClusterSettings = section(ClusterSettings)
     logging: LoggingSettings = section(LoggingSettings)
 
+    def thresholds_of(self, account: AccountSettings) -> ThresholdSettings:
+        """Return where the alerts of an account begin."""
+        common = self.alerts.thresholds
+        return common if account.thresholds is None else account.thresholds.over(common)
+
 
 class AccountChanges(NamedTuple):
     """What a reload changes, as names of accounts in the order of the configuration that has them."""
@@ -325,14 +364,18 @@ class AccountChanges(NamedTuple):
 
 
 def changed_accounts(old: Settings, new: Settings) -> AccountChanges:
-    """Return which accounts come, go, or have other settings or other keys than before."""
+    """Return which accounts come, go, or are fed otherwise than before: thresholds feed nobody."""
     before = {account.name: account for account in old.accounts}
     after = {account.name: account for account in new.accounts}
     return AccountChanges(
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
-        changed=tuple(name for name in after if name in before and after[name] != before[name]),
+        changed=tuple(name for name in after if name in before and _feeding(after[name]) != _feeding(before[name])),
     )
+
+
+def _feeding(account: AccountSettings) -> AccountSettings:
+    return account._replace(thresholds=None)
 
 
 def split_position_key(key: str) -> tuple[str, PositionSide]:

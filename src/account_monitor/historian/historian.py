@@ -148,6 +148,7 @@ class Historian:
             database_url=database.url,
             password=None if database.password is None else database.password.reveal(),
             usd_assets=sorted(settings.service.usd_assets),
+            day_starts_at=settings.service.day_starts_at_minutes,
             snapshot_interval_ms=int(history.snapshot_interval_seconds * 1000),
             retention_ms=int(history.retention_seconds * 1000),
             compress_after_ms=int(history.compress_after_seconds * 1000),

@@ -16,6 +16,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     database_url: str
     password: str | None
     usd_assets: list[str]
+    day_starts_at: int = 0
+    """Minutes after 00:00 UTC."""
     snapshot_interval_ms: int
     retention_ms: int
     compress_after_ms: int

@@ -58,7 +58,9 @@ class Restoration:
         settings = self._settings
         data_dir, database = settings.service.data_dir, settings.database
         path = journal_path(data_dir, account)
-        is_cut_off = await asyncio.to_thread(_is_cut_off, path, settings.service.usd_assets)
+        is_cut_off = await asyncio.to_thread(
+            _is_cut_off, path, settings.service.usd_assets, settings.service.day_starts_at_minutes
+        )
         if not is_cut_off and await asyncio.to_thread(_has_no_other_past, path, database.url):
             return
         restore = self._refill if is_cut_off else self._restore
@@ -137,7 +139,7 @@ class Restoration:
             raise StartAborted(f"stopped before the past of account {account} was restored")
 
 
-def _is_cut_off(journal: Path, usd_assets: frozenset[str]) -> bool:
+def _is_cut_off(journal: Path, usd_assets: frozenset[str], day_starts_at: int = 0) -> bool:
     """Whether a journal forgot entries that have to be folded again, because no kept state is of this ledger."""
     if not journal.exists():
         return False
@@ -148,7 +150,7 @@ def _is_cut_off(journal: Path, usd_assets: frozenset[str]) -> bool:
             _bring_up_to_date(journal)
             reader = open_reader(journal)
         with reader:
-            return reader.base_seq > 0 and load_state(reader, usd_assets) is None
+            return reader.base_seq > 0 and load_state(reader, usd_assets, day_starts_at=day_starts_at) is None
     except JournalError:
         return False  # opening it will say what is wrong
 

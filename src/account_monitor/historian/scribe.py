@@ -103,6 +103,7 @@ class Scribe:
             journal_path(Path(assignment.data_dir), account),
             self._store,
             usd_assets=frozenset(assignment.usd_assets),
+            day_starts_at=assignment.day_starts_at,
             interval_ms=assignment.snapshot_interval_ms,
             clock=now_ms,
             tell=self._note,

@@ -8,12 +8,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias, assert_never
 
-from account_monitor.ledger.alerts import Alert, trim
+from account_monitor.ledger.alerts import Alert, Silence, keep_silence, trim
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
     Charge,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -29,9 +30,11 @@ from account_monitor.ledger.events import (
 )
 from account_monitor.ledger.instruments import Instrument, linear_instrument
 from account_monitor.ledger.money import ONE, ZERO
+from account_monitor.ledger.performance import Performance, Standing
 from account_monitor.ledger.position import NEVER_MS, Leg, Movement, Tally
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation
 from account_monitor.ledger.timeline import Ahead, Checkpoint, Floor, Journaled, Timeline
+from account_monitor.ledger.worth import Worth
 
 USD_ASSETS = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "USD"})
 """Assets that count as one dollar, unless configured otherwise."""
@@ -49,8 +52,13 @@ _new = tuple.__new__
 MAX_ADJUSTMENTS = 32
 """Corrections that are remembered as standing; one that is older cannot be taken back."""
 
-_SAID = frozenset({Alert, Reconciliation, Quarantine, Horizon})
+_OF_THE_WHOLE = frozenset({Transfer, Opening, Adjustment, Reversal, Horizon, Marks, DrawdownReset})
+"""What needs to know the whole account, with all that came before."""
+
+_SAID = frozenset({Alert, Silence, Reconciliation, Quarantine, Horizon, DrawdownReset})
 """What is said about an account, at times of other clocks."""
+
+DAY_MS = 86_400_000
 
 Outcome: TypeAlias = Literal["booked", "restated", "contained", "noted"]
 
@@ -127,12 +135,15 @@ class AccountState:
     """The youngest corrections that stand."""
     alerts: dict[str, Alert] = field(default_factory=dict)
     """By type and symbol, the last transition of its alert, the youngest last."""
+    silences: dict[str, Silence] = field(default_factory=dict)
+    """By type and symbol, the last silence, which may be over; the youngest last."""
     quarantined: dict[str, Quarantine] = field(default_factory=dict)
     """By kind and name, the last quarantine, which may be over."""
     wallet_statements: list[tuple[int, int]] = field(default_factory=list)
     """(seq, time) of what stated wallets, or made them final: money that moved up to that time and came later is in."""
     settled: Settled | None = None
     """None: no horizon was drawn yet."""
+    performance: Performance = field(default_factory=Performance)
 
     @property
     def needed_after(self) -> int:
@@ -155,13 +166,18 @@ class Account:
         usd_assets: frozenset[str] = USD_ASSETS,
         instrument_of: Callable[[str], Instrument] = linear_instrument,
         state: AccountState | None = None,
+        day_starts_at: int = 0,
     ) -> None:
+        """`day_starts_at`: minutes after 00:00 UTC at which the day begins that a daily loss is of."""
         self._history = history
         self._usd_assets = usd_assets
         self._instrument_of = instrument_of
         self.state = state if state is not None else AccountState()
         for key, timeline in self.state.timelines.items():
             timeline.instrument = self.instrument(key.partition(":")[0])
+        self._day_starts_ms = day_starts_at * 60_000
+        self._worth = Worth(self.state.wallets, self.state.marks, self.state.timelines, usd_assets)
+        self._touch = self._worth.touched.add
 
     @property
     def usd_assets(self) -> frozenset[str]:
@@ -178,6 +194,15 @@ class Account:
     def leg(self, key: str) -> Leg:
         """Return the position of a key. Raises: KeyError where nothing was ever held."""
         return self.state.timelines[key].leg
+
+    def standing(self, equity: Decimal | None) -> Standing:
+        """Return the performance at an equity of now, in USD."""
+        return self.state.performance.standing(equity)
+
+    def day_of(self, at_ms: int) -> int:
+        """Return the day that a time is in: days since 1970, each from when a day starts."""
+        days, _ = divmod(at_ms - self._day_starts_ms, DAY_MS)
+        return days
 
     def apply(self, seq: int, event: Event) -> Entry:
         """Apply one journaled event and return what it did. Never raises for an event that the decoders let in."""
@@ -222,7 +247,10 @@ class Account:
             if type(event) in _SAID:
                 continue
             self.state.has_begun = True
-            at_ms = max(mark.at_ms for mark in event.prices) if type(event) is Marks and event.prices else event.at_ms
+            if type(event) is Marks:  # the time of those who heard the prices is not the venue's
+                at_ms = max((mark.at_ms for mark in event.prices), default=0)
+            else:
+                at_ms = event.at_ms
             if at_ms > self.state.latest_ms:
                 self.state.latest_ms = at_ms
         return Batch(entries, late)
@@ -246,6 +274,7 @@ class Account:
             known = self._known(key, base, last.seq)
             timeline.replay(known, base, last.seq, self._usd_assets)
             postings = restatement(key, timeline.instrument.settlement_asset, before, timeline.leg)
+            self._touch(key)
             self._move_wallets(postings, NEVER_MS)
             for index in indexes:
                 self._touch_wallets(entries[index].event, timeline.instrument.settlement_asset)
@@ -262,6 +291,7 @@ class Account:
         leg = timeline.leg
         asset = timeline.instrument.settlement_asset
         moved = leg.book(event, timeline.instrument, self._usd_assets)
+        self._touch(timeline.key)
         if leg.fill_count >= timeline.next_checkpoint:
             timeline.checkpoint(seq, seq, Ahead())
         _, realized, _, fee, fee_asset = moved
@@ -274,11 +304,13 @@ class Account:
 
     def _apply_other(self, seq: int, event: Event, key: str | None, batch: Batch) -> Entry | None:
         """Apply anything but a fill; None when it is late."""
-        if isinstance(event, FundingPayment | Transfer | OtherIncome | Charge):
-            if self._is_stated(seq, event.at_ms):
-                return Entry(seq, event, "contained", ())
-        elif isinstance(event, Opening | Adjustment | Reversal | Horizon):
+        is_money = isinstance(event, FundingPayment | Transfer | OtherIncome | Charge)
+        if is_money and self._is_stated(seq, event.at_ms):
+            return Entry(seq, event, "contained", ())
+        if type(event) in _OF_THE_WHOLE:
             self.restate(batch)
+        if isinstance(event, Transfer | Opening | Adjustment | Reversal):
+            return self._apply_flow(seq, event)
         if not isinstance(event, FundingPayment) or key is None:
             return self._apply_to_account(seq, event)
         timeline = self._timeline(key, key.partition(":")[0])
@@ -298,6 +330,7 @@ class Account:
                 final = timeline.note_adjusted(adjustment_id, anchor)
                 self.state.adjustments = [each for each in self.state.adjustments if each.id not in final]
             self._drop_anchor(seq, timeline, anchor, is_opening=book == "opening")
+            self._touch(anchor.key)
             postings += _stated_postings(timeline, before, book)
         return postings
 
@@ -321,6 +354,7 @@ class Account:
             for other in later:
                 timeline.note_adjusted(other.id, other.anchor)
                 self._drop_anchor(seq, timeline, other.anchor)
+            self._touch(anchor.key)
             postings += _stated_postings(timeline, before, "adjustment")
         return postings
 
@@ -392,12 +426,17 @@ class Account:
                     known = state.marks.get(mark.symbol)
                     if known is None or mark.at_ms >= known.at_ms:
                         state.marks[mark.symbol] = mark
+                self._worth.mark(mark.symbol for mark in event.prices)
+                state.performance.observe(self._equity(), self.day_of(event.at_ms))
                 postings = ()
             case Alert():
                 key = f"{event.type}:{event.symbol or ''}"
                 state.alerts.pop(key, None)
                 state.alerts[key] = event
                 trim(state.alerts)
+                return Entry(seq, event, "noted", ())
+            case Silence():
+                keep_silence(state.silences, event)
                 return Entry(seq, event, "noted", ())
             case Quarantine():
                 state.quarantined[f"{event.kind}:{event.name}"] = event
@@ -411,6 +450,9 @@ class Account:
                 if all(timeline.instrument.symbol != event.symbol for timeline in state.timelines.values()):
                     state.listings[event.symbol] = event
                 return Entry(seq, event, "noted", ())
+            case DrawdownReset():
+                state.performance.reset(self._equity())
+                return Entry(seq, event, "noted", ())
             case Horizon():
                 self._settle(seq, event)
                 return Entry(seq, event, "noted", ())
@@ -420,6 +462,65 @@ class Account:
                 assert_never(event)
         self._move_wallets(postings, event.at_ms)
         return Entry(seq, event, "booked", postings)
+
+    # -- what is no result -------------------------------------------------------------------------------------------
+
+    def _equity(self) -> Decimal | None:
+        return self._worth.equity() if self.state.wallets_known else None
+
+    def _apply_flow(self, seq: int, event: Transfer | Opening | Adjustment | Reversal) -> Entry:
+        """Apply what changes equity and is neither won nor lost."""
+        performance = self.state.performance
+        before = self._equity()
+        if isinstance(event, Reversal):
+            standing = [adjustment.id for adjustment in self.state.adjustments]
+            entry = self._apply_to_account(seq, event)
+            if entry.outcome == "booked":
+                younger = standing[standing.index(event.adjustment_id) + 1 :]
+                performance.take_back(before, self._equity(), self._uncorrect(event.adjustment_id, younger, entry))
+            return entry
+        if isinstance(event, Adjustment):
+            unrealized = {anchor.key: self._worth.unrealized_usd(anchor.key) for anchor in event.positions}
+            entry = self._apply_to_account(seq, event)
+            after = self._equity()
+            if before is not None and after is not None:
+                self._note_corrected(event, after - before, unrealized)
+        else:
+            entry = self._apply_to_account(seq, event)
+            after = self._equity()
+        performance.flow(before, after)
+        return entry
+
+    def _note_corrected(self, adjustment: Adjustment, change: Decimal, unrealized: dict[str, Decimal | None]) -> None:
+        """Remember what a correction made of equity, position by position, for it may be taken back."""
+        parts: dict[str, Decimal] = {}
+        for key, before in unrealized.items():
+            parts[key] = (self._worth.unrealized_usd(key) or ZERO) - (before or ZERO)
+        parts[""] = change - sum(parts.values(), ZERO)
+        standing = {each.id for each in self.state.adjustments}
+        kept = self.state.performance.corrected
+        self.state.performance.corrected = {name: kept[name] for name in kept if name in standing}
+        self.state.performance.corrected[adjustment.id] = parts
+
+    def _uncorrect(self, adjustment_id: str, younger: Sequence[str], entry: Entry) -> Decimal | None:
+        """Return what taking a correction back pays out again, None where nobody knows what it paid in.
+
+        The prices since are no part of it: what they made of a position that is found to be right was a result. Where
+        a younger correction states the same position, it is that one now which made the difference.
+        """
+        corrected = self.state.performance.corrected
+        parts = corrected.pop(adjustment_id, None)
+        if parts is None:
+            return None
+        lifted = {name for book, name, _, _ in entry.postings if book == "position"}
+        amount = ZERO
+        for key, usd in parts.items():
+            heir = next((name for name in younger if key and key in corrected.get(name, ())), None)
+            if heir is not None:
+                corrected[heir][key] += usd
+            elif not key or key in lifted:
+                amount -= usd
+        return amount
 
     def _take_back(self, seq: int, event: Reversal) -> Entry:
         """Undo an adjustment that stands; nothing where there is none of that name."""

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from account_monitor.ledger.reconciliation import digest
 
-AlertType: TypeAlias = Literal[
+RiskType: TypeAlias = Literal[
+    "LOW_BALANCE", "HIGH_DRAWDOWN", "HIGH_MARGIN_RATIO", "HIGH_LEVERAGE", "LIQUIDATION_NEAR", "DAILY_LOSS",
+]  # fmt: skip
+"""What thresholds are for."""
+
+AlertType: TypeAlias = RiskType | Literal[
     "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
     "QUARANTINED", "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL",
-    "LIQUIDATION", "STORAGE_UNAVAILABLE", "PROJECTION_LAG",
+    "LIQUIDATION", "STORAGE_UNAVAILABLE", "PROJECTION_LAG", "STREAM_GAP", "CHANNEL_FAILED",
 ]  # fmt: skip
 Severity: TypeAlias = Literal["INFO", "WARNING", "CRITICAL"]
 AlertState: TypeAlias = Literal["FIRING", "RESOLVED"]
 AlertKey: TypeAlias = tuple[AlertType, str | None]
 """(type, symbol): what fires once until it is resolved. One symbol never mutes another."""
+
+RISKS: frozenset[AlertType] = frozenset(get_args(RiskType))
 
 SEVERITIES: tuple[Severity, ...] = ("INFO", "WARNING", "CRITICAL")
 
@@ -28,6 +35,9 @@ MAX_FIRING = 1_000
 
 MAX_RESOLVED = 1_000
 """Keys of resolved alerts that are remembered, to keep them from firing again too soon."""
+
+MAX_SILENCES = 1_000
+"""Silences that are remembered."""
 
 Key = TypeVar("Key")
 
@@ -52,6 +62,9 @@ class Alert(NamedTuple):
     """When it resolves by itself; None: when whatever raised it says so."""
     revision: int = 0
     """Counts its transitions."""
+    acked_by: str | None = None
+    """Who said that it is being looked after; None: nobody, or it has become more severe since."""
+    acked_ms: int | None = None
 
     @property
     def key(self) -> AlertKey:
@@ -67,6 +80,44 @@ class Alert(NamedTuple):
     def resolved_ms(self) -> int | None:
         """When it was over, None while it fires."""
         return self.at_ms if self.state == "RESOLVED" else None
+
+
+class Silence(NamedTuple):
+    """A time in which people are not told of some alerts, such as a maintenance. They are recorded all the same.
+
+    `type` and `symbol` None: of every type, of every symbol and of none. The last one of a type and symbol counts; one
+    that is over as soon as it begins ends the one before.
+    """
+
+    from_ms: int
+    until_ms: int
+    type: AlertType | None
+    symbol: str | None
+    by: str
+    reason: str
+
+    @property
+    def at_ms(self) -> int:
+        """When it was ordered."""
+        return self.from_ms
+
+    @property
+    def name(self) -> str:
+        """What it silences, as text."""
+        return f"{self.type or ''}:{self.symbol or ''}"
+
+    @property
+    def event_id(self) -> str:
+        """The identity of it within its account."""
+        return f"silence:{self.name}:{self.from_ms}"
+
+    def covers(self, alert: Alert, now_ms: int) -> bool:
+        """Whether people are not to be told of an alert now."""
+        return (
+            self.from_ms <= now_ms < self.until_ms
+            and self.type in (None, alert.type)
+            and self.symbol in (None, alert.symbol)
+        )
 
 
 class AlertBoard:
@@ -140,10 +191,10 @@ class AlertBoard:
             is_worse = SEVERITIES.index(severity) > SEVERITIES.index(known.severity)
             if not is_worse and (cause is None or cause == known.cause):
                 return None
-            return self._take(
-                known._replace(severity=max(severity, known.severity, key=SEVERITIES.index),
-                               cause=cause or known.cause, at_ms=now_ms, revision=known.revision + 1)
-            )  # fmt: skip
+            told = known._replace(cause=cause or known.cause, at_ms=now_ms, revision=known.revision + 1)
+            if is_worse:  # whoever looks after it knew of something less severe
+                told = told._replace(severity=severity, acked_by=None, acked_ms=None)
+            return self._take(told)
         name = digest(self._account, type_, symbol, now_ms)
         alert = Alert(
             name, type_, symbol, severity, "FIRING", message, now_ms, now_ms, value, threshold, cause, until_ms
@@ -163,6 +214,13 @@ class AlertBoard:
         if known is None or known.state == "RESOLVED":
             return None
         return self._take(known._replace(state="RESOLVED", at_ms=now_ms, revision=known.revision + 1))
+
+    def acknowledge(self, alert_id: str, *, by: str, now_ms: int) -> Alert | None:
+        """Return the transition that says who looks after an alert, None where it does not fire."""
+        known = next((alert for alert in self._latest.values() if alert.id == alert_id), None)
+        if known is None or known.state == "RESOLVED":
+            return None
+        return self._take(known._replace(at_ms=now_ms, revision=known.revision + 1, acked_by=by, acked_ms=now_ms))
 
     def look(self, now_ms: int) -> list[Alert]:
         """Return the transitions that are due: what was to end by itself, and what was held back and still holds."""
@@ -211,6 +269,14 @@ class AlertBoard:
         self._latest[alert.key] = alert
         trim(self._latest)
         return alert
+
+
+def keep_silence(silences: dict[str, Silence], silence: Silence) -> None:
+    """Take a silence over, and forget the one that was ordered longest ago where there are too many."""
+    silences.pop(silence.name, None)
+    silences[silence.name] = silence
+    if len(silences) > MAX_SILENCES:
+        del silences[next(iter(silences))]
 
 
 def trim(latest: dict[Key, Alert]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
 
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation
 
 Side: TypeAlias = Literal["BUY", "SELL"]
@@ -340,9 +340,23 @@ class Horizon(NamedTuple):
         return f"horizon:{self.at_ms}"
 
 
+class DrawdownReset(NamedTuple):
+    """A person's order that the peak of performance begins anew: it moves nothing. `by`, `reason`: in their words."""
+
+    id: str
+    at_ms: int
+    reason: str
+    by: str
+
+    @property
+    def event_id(self) -> str:
+        """The identity of the order within its account."""
+        return f"drawdown_reset:{self.id}"
+
+
 FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
 """Money that moves without a trade."""
-Remark: TypeAlias = Claim | Listing | Alert | Reconciliation | Quarantine | Horizon
+Remark: TypeAlias = Claim | Listing | Alert | Silence | Reconciliation | Quarantine | Horizon | DrawdownReset
 """What is said about an account, and moves nothing."""
 Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Reversal | Marks | Remark
 LegEvent: TypeAlias = Fill | FundingPayment

@@ -13,31 +13,22 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from account_monitor.ledger.account import Account
 from account_monitor.ledger.events import MarkPrice, PositionSide
+from account_monitor.ledger.margin import MarginStated, MarginTerms, MarginUse, PositionMargin
+from account_monitor.ledger.margin_book import MarginBook
 from account_monitor.ledger.money import ONE, ZERO, divide
 from account_monitor.ledger.performance import TradeStatistics
 from account_monitor.ledger.position import Leg, Tally
 from account_monitor.ledger.timeline import Timeline
+from account_monitor.ledger.worth import DOLLARS, Price, Prices, value_of
 
-PriceSource: TypeAlias = Literal["mark", "last_fill"]
 PositionState: TypeAlias = Literal["LONG", "SHORT", "FLAT"]
 
-
-DOLLARS = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
-"""The quotes in which an asset's price is its rate, the usual ones first."""
 
 NEAR_MS = 600_000
 """How far in time a price may be from an event to be the price of its own time."""
 
 MAX_MARKS = 20_000
 """Symbols whose marks are kept: publishers choose them, so there has to be an end."""
-
-
-class Price(NamedTuple):
-    """A price of now, where it comes from, and the venue time at which it was one."""
-
-    price: Decimal
-    source: PriceSource
-    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +58,19 @@ class PositionValue:
     fill_count: int
     fills_without_fee: int
     last_update_ms: int
+    leverage: int | None = None
+    """The initial leverage that the venue states."""
+    is_isolated: bool | None = None
+    margin: PositionMargin | None = None
+    """None when flat."""
+
+    @property
+    def usd_rate(self) -> Decimal | None:
+        """USD per unit of the settlement asset, as the position was valued; None when flat, or without a price."""
+        if self.value_usd is None or self.unrealized_pnl is None:
+            return None
+        value = self.cost + self.unrealized_pnl
+        return (ONE if value == self.value_usd else divide(self.value_usd, value)) if value else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +182,13 @@ class Valuation:
         self.positions: dict[str, PositionValue] = {}
         self.unpriced_positions: set[str] = set()
         self._marks = dict(account.state.marks)
-        self._keys_by_symbol: dict[str, list[str]] = {}
+        self._prices = Prices(self._marks, account.state.timelines, account.usd_assets)
         self._keys_by_base: dict[str, set[str]] = {}
         """By asset that is not a dollar: the positions that settle in it, or that paid in it before it had a price."""
         self._shares: dict[str, _Share] = {}
         self._totals = _Totals()
         self._free: dict[str, Decimal] = {}
+        self._margins = MarginBook()
         self.refresh(account.state.timelines)
 
     # -- what changes ------------------------------------------------------------------------------------------------
@@ -220,6 +225,21 @@ class Valuation:
         self._free.update(free)
         return changed & self._account.state.wallets.keys()
 
+    def state_terms(self, terms: MarginTerms) -> list[str]:
+        """Take the rules by which the venue judges the account; return the positions, all valued by them."""
+        self._margins.terms = terms
+        keys = list(self.positions)
+        for key in keys:
+            self._value(self._account.state.timelines[key])
+        return keys
+
+    def state_margin(self, stated: MarginStated) -> set[str]:
+        """Take what the venue states of margins; return the positions for which that is news."""
+        changed = self._margins.state(stated) & self.positions.keys()
+        for key in changed:
+            self._value(self._account.state.timelines[key])
+        return changed
+
     # -- what is read ------------------------------------------------------------------------------------------------
 
     def marks_in_use(self) -> list[MarkPrice]:
@@ -227,6 +247,11 @@ class Valuation:
         symbols = {position.symbol for position in self.positions.values() if position.quantity}
         symbols.update(asset + dollar for asset in self._other_money() for dollar in DOLLARS)
         return [self._marks[symbol] for symbol in sorted(symbols) if symbol in self._marks]
+
+    def marks_of(self, names: Iterable[str]) -> list[MarkPrice]:
+        """Return the marks that there are of these symbols, and those that are rates of these assets."""
+        symbols = {name + quote for name in names for quote in ("", *DOLLARS)}
+        return [self._marks[symbol] for symbol in sorted(symbols & self._marks.keys())]
 
     def prices_money(self, symbol: str) -> bool:
         """Whether a price of this symbol is the rate of an asset that the account has money in."""
@@ -246,25 +271,11 @@ class Valuation:
 
     def price(self, symbol: str) -> Price | None:
         """Return the mark, else the price of the last fill, else None."""
-        mark = self._marks.get(symbol)
-        if mark is not None:
-            return Price(mark.price, "mark", mark.at_ms)
-        legs = [(key, self._account.leg(key)) for key in self._keys_by_symbol.get(symbol, ())]
-        # The key decides between legs of one millisecond: whatever the order in which they became known.
-        _, last = max(legs, key=lambda named: (named[1].latest_fill_ms, named[0]), default=("", None))
-        if last is None or last.last_price is None:
-            return None
-        return Price(last.last_price, "last_fill", last.latest_fill_ms)
+        return self._prices.price(symbol)
 
     def rate(self, asset: str, *, at_ms: int | None = None) -> Decimal | None:
         """Return USD per unit of an asset, None where nothing prices it; with `at_ms`, where nothing did near then."""
-        if asset in self._account.usd_assets:
-            return ONE
-        for dollar in DOLLARS:
-            price = self.price(asset + dollar) if dollar in self._account.usd_assets else None
-            if price is not None and (at_ms is None or abs(price.at_ms - at_ms) <= NEAR_MS):
-                return price.price
-        return None
+        return self._prices.rate(asset, at_ms=at_ms, near_ms=NEAR_MS)
 
     def balances(self) -> dict[str, Balance]:
         """Return every wallet, valued."""
@@ -319,6 +330,11 @@ class Valuation:
         leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
         return Exposure(notional, margin_balance, leverage)
 
+    def margin(self) -> MarginUse:
+        """Return how near the account is to liquidation."""
+        state = self._account.state
+        return self._margins.use(state.wallets if state.wallets_known else None, self.rate)
+
     def unpriced(self) -> tuple[str, ...]:
         """Name the open positions and the assets held or paid that have no price, sorted."""
         totals, state = self._totals, self._account.state
@@ -338,12 +354,12 @@ class Valuation:
 
     def _know(self, timeline: Timeline) -> None:
         instrument = timeline.instrument
-        self._keys_by_symbol.setdefault(instrument.symbol, []).append(timeline.key)
+        self._prices.know(timeline)
         if instrument.settlement_asset not in self._account.usd_assets:
             self._keys_by_base.setdefault(instrument.settlement_asset, set()).add(timeline.key)
 
     def _priced_by(self, symbol: str) -> list[str]:
-        keys = self._keys_by_symbol.get(symbol, [])
+        keys = self._prices.keys_by_symbol.get(symbol, [])
         base = self._account.instrument(symbol).base_asset if self._keys_by_base else None
         return [*keys, *(self._keys_by_base.get(base, set()) - set(keys))] if base else keys
 
@@ -353,7 +369,7 @@ class Valuation:
         for asset in (*leg.fees.unvalued, *leg.funding.unvalued):
             self._keys_by_base.setdefault(asset, set()).add(key)
         price = self.price(instrument.symbol)
-        value = ZERO if not quantity else None if price is None else instrument.value(quantity, price.price)
+        value = value_of(leg, instrument, price)
         unrealized = None if value is None else value - leg.cost
         rate = self.rate(instrument.settlement_asset)
         side = key.partition(":")[2] or "BOTH"
@@ -377,6 +393,9 @@ class Valuation:
             fill_count=leg.fill_count,
             fills_without_fee=leg.fills_without_fee,
             last_update_ms=leg.last_at_ms,
+            leverage=self._margins.leverage(instrument.symbol),
+            is_isolated=self._margins.is_isolated(instrument.symbol),
+            margin=self._margins.value(key, instrument, value, unrealized),
         )
         (self.unpriced_positions.add if value is None else self.unpriced_positions.discard)(key)
         self._count(key, _share(instrument.settlement_asset, leg, unrealized or ZERO, abs(value or ZERO)))

@@ -10,15 +10,15 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from account_monitor.ledger.alerts import MAX_FIRING, Alert, AlertBoard, AlertType, Severity
+from account_monitor.ledger.alerts import MAX_FIRING, RISKS, Alert, AlertBoard, AlertType, Severity
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, Clock, Delivery
 from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
 
-OF_STORES: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG")
-"""What only those speak of who write to databases."""
+OF_OTHERS: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG", "CHANNEL_FAILED", *sorted(RISKS))
+"""What no feed speaks of: who writes to databases or tells people does, and who knows the thresholds."""
 
 PASSING_SECONDS = 600.0
 """How long something that just happens is shown as wrong, such as a message that cannot be read."""
@@ -95,6 +95,7 @@ class AlarmBoard:
         monitor.observers.append(self.note)
         monitor.remarks_on = partial(self._remarks_on, monitor.name)
         monitor.bring_up_to_date = watched.board.brought_up_to_date
+        monitor.acknowledge = partial(self._acknowledge, monitor.name)
 
     def settle(self, account: str, *, but: tuple[AlertType, ...] = ()) -> None:
         """Resolve what fired before a restart and nobody has raised since; call it once all is well with an account.
@@ -166,6 +167,10 @@ class AlarmBoard:
         if alert is not None:
             self._record(account, [alert])
 
+    def firing(self, account: str) -> list[Alert]:
+        """Return what fires of an account, recorded or not, the oldest first."""
+        return self._watched(account).board.firing()
+
     def look(self) -> None:
         """End what was to end by itself, raise what was held back and still holds, and say what cannot be recorded."""
         for account, watched in self._accounts.items():
@@ -206,6 +211,13 @@ class AlarmBoard:
             end = "the exchange's word stands" if conflict.stands else "the second is parked"
             symbol = conflict.recorded.symbol
             self.fire(view.account, "CONFLICTING_FILL", f"{told}; {end}", symbol=symbol, for_seconds=PASSING_SECONDS)
+
+    def _acknowledge(self, account: str, alert_id: str, by: str) -> Alert | None:
+        watched = self._watched(account)
+        alert = watched.board.acknowledge(alert_id, by=by, now_ms=self._clock())
+        if alert is not None:
+            watched.waiting[alert.event_id] = alert  # until whoever asked has recorded it
+        return alert
 
     def _remarks_on(self, account: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Return what is recorded with deliveries: a message is not parked for good before its alert is."""

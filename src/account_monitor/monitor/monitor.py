@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
 import structlog
 
 from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
-from account_monitor.ledger.account import Account, AccountState, Settled, moved
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.account import Account, AccountState, Entry, Settled, moved
+from account_monitor.ledger.alerts import RISKS, Alert, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Charge,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -25,9 +26,12 @@ from account_monitor.ledger.events import (
     Marks,
     Opening,
     OtherIncome,
+    Reversal,
+    Transfer,
     is_numbered,
 )
 from account_monitor.ledger.explanation import residuals
+from account_monitor.ledger.margin import MarginStated, MarginTerms
 from account_monitor.ledger.money import ZERO, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Subject
 from account_monitor.ledger.valuation import Valuation
@@ -69,6 +73,9 @@ RESIDUALS_EVERY_SECONDS = 5.0
 RESTATE_OFF_LOOP = 250
 """Fills to fold again from which late events are applied in a thread, so that the process goes on answering."""
 
+MARGIN_WAITS_SECONDS = 0.25
+"""How long what the exchange states of margins may wait for the fill that it comes with: both are shown at once."""
+
 OPENING_SECONDS = 30.0
 """How long a new account's fills from elsewhere wait for the exchange to say what it holds."""
 
@@ -92,9 +99,12 @@ class Monitor:
         usd_assets: frozenset[str],
         opening: Opening | None,
         snapshot_seconds: float,
+        day_starts_at: int = 0,
         has_venue: bool = False,
     ) -> None:
-        """`has_venue`: an exchange feeds the account; what others tell of under ids of their own is then a claim."""
+        """`day_starts_at`: minutes after 00:00 UTC.
+
+        `has_venue`: an exchange feeds the account; what others tell of under ids of their own is then a claim."""
         self.name = name
         self.journal = journal
         self.inbox = inbox
@@ -106,6 +116,7 @@ class Monitor:
         self._clock = clock
         self._monotonic = monotonic
         self._usd_assets = usd_assets
+        self._day_starts_at = day_starts_at
         self._opening = opening
         self.has_venue = has_venue
         self.is_listed: Callable[[str], bool] = lambda symbol: True
@@ -118,14 +129,24 @@ class Monitor:
         """What is recorded together with deliveries because of them; what raises alerts sets it."""
         self.bring_up_to_date: Callable[[Alert], Alert] = lambda alert: alert
         """Returns a journaled alert with the text of now, while it fires; what raises alerts sets it."""
+        self.acknowledge: Callable[[str, str], Alert | None] = lambda alert_id, by: None
+        """Returns the transition that says who looks after an alert, to be recorded; None where it does not fire."""
         self._free: dict[str, Decimal] = {}
+        self._terms: MarginTerms | None = None
+        self._margins: list[MarginStated] = []
+        self._margins_since = 0.0
         self._comparison: Comparison | None = None
         self._residuals_due = Every(RESIDUALS_EVERY_SECONDS, monotonic)
         self._snapshots = Every(snapshot_seconds, monotonic)
         self._positions_due = Every(1.0, monotonic)
         self._prices_due = Every(PRICES_EVERY_SECONDS, monotonic)
         self._prices: dict[str, MarkPrice] = {}
-        self._unjournaled_marks: set[str] = set()
+        self._has_new_marks = False
+        """Whether there are prices that the journal may not know."""
+        self._marked_ms = 0
+        """The time of the marks that were journaled last."""
+        self._observed_equity: Decimal | None = None
+        """What the view's equity was when marks were journaled last."""
         self._settled_in_usd: set[str] = set()
         """Symbols whose fills need no rate."""
         self._recorded_positions: dict[str, StreamPosition] = {}
@@ -149,7 +170,9 @@ class Monitor:
         self._builder = ViewBuilder(self.name, self.journal.epoch, self._account, self._valuation)
         self._recorded_positions = dict(self.journal.positions)
         self._opening_until = self._monotonic() + OPENING_SECONDS
+        self._snapshots.begin()
         await self._open()
+        self._observed_equity = self._account.state.performance.equity
         log.info("account_folded", account=self.name, seq=self.view.seq, positions=len(self.view.positions))
 
     def check_opening(self, configured: Opening | None) -> None:
@@ -164,7 +187,7 @@ class Monitor:
     def _fold(self, loop: asyncio.AbstractEventLoop) -> Account:
         """Fold the journal, in a thread; after a change of the ledger all of it, with checkpoints on the way."""
         state = self._checkpoints.load()
-        account = Account(self.journal, usd_assets=self._usd_assets, state=state)
+        account = Account(self.journal, usd_assets=self._usd_assets, state=state, day_starts_at=self._day_starts_at)
         self._checkpoint_seq = account.state.seq
         self._kept_settled = account.state.settled
         batch: list[tuple[int, Event]] = []
@@ -264,10 +287,23 @@ class Monitor:
         self._free.update(free)
         self.inbox.wake()
 
+    def state_terms(self, terms: MarginTerms) -> None:
+        """Judge margins by these rules of the exchange from now on."""
+        self._terms = terms
+        self.inbox.wake()
+
+    def state_margin(self, stated: MarginStated) -> None:
+        """Show what the exchange states of margins: with the next fill, or soon."""
+        if not self._margins:
+            self._margins_since = self._monotonic()
+        self._margins.append(stated)
+
     @property
     def past(self) -> Past:
         """The account as it was; reads only, and takes its time: ask in a thread."""
-        return Past(self.journal, self._checkpoints, self._usd_assets, opening=self.opening)
+        return Past(
+            self.journal, self._checkpoints, self._usd_assets, day_starts_at=self._day_starts_at, opening=self.opening
+        )
 
     def due_horizon(self, now_ms: int, retention_ms: int) -> Horizon | None:
         """Return the horizon that is to be drawn now, where entries are kept for so long; None where none is due."""
@@ -344,6 +380,11 @@ class Monitor:
         """The last journaled transition of each alert by what it is about, the youngest last."""
         return list(self._account.state.alerts.values())
 
+    @property
+    def silences(self) -> list[Silence]:
+        """Of each type and symbol the last silence, which may be over; the youngest last."""
+        return list(self._account.state.silences.values())
+
     def settlement_asset(self, symbol: str) -> str:
         """Return the asset in which the ledger takes a contract to settle."""
         return self._account.instrument(symbol).settlement_asset
@@ -358,8 +399,7 @@ class Monitor:
         taken = len(deliveries)
         deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
-        if self._unjournaled_marks and (self._stopping or self._snapshots.is_due()):
-            deliveries += self._marks()
+        deliveries = [*self._marks(deliveries), *deliveries]
         self._seen |= {p.source: p for p in seen if self._recorded_positions.get(p.source) != p}
         if deliveries or (self._seen and (self._stopping or self._positions_due.is_due())):
             advanced, self._seen = list(self._seen.values()), {}
@@ -369,6 +409,8 @@ class Monitor:
             self._take_prices()
         if self._free:
             self._take_free()
+        if self._terms is not None or self._are_margins_due:
+            self._publish(self._builder.after_margin(self._take_margins()))
         if self._comparison is not None:
             comparison, self._comparison = self._comparison, None
             self._publish(self._builder.after_comparison(comparison))
@@ -404,16 +446,24 @@ class Monitor:
                 delivery.acknowledge()
 
     async def _apply(self, recorded: Recorded, append_seconds: float) -> None:
-        batch = self._account.apply_in_order([(entry.seq, entry.event) for entry in recorded.entries])
-        if self._account.restatement_size(batch) > RESTATE_OFF_LOOP:
-            entries = await asyncio.to_thread(self._account.restate, batch)
-        else:
-            entries = self._account.restate(batch)
+        entries = await self._apply_all([(entry.seq, entry.event) for entry in recorded.entries])
         if self._residuals_due.is_due():
             self.residual = self._valuation.usd_of(residuals(self._account))
-        self._publish(self._builder.after_events(recorded, append_seconds, *moved(entries))._replace(applied=entries))
+        keys, assets = moved(entries)
+        stated = self._take_margins()
+        change = self._builder.after_events(recorded, append_seconds, keys | stated, assets)
+        self._publish(change._replace(applied=entries))
         if recorded.conflicts or recorded.parked:
             self._say_parked(recorded)
+
+    async def _apply_all(self, events: list[tuple[int, Event]]) -> list[Entry]:
+        """Apply events; in a thread where many may have to be folded again."""
+        if len(events) > RESTATE_OFF_LOOP and any(_needs_marks(event) for _, event in events):
+            return await asyncio.to_thread(self._account.apply_all, events)  # what is late is restated before those
+        batch = self._account.apply_in_order(events)
+        if self._account.restatement_size(batch) > RESTATE_OFF_LOOP:
+            return await asyncio.to_thread(self._account.restate, batch)
+        return self._account.restate(batch)
 
     async def _save_checkpoint(self) -> None:
         if self._account.state.seq > self._checkpoint_seq:
@@ -428,23 +478,71 @@ class Monitor:
         for mark in self._prices.values():
             keys.update(self._valuation.mark(mark))
         at_ms = max(mark.at_ms for mark in self._prices.values())
-        self._unjournaled_marks.update(self._prices)
+        self._has_new_marks = True
         is_rate = any(self._valuation.prices_money(symbol) for symbol in self._prices)
         self._prices.clear()
         if keys or is_rate:
             self._publish(self._builder.after_prices(keys, at_ms))
 
-    def _marks(self) -> list[Delivery]:
-        """Return the marks in use that the journal does not know yet, as one event or none."""
-        prices = tuple(mark for mark in self._valuation.marks_in_use() if mark.symbol in self._unjournaled_marks)
-        self._unjournaled_marks.clear()
-        return [Delivery(MONITOR, "", b"", Marks(self._clock(), prices))] if prices else []
+    def _marks(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Return the marks that are to be journaled before these deliveries, as one event or none.
+
+        Once per interval while the account changes, at a stop, and at once before what is told of its worth or changes
+        it without being a result. An event without prices says that the prices of before still hold.
+        """
+        is_needed = any(_needs_marks(each.event) for each in deliveries)
+        is_unobserved = self._is_unobserved()
+        if not is_needed and not (is_unobserved and (self._stopping or self._snapshots.is_due())):
+            return []
+        self._has_new_marks = False
+        known, valuation = self._account.state.marks, self._valuation
+        used = {mark.symbol: mark for mark in valuation.marks_in_use()}
+        if is_needed:
+            used |= {mark.symbol: mark for mark in valuation.marks_of(_priced_in(deliveries))}
+        prices = tuple(mark for symbol, mark in sorted(used.items()) if known.get(symbol) != mark)
+        if not prices and (not is_unobserved or self.view.pnl.equity is None):
+            return []
+        self._observed_equity = self.view.pnl.equity
+        self._marked_ms = self._moment_of_marks()
+        return [Delivery(MONITOR, "", b"", Marks(self._marked_ms, prices))]
+
+    def _moment_of_marks(self) -> int:
+        """Return the time of now; of two sets of marks in one millisecond the second is given the next.
+
+        The time is what tells them apart in the journal.
+        """
+        now_ms = self._clock()
+        return self._marked_ms + 1 if 0 <= self._marked_ms - now_ms < BATCH else now_ms
+
+    def _is_unobserved(self) -> bool:
+        """Whether the account is worth other than when marks were journaled last, or a day has begun since."""
+        if self._has_new_marks:
+            return True
+        equity, performance = self.view.pnl.equity, self._account.state.performance
+        if equity is None:
+            return False
+        return equity != self._observed_equity or performance.awaits_day(self._account.day_of(self._clock()))
 
     def _take_free(self) -> None:
         assets = self._valuation.state_free(self._free)
         self._free.clear()
         if assets:
             self._publish(self._builder.after_free(assets))
+
+    @property
+    def _are_margins_due(self) -> bool:
+        return bool(self._margins) and self._monotonic() >= self._margins_since + MARGIN_WAITS_SECONDS
+
+    def _take_margins(self) -> set[str]:
+        """Let the valuation know what the exchange stated of margins; return the positions that it changes."""
+        changed: set[str] = set()
+        if self._terms is not None:
+            changed.update(self._valuation.state_terms(self._terms))
+            self._terms = None
+        for stated in self._margins:
+            changed |= self._valuation.state_margin(stated)
+        self._margins.clear()
+        return changed
 
     def _as_claim(self, delivery: Delivery) -> Delivery:
         """Keep what others tell of under an id that cannot be the exchange's from being booked beside its own fill, and
@@ -505,6 +603,27 @@ class Monitor:
         else:
             reason = recorded.parked[0].reason
         log.warning("messages_parked", account=self.name, counts=dict(+counts), first_reason=reason)
+
+
+def _needs_marks(event: Event | None) -> bool:
+    """Whether it is told of what the account is worth, or changes that without being a result."""
+    if isinstance(event, Alert):
+        return event.type in RISKS
+    return isinstance(event, Transfer | Opening | Adjustment | Reversal | DrawdownReset)
+
+
+def _priced_in(deliveries: Iterable[Delivery]) -> set[str]:
+    """Return the symbols and assets of which events may bring something into the account."""
+    names: set[str] = set()
+    for event in (each.event for each in deliveries):
+        if isinstance(event, Fill):
+            names.add(event.symbol)
+        elif isinstance(event, Transfer):
+            names.add(event.asset)
+        elif isinstance(event, Opening | Adjustment):
+            names.update(asset for asset, _ in event.wallets or ())
+            names.update(anchor.symbol for anchor in event.positions)
+    return names
 
 
 def _may_come_first(source: str) -> bool:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from account_monitor.errors import JournalCompacted
-from account_monitor.ledger.account import Account, History
+from account_monitor.ledger.account import Account, AccountState, History
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
 from account_monitor.ledger.explanation import Effect, Explanation, explain
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.timeline import Journaled
 from account_monitor.ledger.valuation import Valuation
 from account_monitor.monitor.ports import FoldedStates, JournalEntry, Recording
@@ -50,6 +51,8 @@ class Span(NamedTuple):
     """Of the entries that changed equity, the youngest, in journal order."""
     effect_count: int
     """How many there were."""
+    standing: Standing
+    """Where the account stood at the end."""
 
 
 class Past:
@@ -61,6 +64,7 @@ class Past:
         states: FoldedStates,
         usd_assets: frozenset[str],
         *,
+        day_starts_at: int = 0,
         opening: Opening | None = None,
     ) -> None:
         """`opening` is what the account was opened with: nobody knows what was before."""
@@ -68,6 +72,7 @@ class Past:
         self._recording = recording
         self._states = states
         self._usd_assets = usd_assets
+        self._day_starts_at = day_starts_at
 
     def believed(self, at_ms: int) -> View:
         """Return the account as of everything that was recorded up to a time. Raises: TooOld."""
@@ -88,7 +93,7 @@ class Past:
             raise TooOld(None if first is None else first.latest_ms)
         folded_seq = 0 if state is None else state.seq
         known = _Known(self._recording, folded_seq)
-        account = Account(known, usd_assets=self._usd_assets, state=state)
+        account = self._account(known, state)
         with self._telling():
             _apply(account, known.noted(self._recording.entries(after=folded_seq, happened_by_ms=at_ms)))
             return self._view(account)
@@ -104,7 +109,8 @@ class Past:
             from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
             to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
             entries = self._recording.entries(after=from_seq, until=to_seq)
-            explanation, effects = explain(self._folded(from_seq), ((entry.seq, entry.event) for entry in entries))
+            account = self._folded(from_seq)
+            explanation, effects = explain(account, ((entry.seq, entry.event) for entry in entries))
             youngest: deque[Effect] = deque(maxlen=limit)
             count = 0
             for effect in effects:
@@ -112,7 +118,7 @@ class Past:
                 if parts:
                     count += 1
                     youngest.append(Effect(effect.entry, parts))
-            return Span(from_seq, to_seq, explanation, list(youngest), count)
+            return Span(from_seq, to_seq, explanation, list(youngest), count, account.standing(explanation.after))
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -128,9 +134,12 @@ class Past:
         state = self._states.load(until=until)
         if state is None and self._recording.base_seq:
             raise self._too_old()
-        account = Account(self._recording, usd_assets=self._usd_assets, state=state)
+        account = self._account(self._recording, state)
         _apply(account, self._recording.entries(after=account.state.seq, until=until))
         return account
+
+    def _account(self, history: History, state: AccountState | None) -> Account:
+        return Account(history, usd_assets=self._usd_assets, state=state, day_starts_at=self._day_starts_at)
 
     def _first_seq(self) -> int:
         """Return the sequence from which everything can be told."""

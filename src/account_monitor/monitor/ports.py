@@ -56,8 +56,8 @@ class Delivery(NamedTuple):
     `payload` and `subject` are what came, for the dead letters. `sequence` is the place in `source`, 0 where the
     source has no places. `rejection` is one of the reasons above, such as MALFORMED_EVENT, and None for an event.
     `retry_of` is the id of the dead letter that this delivery is another attempt at; with neither event nor rejection,
-    the attempt succeeded under another account. `acknowledge` is called once the delivery is durable, where the source
-    wants to know.
+    the attempt succeeded under another account; without `retry_of` either, it only has what was seen committed at
+    once. `acknowledge` is called once the delivery is durable, where the source wants to know.
     """
 
     source: str

@@ -5,7 +5,7 @@ Decimals are plain fixed-point text; times are RFC 3339 in UTC with milliseconds
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,12 +14,14 @@ import msgspec
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.explanation import Cause, Effect, Explanation
-from account_monitor.ledger.money import ZERO, to_text
+from account_monitor.ledger.liquidation import Liquidation
+from account_monitor.ledger.margin import Pool, VenueMargin
+from account_monitor.ledger.money import ZERO, to_text, venue_amount
 from account_monitor.ledger.reconciliation import Drift, Quarantine, Reconciliation
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue
 from account_monitor.monitor.past import Span, of_symbol
 from account_monitor.monitor.ports import JournalEntry
-from account_monitor.monitor.views import Comparison, View
+from account_monitor.monitor.views import Comparison, Held, View
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,7 +41,9 @@ def _time(at_ms: int | None) -> str | None:
 
 
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A position. Prices and P&L are in the settlement asset; fees (positive when paid), funding and value in USD."""
+    """A position. Prices, P&L and maintenance margin are in the settlement asset; fees (positive when paid), funding
+    and value in USD. `leverage` is the initial leverage that the exchange states.
+    """
 
     symbol: str
     position_side: str
@@ -56,6 +60,9 @@ class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
     value_usd: str | None
     leverage: str | None
     liquidation_price: str | None
+    liquidation_distance_pct: str | None
+    margin_type: str | None
+    maintenance_margin: str | None
     settlement_asset: str
     fill_count: int
     fills_without_fee: int
@@ -95,6 +102,27 @@ class BalanceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_update: str | None
 
 
+class PoolReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange liquidates together, in USD: the cross positions of an asset, or of the account, or an
+    isolated position. It does so once `margin_ratio`, of maintenance margin to balance, reaches 1.
+    """
+
+    name: str
+    margin_type: str
+    maintenance_margin: str | None
+    balance: str | None
+    margin_ratio: str
+
+
+class VenueReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The exchange's own figures, as it stated them last: of USDT alone, or in USD in multi-assets mode."""
+
+    maintenance_margin: str
+    margin_balance: str
+    available: str
+    as_of: str
+
+
 class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     """How near the account is to trouble, in USD. None: not known."""
 
@@ -104,9 +132,13 @@ class RiskReport(msgspec.Struct, frozen=True, kw_only=True):
     margin_ratio: str | None
     leverage: str | None
     drawdown_pct: str | None
+    return_pct: str | None
     peak_equity: str | None
     daily_loss: str | None
     liquidations: dict[str, str]
+    available_margin: str | None
+    pools: list[PoolReport]
+    venue: VenueReport | None
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +280,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why equity changed between two moments, in USD: the causes add up to it, and the residual is 0.
 
     With a symbol: of that symbol only, `equity_change` being the sum of its causes. None: equity is not known at one of
-    the moments. `entries` are the youngest of `entry_count` that changed anything.
+    the moments. Drawdown and return are the account's at the end. `entries` are the youngest of `entry_count` that
+    changed anything.
     """
 
     from_: str | None = msgspec.field(name="from")
@@ -259,6 +292,8 @@ class ExplanationReport(msgspec.Struct, frozen=True, kw_only=True):
     causes: CausesReport
     positions: dict[str, str]
     residual: str | None
+    drawdown_pct: str | None
+    return_pct: str | None
     entries: list[EffectReport]
     entry_count: int
 
@@ -303,9 +338,10 @@ class AlertReport(msgspec.Struct, frozen=True, kw_only=True):
     acked_at: str | None
 
 
-def position_report(position: PositionValue) -> PositionReport:
-    """Report one position."""
+def position_report(position: PositionValue, liquidation: Liquidation | None) -> PositionReport:
+    """Report one position, and where it is liquidated."""
     price = position.price
+    is_isolated, margin = position.is_isolated, position.margin
     return PositionReport(
         symbol=position.symbol,
         position_side=position.position_side,
@@ -320,8 +356,11 @@ def position_report(position: PositionValue) -> PositionReport:
         fees={asset: to_text(amount) for asset, amount in position.fees.items()},
         funding=_text(position.funding),
         value_usd=_text(position.value_usd),
-        leverage=None,
-        liquidation_price=None,
+        leverage=None if position.leverage is None else str(position.leverage),
+        liquidation_price=None if liquidation is None else _price_text(liquidation),
+        liquidation_distance_pct=None if liquidation is None else to_text(liquidation.distance_pct),
+        margin_type=None if is_isolated is None else margin_type(is_isolated=is_isolated),
+        maintenance_margin=None if margin is None else to_text(margin.maintenance),
         settlement_asset=position.settlement_asset,
         fill_count=position.fill_count,
         fills_without_fee=position.fills_without_fee,
@@ -329,10 +368,28 @@ def position_report(position: PositionValue) -> PositionReport:
     )
 
 
-def positions_report(view: View, keys: Iterable[str] | None = None) -> dict[str, PositionReport]:
-    """Report positions by key: all, or those named."""
-    chosen = sorted(view.positions) if keys is None else keys
-    return {key: position_report(view.positions[key]) for key in chosen}
+def _price_text(liquidation: Liquidation) -> str:
+    """Return a liquidation price as the exchange states it, cut off at eight decimals."""
+    return to_text(venue_amount(liquidation.price))
+
+
+def margin_type(*, is_isolated: bool) -> str:
+    """Return how a position is margined, in a word."""
+    return "isolated" if is_isolated else "cross"
+
+
+def positions_report(view: View) -> dict[str, PositionReport]:
+    """Report all positions by key."""
+    return _positions_report(view, view.liquidations())
+
+
+def _positions_report(view: View, found: Mapping[str, Liquidation]) -> dict[str, PositionReport]:
+    return {key: position_report(view.positions[key], found.get(key)) for key in sorted(view.positions)}
+
+
+def held_report(held: Held) -> PositionReport:
+    """Report one position that was taken from a view."""
+    return position_report(held.position, held.liquidation())
 
 
 def pnl_report(view: View) -> PnLReport:
@@ -356,7 +413,7 @@ def pnl_report(view: View) -> PnLReport:
         average_loss=_text(statistics.average_loss),
         profit_factor=_text(statistics.profit_factor),
         equity=_text(pnl.equity),
-        max_drawdown_pct=None,
+        max_drawdown_pct=_text(view.standing.max_drawdown_pct),
     )
 
 
@@ -380,23 +437,53 @@ def balances_report(view: View, assets: Iterable[str] | None = None) -> dict[str
 
 
 def risk_report(view: View) -> RiskReport:
-    """Report the risk figures that are known without the exchange's rules."""
+    """Report how near the account is to trouble."""
+    return _risk_report(view, view.liquidations())
+
+
+def _risk_report(view: View, found: Mapping[str, Liquidation]) -> RiskReport:
     exposure: Exposure = view.exposure
+    margin, standing = view.margin, view.standing
     return RiskReport(
         equity=_text(view.pnl.equity),
         margin_balance=_text(exposure.margin_balance),
-        maintenance_margin=None,
-        margin_ratio=None,
+        maintenance_margin=_text(margin.maintenance_margin),
+        margin_ratio=_text(margin.ratio),
         leverage=_text(exposure.leverage),
-        drawdown_pct=None,
-        peak_equity=None,
-        daily_loss=None,
-        liquidations={},
+        drawdown_pct=_text(standing.drawdown_pct),
+        return_pct=_text(standing.return_pct),
+        peak_equity=_text(standing.peak_equity),
+        daily_loss=_text(standing.daily_loss),
+        liquidations={key: _price_text(each) for key, each in sorted(found.items())},
+        available_margin=_text(margin.available),
+        pools=[pool_report(pool) for pool in view.pools()],
+        venue=None if margin.venue is None else _venue_report(margin.venue),
+    )
+
+
+def pool_report(pool: Pool) -> PoolReport:
+    """Report what the exchange liquidates together."""
+    return PoolReport(
+        name=pool.name,
+        margin_type=margin_type(is_isolated=pool.is_isolated),
+        maintenance_margin=_text(pool.maintenance_margin),
+        balance=_text(pool.balance),
+        margin_ratio=to_text(pool.ratio),
+    )
+
+
+def _venue_report(venue: VenueMargin) -> VenueReport:
+    return VenueReport(
+        maintenance_margin=to_text(venue.maintenance_margin),
+        margin_balance=to_text(venue.margin_balance),
+        available=to_text(venue.available),
+        as_of=time_text(venue.at_ms),
     )
 
 
 def account_report(view: View, now_ms: int) -> AccountReport:
     """Report the whole account; `timestamp` is when the report was made."""
+    found = view.liquidations()
     return AccountReport(
         account=view.account,
         epoch=view.epoch,
@@ -404,8 +491,8 @@ def account_report(view: View, now_ms: int) -> AccountReport:
         as_of=_time(view.as_of_ms),
         pnl=pnl_report(view),
         balances=balances_report(view),
-        positions=positions_report(view),
-        risk=risk_report(view),
+        positions=_positions_report(view, found),
+        risk=_risk_report(view, found),
         reconciliation=None if view.comparison is None else comparison_report(view.comparison),
         unpriced=list(view.unpriced),
         timestamp=time_text(now_ms),
@@ -507,6 +594,8 @@ def explanation_report(
         causes=_causes_report(explanation),
         positions=_texts(_by_position(explanation)),
         residual=_text(whole.residual),
+        drawdown_pct=_text(span.standing.drawdown_pct),
+        return_pct=_text(span.standing.return_pct),
         entries=[_effect_report(effect) for effect in span.effects],
         entry_count=span.effect_count,
     )
@@ -584,7 +673,7 @@ def fill_report(account: str, entry: JournalEntry) -> FillReport:
 
 
 def alert_report(account: str, alert: Alert) -> AlertReport:
-    """Report an alert as of one transition; nobody can acknowledge one yet."""
+    """Report an alert as of one transition."""
     return AlertReport(
         id=alert.id,
         account=account,
@@ -598,6 +687,6 @@ def alert_report(account: str, alert: Alert) -> AlertReport:
         cause=alert.cause,
         timestamp=time_text(alert.fired_ms),
         resolved_at=None if alert.resolved_ms is None else time_text(alert.resolved_ms),
-        acked_by=None,
-        acked_at=None,
+        acked_by=alert.acked_by,
+        acked_at=None if alert.acked_ms is None else time_text(alert.acked_ms),
     )

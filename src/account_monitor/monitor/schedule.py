@@ -17,6 +17,10 @@ class Every:
         self._monotonic = monotonic
         self._last = float("-inf")
 
+    def begin(self) -> None:
+        """Let it be due once the interval has passed from now on, instead of at once."""
+        self._last = self._monotonic()
+
     def is_due(self) -> bool:
         """Whether the interval has passed since this last said yes."""
         now = self._monotonic()

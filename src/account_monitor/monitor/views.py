@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
+from account_monitor.ledger.liquidation import Liquidation, legs_of, liquidation_of, liquidations
+from account_monitor.ledger.margin import HUNDRED, NOT_KNOWN, MarginUse, Pool, all_pools
+from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
 from account_monitor.monitor.ports import JournalEntry, Recorded
@@ -36,6 +40,18 @@ class Comparison(NamedTuple):
         return self.compared_ms - self.agreed_ms > 2.5 * self.interval_seconds * 1000
 
 
+class Held(NamedTuple):
+    """One position, and what else of a view decides where it is liquidated: to be kept without the view."""
+
+    position: PositionValue
+    legs: Mapping[str, PositionValue]
+    margin: MarginUse
+
+    def liquidation(self) -> Liquidation | None:
+        """Return where the venue liquidates it, None where no price does so, or none is known."""
+        return liquidation_of(self.position.key, self.legs, self.margin)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """An account as of a journal sequence and the prices of that moment.
@@ -53,8 +69,27 @@ class View:
     pnl: PnL
     exposure: Exposure
     unpriced: tuple[str, ...]
+    standing: Standing
     comparison: Comparison | None = None
     """None: nobody compares it, or not yet."""
+    margin: MarginUse = NOT_KNOWN
+
+    def liquidations(self, *, within_pct: Decimal = HUNDRED) -> dict[str, Liquidation]:
+        """Return where the venue liquidates each open position; computed when asked for, by position.
+
+        What is certainly not nearer than `within_pct` of its mark may be absent.
+        """
+        return liquidations(self.positions, self.margin, within_pct=within_pct)
+
+    def held(self, key: str) -> Held:
+        """Return one position. Raises: KeyError where nothing was ever held."""
+        position = self.positions[key]
+        legs = {name: self.positions[name] for name in legs_of(position.symbol) if name in self.positions}
+        return Held(position, legs, self.margin)
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Return what the venue liquidates together: the cross pools, then each isolated position."""
+        return all_pools(self.margin, {key: (p.margin, p.usd_rate) for key, p in self.positions.items()})
 
 
 class Change(NamedTuple):
@@ -102,6 +137,11 @@ class ViewBuilder:
         self._publish(set())
         return Change([], (), tuple(sorted(assets)), None)
 
+    def after_margin(self, keys: set[str]) -> Change:
+        """Build the view after the venue stated terms, or what is bound by these positions."""
+        self._publish(keys)
+        return Change([], tuple(sorted(keys)), (), None)
+
     def after_comparison(self, comparison: Comparison) -> Change:
         """Build the view after a statement was compared."""
         self._comparison = comparison
@@ -116,6 +156,7 @@ class ViewBuilder:
 
     def _build(self, positions: Mapping[str, PositionValue]) -> View:
         valuation = self._valuation
+        pnl = valuation.pnl()
         return View(
             account=self._name,
             epoch=self._epoch,
@@ -123,8 +164,10 @@ class ViewBuilder:
             as_of_ms=self._as_of_ms,
             positions=positions,
             balances=valuation.balances(),
-            pnl=valuation.pnl(),
+            pnl=pnl,
             exposure=valuation.exposure(),
             unpriced=valuation.unpriced(),
+            standing=self._account.standing(pnl.equity),
             comparison=self._comparison,
+            margin=valuation.margin(),
         )

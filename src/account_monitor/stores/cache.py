@@ -19,7 +19,7 @@ from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.ports import UNROUTED
-from account_monitor.monitor.reports import balance_report, place_report, pnl_report, position_report
+from account_monitor.monitor.reports import balance_report, held_report, place_report, pnl_report
 from account_monitor.monitor.schedule import Every, Monotonic
 from account_monitor.monitor.views import Change, View
 from account_monitor.stores.lua import load_script
@@ -437,7 +437,7 @@ def _reports(view: View, before: View | None) -> Iterator[tuple[bytes, object]]:
     account = view.account
     positions, balances = ({}, {}) if before is None else (before.positions, before.balances)
     for name in _changes(view.positions, positions):
-        yield _key(account, f"position:{name}"), position_report(view.positions[name])
+        yield _key(account, f"position:{name}"), held_report(view.held(name))
     for name in _changes(view.balances, balances):
         yield _key(account, f"balance:{name}"), balance_report(view.balances[name])
     if before is None or before.as_of_ms != view.as_of_ms or before.pnl != view.pnl:

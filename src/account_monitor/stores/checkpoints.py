@@ -17,15 +17,20 @@ from account_monitor.monitor.ports import Journal, Recording
 class KeptStates:
     """The states that a journal keeps, as JSON, valid only for the ledger code and the settings that folded them."""
 
-    def __init__(self, recording: Recording, usd_assets: frozenset[str]) -> None:
+    def __init__(self, recording: Recording, usd_assets: frozenset[str], *, day_starts_at: int = 0) -> None:
+        """`day_starts_at`: minutes after 00:00 UTC."""
         self._recording = recording
         self._usd_assets = usd_assets
+        self._day_starts_at = day_starts_at
         self._needed = (0, 0)
         """(seq, needed_after) of the state that was last asked: to read one may take a while."""
 
     def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
         """Return the newest state that this ledger folded, None where there is none. Raises: JournalCorrupt."""
-        return load_state(self._recording, self._usd_assets, until=until, happened_by_ms=happened_by_ms)
+        return load_state(
+            self._recording, self._usd_assets, day_starts_at=self._day_starts_at, until=until,
+            happened_by_ms=happened_by_ms,
+        )  # fmt: skip
 
     def first(self) -> AccountState | None:
         """Return the oldest state that may be continued from. Raises: JournalCorrupt."""
@@ -44,7 +49,8 @@ class KeptStates:
             until, told_from = recording.seq_at(recorded_by_ms), recording.seq_at(told_from_ms)
         except JournalCompacted:
             return 0
-        kept = recording.load_checkpoints(_fingerprint(self._usd_assets), until=min(told_from, replicated_seq))
+        fingerprint = _fingerprint(self._usd_assets, self._day_starts_at)
+        kept = recording.load_checkpoints(fingerprint, until=min(told_from, replicated_seq))
         for seq, written in kept:
             if seq != self._needed[0]:
                 self._needed = (seq, _decoded(recording, seq, written).needed_after)
@@ -55,24 +61,30 @@ class KeptStates:
 class JournalCheckpoints(KeptStates):
     """The same of a journal that is written."""
 
-    def __init__(self, journal: Journal, usd_assets: frozenset[str]) -> None:
-        super().__init__(journal, usd_assets)
+    def __init__(self, journal: Journal, usd_assets: frozenset[str], *, day_starts_at: int = 0) -> None:
+        super().__init__(journal, usd_assets, day_starts_at=day_starts_at)
         self._journal = journal
 
     async def save(self, state: AccountState) -> None:
         """Keep a state."""
-        await self._journal.save_checkpoint(state.seq, _fingerprint(self._usd_assets), encode_state(state))
+        fingerprint = _fingerprint(self._usd_assets, self._day_starts_at)
+        await self._journal.save_checkpoint(state.seq, fingerprint, encode_state(state))
 
 
 def load_state(
-    journal: Recording, usd_assets: frozenset[str], *, until: int | None = None, happened_by_ms: int | None = None
+    journal: Recording,
+    usd_assets: frozenset[str],
+    *,
+    day_starts_at: int = 0,
+    until: int | None = None,
+    happened_by_ms: int | None = None,
 ) -> AccountState | None:
     """Return the newest state that this ledger folded under these settings and can go on from: at most at a sequence,
     with no event after a time.
 
     Raises: JournalCorrupt for a state that cannot be read.
     """
-    for seq, written in journal.load_checkpoints(_fingerprint(usd_assets), until=until):
+    for seq, written in journal.load_checkpoints(_fingerprint(usd_assets, day_starts_at), until=until):
         state = _decoded(journal, seq, written)
         if state.needed_after < journal.base_seq:
             return None  # what is late would need entries that are in the history only
@@ -102,9 +114,9 @@ def decode_state(state: bytes) -> AccountState:
 
 
 @functools.cache
-def _fingerprint(usd_assets: frozenset[str]) -> str:
+def _fingerprint(usd_assets: frozenset[str], day_starts_at: int = 0) -> str:
     """Identify the code and the settings that fold: any change makes older states unusable, and all is folded again."""
     digest = hashlib.sha256()
     for source in sorted(Path(account_monitor.ledger.__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    return f"{digest.hexdigest()[:16]}:{','.join(sorted(usd_assets))}"
+    return f"{digest.hexdigest()[:16]}:{','.join(sorted(usd_assets))}:{day_starts_at}"

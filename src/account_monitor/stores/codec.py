@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeAlias, assert_never
 import msgspec
 
 from account_monitor.errors import JournalCorrupt
-from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Severity
+from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Severity, Silence
 from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
     Charge,
     Claim,
+    DrawdownReset,
     Event,
     Fill,
     FundingPayment,
@@ -39,7 +40,7 @@ from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarant
 
 Kind: TypeAlias = Literal[
     "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
-    "listing", "alert", "reconciliation", "quarantine", "horizon",
+    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon", "drawdown_reset",
 ]  # fmt: skip
 
 
@@ -150,6 +151,17 @@ class _Alert(_Wire):
     cause: str | None = None
     until_ms: int | None = None
     revision: int = 0
+    acked_by: str | None = None
+    acked_ms: int | None = None
+
+
+class _Silence(_Wire):
+    from_ms: int
+    until_ms: int
+    by: str
+    reason: str
+    type: AlertType | None = None
+    symbol: str | None = None
 
 
 class _Drift(_Wire):
@@ -186,6 +198,13 @@ class _Quarantine(_Wire):
     is_over: bool
     reason: str
     by: str | None = None
+
+
+class _DrawdownReset(_Wire):
+    id: str
+    at_ms: int
+    reason: str
+    by: str
 
 
 class _MarkPrice(_Wire):
@@ -244,10 +263,14 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "reversal", _encode(_Reversal(adjustment_id, at_ms, reason))
         case Alert():
             return "alert", _encode(_alert(event))
+        case Silence(from_ms, until_ms, type_, symbol, by, reason):
+            return "silence", _encode(_Silence(from_ms, until_ms, by, reason, type_, symbol))
         case Reconciliation():
             return "reconciliation", _encode(_report(event))
         case Quarantine():
             return "quarantine", _encode(_Quarantine(*event))
+        case DrawdownReset():
+            return "drawdown_reset", _encode(_DrawdownReset(*event))
         case Horizon(at_ms, before_ms, places):
             return "horizon", _encode(_Horizon(at_ms, before_ms, [_place(each) for each in places] or None))
         case Marks(at_ms, prices):
@@ -321,6 +344,8 @@ def _alert(alert: Alert) -> _Alert:
         alert.cause,
         alert.until_ms,
         alert.revision,
+        alert.acked_by,
+        alert.acked_ms,
     )
 
 
@@ -383,9 +408,11 @@ _opening_decoder = msgspec.json.Decoder(_Opening)
 _adjustment_decoder = msgspec.json.Decoder(_Adjustment)
 _reversal_decoder = msgspec.json.Decoder(_Reversal)
 _alert_decoder = msgspec.json.Decoder(_Alert)
+_silence_decoder = msgspec.json.Decoder(_Silence)
 _report_decoder = msgspec.json.Decoder(_Reconciliation)
 _quarantine_decoder = msgspec.json.Decoder(_Quarantine)
 _horizon_decoder = msgspec.json.Decoder(_Horizon)
+_drawdown_reset_decoder = msgspec.json.Decoder(_DrawdownReset)
 _marks_decoder = msgspec.json.Decoder(_Marks)
 
 
@@ -478,7 +505,14 @@ def _read_alert(body: str | bytes) -> Alert:
         w.cause,
         w.until_ms,
         w.revision,
+        w.acked_by,
+        w.acked_ms,
     )
+
+
+def _read_silence(body: str | bytes) -> Silence:
+    w = _silence_decoder.decode(body)
+    return Silence(w.from_ms, w.until_ms, w.type, w.symbol, w.by, w.reason)
 
 
 def _read_report(body: str | bytes) -> Reconciliation:
@@ -514,6 +548,11 @@ def _read_horizon(body: str | bytes) -> Horizon:
     return Horizon(w.at_ms, w.before_ms, tuple(places))
 
 
+def _read_drawdown_reset(body: str | bytes) -> DrawdownReset:
+    w = _drawdown_reset_decoder.decode(body)
+    return DrawdownReset(w.id, w.at_ms, w.reason, w.by)
+
+
 def _read_marks(body: str | bytes) -> Marks:
     w = _marks_decoder.decode(body)
     _finite(*(p.price for p in w.prices))
@@ -543,8 +582,10 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "adjustment": _read_adjustment,
     "reversal": _read_reversal,
     "alert": _read_alert,
+    "silence": _read_silence,
     "reconciliation": _read_report,
     "quarantine": _read_quarantine,
     "horizon": _read_horizon,
+    "drawdown_reset": _read_drawdown_reset,
     "marks": _read_marks,
 }

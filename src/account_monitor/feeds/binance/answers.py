@@ -6,17 +6,22 @@ because half an answer reads as a smaller account.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.fields import (
+    Figure,
     Id,
     TimeMs,
+    exact_value_of,
+    figure,
     number,
+    optional_number,
     position_side_of,
     positive,
     refuse,
@@ -27,6 +32,8 @@ from account_monitor.feeds.binance.fields import (
 )
 from account_monitor.ledger.events import Fill, PositionSide
 from account_monitor.ledger.flows import Flow, FlowKind
+from account_monitor.ledger.margin import AssetRate, Bracket
+from account_monitor.ledger.money import ONE, ZERO
 
 T = TypeVar("T")
 
@@ -48,6 +55,8 @@ class AssetStatement(NamedTuple):
     asset: str
     wallet: Decimal
     available: Decimal
+    order_margin: Decimal | None = None
+    """What open orders bind; None: not said."""
 
 
 class PositionStatement(NamedTuple):
@@ -56,6 +65,16 @@ class PositionStatement(NamedTuple):
     symbol: str
     position_side: PositionSide
     quantity: Decimal
+    isolated_wallet: Decimal | None = None
+    """0 for a cross position; None: not said."""
+
+
+class MarginTotals(NamedTuple):
+    """What the exchange sums up: in USDT in single-asset mode, in USD in multi-assets mode."""
+
+    maintenance_margin: Decimal
+    margin_balance: Decimal
+    available: Decimal
 
 
 class AccountStatement(NamedTuple):
@@ -63,6 +82,15 @@ class AccountStatement(NamedTuple):
 
     assets: tuple[AssetStatement, ...]
     positions: tuple[PositionStatement, ...]
+    totals: MarginTotals | None = None
+    """None: not all of them were said."""
+
+
+class SymbolConfig(NamedTuple):
+    """How an account is set up for one symbol."""
+
+    leverage: int
+    is_isolated: bool
 
 
 class PositionRisk(NamedTuple):
@@ -243,17 +271,22 @@ class _Asset(Struct, rename="camel"):
     asset: str
     wallet_balance: str
     available_balance: str
+    open_order_initial_margin: str | None = None
 
 
 class _Position(Struct, rename="camel"):
     symbol: str
     position_side: str
     position_amt: str
+    isolated_wallet: str | None = None
 
 
 class _Account(Struct, rename="camel"):
     assets: list[_Asset]
     positions: list[_Position]
+    total_maint_margin: str | None = None
+    total_margin_balance: str | None = None
+    available_balance: str | None = None
 
 
 def account_of(body: bytes) -> AccountStatement:
@@ -263,7 +296,16 @@ def account_of(body: bytes) -> AccountStatement:
     positions = tuple([_position(position) for position in said.positions])
     _refuse_repeated("assets", [asset.asset for asset in assets])
     _refuse_repeated("positions", [f"{position.symbol} {position.position_side}" for position in positions])
-    return AccountStatement(assets, positions)
+    return AccountStatement(assets, positions, _totals(said))
+
+
+def _totals(said: _Account) -> MarginTotals | None:
+    maintenance = optional_number("totalMaintMargin", said.total_maint_margin)
+    balance = optional_number("totalMarginBalance", said.total_margin_balance)
+    available = optional_number("availableBalance", said.available_balance)
+    if maintenance is None or balance is None or available is None:
+        return None
+    return MarginTotals(maintenance, balance, available)
 
 
 def _asset(said: _Asset) -> AssetStatement:
@@ -272,6 +314,7 @@ def _asset(said: _Asset) -> AssetStatement:
         name,
         number(f"walletBalance of {name}", said.wallet_balance),
         number(f"availableBalance of {name}", said.available_balance),
+        optional_number(f"openOrderInitialMargin of {name}", said.open_order_initial_margin),
     )
 
 
@@ -281,6 +324,7 @@ def _position(said: _Position) -> PositionStatement:
         name,
         position_side_of(f"positionSide of {name}", said.position_side),
         number(f"positionAmt of {name}", said.position_amt),
+        optional_number(f"isolatedWallet of {name}", said.isolated_wallet),
     )
 
 
@@ -326,7 +370,7 @@ def _risk(said: _Risk) -> PositionRisk:
 
 def _refuse_repeated(where: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
         raise MalformedEvent(f"{where} named {repeated} twice, expected once")
 
 
@@ -389,6 +433,111 @@ def account_config_of(body: bytes) -> AccountConfig:
     """Return the settings that `/fapi/v1/accountConfig` states."""
     said = _answer(body, _AccountConfig)
     return AccountConfig(said.can_trade, said.can_withdraw, said.dual_side_position, said.multi_assets_margin)
+
+
+# -- margin terms ------------------------------------------------------------------------------------------------------
+
+
+class _Bracket(Struct, rename="camel"):
+    notional_cap: Figure
+    maint_margin_ratio: Figure
+    cum: Figure
+
+
+class _SymbolBrackets(Struct, rename="camel"):
+    symbol: str
+    brackets: list[_Bracket]
+    notional_coef: Figure | None = None
+
+
+def brackets_of(body: bytes) -> dict[str, tuple[Bracket, ...]]:
+    """Return the account's brackets by symbol from `/fapi/v1/leverageBracket`.
+
+    `notionalCoef` says how far they are from everybody's; they are listed as they are for this account.
+    """
+    rows = typed(exact_value_of(body), list[_SymbolBrackets])
+    _refuse_repeated("the answer", [row.symbol for row in rows])
+    return {symbol_of("symbol", row.symbol): _brackets(row) for row in rows}
+
+
+def _brackets(said: _SymbolBrackets) -> tuple[Bracket, ...]:
+    name = said.symbol
+    if not said.brackets:
+        raise MalformedEvent(f"brackets of {name} were an empty list, expected at least one")
+    if said.notional_coef is not None and figure(f"notionalCoef of {name}", said.notional_coef) <= ZERO:
+        refuse(f"notionalCoef of {name}", said.notional_coef, "a positive decimal")
+    rows: list[Bracket] = []
+    below = Bracket(ZERO, ZERO, ZERO)
+    for row in said.brackets:
+        bracket = Bracket(
+            figure(f"notionalCap of {name}", row.notional_cap),
+            figure(f"maintMarginRatio of {name}", row.maint_margin_ratio),
+            figure(f"cum of {name}", row.cum),
+        )
+        if bracket.cap <= below.cap:
+            refuse(f"notionalCap of {name}", row.notional_cap, f"more than the {below.cap} of the bracket below")
+        if not (ZERO < bracket.ratio <= ONE and bracket.ratio >= below.ratio):
+            refuse(
+                f"maintMarginRatio of {name}", row.maint_margin_ratio, f"above 0, at most 1, not below {below.ratio}"
+            )
+        if bracket.cum < below.cum:
+            refuse(f"cum of {name}", row.cum, f"at least the {below.cum} of the bracket below")
+        rows.append(bracket)
+        below = bracket
+    return tuple(rows)
+
+
+class _SymbolConfig(Struct, rename="camel"):
+    symbol: str
+    margin_type: str
+    leverage: Annotated[int, Meta(ge=1, le=1_000)]
+
+
+def symbol_configs_of(body: bytes) -> dict[str, SymbolConfig]:
+    """Return by symbol how the account is set up, from `/fapi/v1/symbolConfig`."""
+    rows = typed(value_of(body), list[_SymbolConfig])
+    _refuse_repeated("the answer", [row.symbol for row in rows])
+    return {symbol_of("symbol", row.symbol): _symbol_config(row) for row in rows}
+
+
+def _symbol_config(said: _SymbolConfig) -> SymbolConfig:
+    if said.margin_type not in ("CROSSED", "ISOLATED"):
+        refuse(f"marginType of {said.symbol}", said.margin_type, "CROSSED or ISOLATED")
+    return SymbolConfig(said.leverage, said.margin_type == "ISOLATED")
+
+
+class _AssetIndex(Struct, rename="camel"):
+    symbol: str
+    index: str
+    bid_rate: str
+    ask_rate: str
+
+
+def asset_rates_of(body: bytes) -> dict[str, AssetRate]:
+    """Return by asset what it counts for in multi-assets mode, from `/fapi/v1/assetIndex`; its symbols end in USD."""
+    rows = typed(value_of(body), list[_AssetIndex])
+    _refuse_repeated("the answer", [row.symbol for row in rows])
+    return {_asset_of(row.symbol): _asset_rate(row) for row in rows}
+
+
+def _asset_of(symbol: str) -> str:
+    name = symbol_of("symbol", symbol)
+    return name.removesuffix("USD") or refuse("symbol", symbol, "an asset before USD")
+
+
+def _asset_rate(said: _AssetIndex) -> AssetRate:
+    name = said.symbol
+    mid = positive(f"index of {name}", said.index)
+    bid = positive(f"bidRate of {name}", said.bid_rate)
+    ask = positive(f"askRate of {name}", said.ask_rate)
+    if not bid <= mid:
+        refuse(f"bidRate of {name}", said.bid_rate, f"at most the index of {said.index}")
+    if not ask >= mid:
+        refuse(f"askRate of {name}", said.ask_rate, f"at least the index of {said.index}")
+    return AssetRate(mid, bid, ask)
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
 
 
 class _KeyPermissions(Struct, rename="camel"):

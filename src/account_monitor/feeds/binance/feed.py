@@ -26,6 +26,7 @@ from account_monitor.feeds.binance.deafness import Deafness
 from account_monitor.feeds.binance.errand import Errand
 from account_monitor.feeds.binance.messages import (
     AccountUpdate,
+    ConfigUpdate,
     MarginCall,
     OrderTrade,
     TradeLite,
@@ -40,6 +41,7 @@ from account_monitor.feeds.binance.requests import AccountRequests
 from account_monitor.feeds.binance.search import Patience, Search
 from account_monitor.feeds.binance.session import StreamSettings
 from account_monitor.feeds.binance.stream import UserStream
+from account_monitor.feeds.binance.terms import AccountTerms
 from account_monitor.feeds.binance.venue import BinanceVenue
 from account_monitor.ledger.events import Event, Fill, Listing, PositionSide, position_key, trade_number
 from account_monitor.ledger.money import to_text
@@ -173,6 +175,8 @@ class BinanceFeed:
             clock_ms=venue.server_time.now_ms,
             chance=chance,
         )
+        self._terms = AccountTerms(monitor, venue, requests, monotonic=monotonic, chance=chance)
+        self._learning = self._errand("terms", self._terms.read)
         self._opening = self._errand("opening", self._open)
         self._asking = self._errand("statement", self._ask_statement)
         self._fetching = self._errand("backfill", self._fetch_missing)
@@ -235,6 +239,11 @@ class BinanceFeed:
         return None if errand is None else str(errand.problem)
 
     @property
+    def terms_problem(self) -> str | None:
+        """Why margins are judged by old terms, or by none; None while there is no reason."""
+        return None if self._learning.problem is None else str(self._learning.problem)
+
+    @property
     def reconnects(self) -> int:
         """Sockets of the user stream that were made after the first."""
         return self._stream.reconnects
@@ -274,6 +283,7 @@ class BinanceFeed:
         """Observe the monitor: what came from others alone shows whether the stream is deaf."""
         if change.recorded is None:
             return
+        self._terms.note_positions(change.positions)
         told = [(entry.event, entry.source) for entry in change.recorded.entries]
         told += [(delivery.event, delivery.source) for delivery in change.recorded.duplicates]  # type: ignore[misc]
         for event, source in told:
@@ -329,6 +339,9 @@ class BinanceFeed:
             case TradeLite(symbol, trade_id):
                 self.received["TRADE_LITE"] += 1
                 self._deafness.hint(f"fill:{symbol}:{trade_id}", symbol)
+            case ConfigUpdate():
+                self.received["ACCOUNT_CONFIG_UPDATE"] += 1
+                self._terms.hear_config(event)
             case MarginCall(_, symbols):
                 self.received["MARGIN_CALL"] += 1
                 text = f"the exchange warns of a liquidation of {', '.join(symbols)}"
@@ -376,6 +389,7 @@ class BinanceFeed:
         wallets = {balance.asset: balance.wallet for balance in update.balances}
         quantities = {position_key(p.symbol, p.position_side): p.quantity for p in update.positions}
         statement = Statement(update.at_ms, wallets, quantities, is_complete=False)
+        self._terms.hear_positions(update.positions, update.at_ms)
         self.quality.skew.told(statement)
         put_count = self._monitor.inbox.put_count
         self._said.append(_Said(statement, put_count, self._monotonic(), self._monitor.taken_count >= put_count))
@@ -442,6 +456,8 @@ class BinanceFeed:
             if not self._is_open:
                 self._opening.start(group)
             else:
+                if self._terms.is_due(now):
+                    self._learning.start(group)
                 self._follow_stream()
                 self._judge_now()
                 if now >= self._statement_due:
@@ -670,6 +686,7 @@ class BinanceFeed:
             self._judge.restart_times()
         self._watch_clock()
         self._monitor.state_free({asset.asset: asset.available for asset in stated.assets})
+        self._terms.hear_statement(stated, at_ms)
         statement = statement_of(stated, at_ms)
         self.quality.last_statement_ms = self._venue.server_time.now_ms()
         if self._stream.is_live:

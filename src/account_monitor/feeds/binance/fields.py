@@ -25,6 +25,9 @@ Json: TypeAlias = Any
 TimeMs: TypeAlias = Annotated[int, Meta(ge=1, lt=7_258_118_400_000)]
 """Milliseconds since 1970, until the year 2199."""
 
+Figure: TypeAlias = str | int
+"""A number where the exchange writes texts in some answers and plain JSON numbers in others: see `exact_value_of`."""
+
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """The exchange's counters; order ids have up to 19 digits."""
 
@@ -37,13 +40,22 @@ _sides: dict[str, Side] = {"BUY": "BUY", "SELL": "SELL"}
 _position_sides: dict[str, PositionSide] = {"BOTH": "BOTH", "LONG": "LONG", "SHORT": "SHORT"}
 
 _decode: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+_decode_exactly: msgspec.json.Decoder[Json] = msgspec.json.Decoder(float_hook=str)
 _opaque = re.compile(r"[A-Za-z0-9]{32,}")
 _steps = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]").findall
 
 
 def value_of(payload: bytes) -> Json:
     """Return what a JSON text says. Raises: MalformedEvent, also for a key that is given twice."""
-    value = json_of(payload)
+    return _without_duplicates(payload, json_of(payload))
+
+
+def exact_value_of(payload: bytes) -> Json:
+    """Return what a JSON text says, its fractions as text, so that none is ever a float. Raises: MalformedEvent."""
+    return _without_duplicates(payload, json_of(payload, _decode_exactly))
+
+
+def _without_duplicates(payload: bytes, value: Json) -> Json:
     # Every key brings a colon. More of them than keys that were understood means a key twice, or a colon inside a text:
     # the slower reader finds out which.
     try:
@@ -54,10 +66,10 @@ def value_of(payload: bytes) -> Json:
     return value
 
 
-def json_of(payload: bytes) -> Json:
+def json_of(payload: bytes, decoder: msgspec.json.Decoder[Json] = _decode) -> Json:
     """Return what a JSON text says; of a key that is given twice, the last value. Raises: MalformedEvent."""
     try:
-        return _decode.decode(payload)
+        return decoder.decode(payload)
     except UnicodeDecodeError:
         raise MalformedEvent("the message is not UTF-8") from None
     except RecursionError:
@@ -81,6 +93,11 @@ def number(name: str, text: str) -> Decimal:
     except ValueError:
         limits = f"at most {MAX_INTEGER_DIGITS} integer and {MAX_FRACTION_DIGITS} fractional digits"
         refuse(name, text, f"a decimal with {limits}")
+
+
+def figure(name: str, value: Figure) -> Decimal:
+    """Return the number that a field holds as text or as a JSON number. Raises: MalformedEvent."""
+    return number(name, value if isinstance(value, str) else str(value))
 
 
 def optional_number(name: str, text: str | None) -> Decimal | None:

@@ -5,8 +5,8 @@ Raises, from each: VenueRefused, VenueLimited; VenueUnavailable also for an answ
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypeVar
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.answers import (
@@ -15,6 +15,7 @@ from account_monitor.feeds.binance.answers import (
     IncomePage,
     OrderAnswer,
     PositionRisk,
+    SymbolConfig,
     account_config_of,
     account_of,
     fills_of,
@@ -22,17 +23,22 @@ from account_monitor.feeds.binance.answers import (
     listen_key_of,
     order_of,
     position_risks_of,
+    symbol_configs_of,
 )
 from account_monitor.feeds.binance.budget import Urgency
 from account_monitor.feeds.binance.refusals import VenueUnavailable
 from account_monitor.feeds.binance.rest import BinanceRest, Parameter
 from account_monitor.ledger.events import Fill
+from account_monitor.ledger.margin import Bracket
 
 PAGE = 1_000
 """The most rows that the exchange gives at once."""
 
 WEEK_MS = 7 * 24 * 3_600_000
 """The longest span of time that may be asked for at once."""
+
+Brackets: TypeAlias = Mapping[str, tuple[Bracket, ...]]
+"""By symbol."""
 
 T = TypeVar("T")
 
@@ -60,6 +66,14 @@ class AccountRequests:
     async def account_config(self) -> AccountConfig:
         """Return what the account may do, and its modes."""
         return await self._get("/fapi/v1/accountConfig", 5, account_config_of)
+
+    async def brackets(self, decode: Callable[[bytes], Brackets]) -> Brackets:
+        """Return the account's brackets of all symbols; `decode` because most accounts of an address have the same."""
+        return await self._get("/fapi/v1/leverageBracket", 1, decode)
+
+    async def symbol_configs(self) -> dict[str, SymbolConfig]:
+        """Return leverage and margin type of all symbols."""
+        return await self._get("/fapi/v1/symbolConfig", 5, symbol_configs_of)
 
     async def trades_from(self, symbol: str, trade_id: int, urgency: Urgency) -> tuple[Fill, ...]:
         """Return up to PAGE fills of a symbol from this id on, in the order of their ids."""

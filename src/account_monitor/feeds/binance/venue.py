@@ -9,14 +9,16 @@ from contextlib import contextmanager
 import structlog
 
 from account_monitor.errors import MalformedEvent
-from account_monitor.feeds.binance.answers import Contract, exchange_info_of
+from account_monitor.feeds.binance.answers import Contract, asset_rates_of, brackets_of, exchange_info_of
 from account_monitor.feeds.binance.budget import WeightBudget
 from account_monitor.feeds.binance.guard import GuardedTransport
 from account_monitor.feeds.binance.quality import RequestQuality
 from account_monitor.feeds.binance.refusals import VenueLimited, VenueRefused, VenueUnavailable
+from account_monitor.feeds.binance.requests import Brackets
 from account_monitor.feeds.binance.rest import BinanceRest
 from account_monitor.feeds.binance.server_time import ServerTime
 from account_monitor.feeds.binance.transport import Transport, shown_url
+from account_monitor.ledger.margin import AssetRate
 
 REST_URLS = {False: "https://fapi.binance.com", True: "https://demo-fapi.binance.com"}
 WEBSOCKET_URLS = {False: "wss://fstream.binance.com", True: "wss://fstream.binancefuture.com"}
@@ -26,9 +28,12 @@ CONTRACTS_EVERY_SECONDS = 3_600.0
 _CONTRACTS_AGAIN_SECONDS = 30.0
 _EXCHANGE_INFO_WEIGHT = 1
 
+RATES_EVERY_SECONDS = 60.0
+_ASSET_INDEX_WEIGHT = 10
+
 STATEMENT_WEIGHT = 5
-START_WEIGHT = 60
-"""What an account asks for at its start: adoption, income and trades since then, a listen key, a statement."""
+START_WEIGHT = 71
+"""What an account asks for at its start: adoption, income and trades since then, a listen key, a statement, terms."""
 
 STATEMENTS_SHARE = 0.7
 """Of the weight: the rest is for what was missed, for prices of contracts and for other programs of the desk."""
@@ -60,6 +65,10 @@ class BinanceVenue:
         self._one_at_a_time = asyncio.Lock()
         self._accounts = 0
         self._contracts: Mapping[str, Contract] = {}
+        self._brackets: tuple[bytes, Brackets] = (b"", {})
+        """The last answer about brackets, and what it said: most accounts are told the same."""
+        self._rates: Mapping[str, AssetRate] = {}
+        self._rates_at = float("-inf")
 
     def rest(self, *, api_key: str, secret: str) -> BinanceRest:
         """Return the requests of one account."""
@@ -126,3 +135,25 @@ class BinanceVenue:
         self._contracts = info.contracts
         if info.weight_per_minute is not None:
             self.budget.limit = info.weight_per_minute
+
+    def brackets_of(self, body: bytes) -> Brackets:
+        """Return what an answer about brackets says; the same for the same words. Raises: MalformedEvent."""
+        if body != self._brackets[0]:
+            self._brackets = (body, brackets_of(body))
+        return self._brackets[1]
+
+    async def asset_rates(self, now: float) -> Mapping[str, AssetRate]:
+        """Return what assets count for in multi-assets mode, asked for at most once a minute for all accounts.
+
+        `now` is in seconds of the clock that measures durations.
+        Raises: VenueUnavailable, VenueRefused, VenueLimited.
+        """
+        async with self._one_at_a_time:
+            if now >= self._rates_at + RATES_EVERY_SECONDS:
+                body = await self._public.get_public("/fapi/v1/assetIndex", _ASSET_INDEX_WEIGHT)
+                try:
+                    self._rates = asset_rates_of(body)
+                except MalformedEvent as error:
+                    raise VenueUnavailable(f"/fapi/v1/assetIndex: the answer cannot be read: {error.reason}") from None
+                self._rates_at = now
+        return self._rates

@@ -64,6 +64,7 @@ class Projector:
         store: HistoryStore,
         *,
         usd_assets: frozenset[str],
+        day_starts_at: int = 0,
         interval_ms: int,
         clock: Clock,
         tell: Callable[[Progress], None],
@@ -73,6 +74,7 @@ class Projector:
         self._journal = journal
         self._store = store
         self._usd_assets = usd_assets
+        self._day_starts_at = day_starts_at
         self._interval_ms = interval_ms
         self._clock = clock
         self._tell = tell
@@ -128,7 +130,7 @@ class Projector:
             await self._begin_again(reader, cursor)
             cursor = await self._store.cursor(self._account)
         self._cursor, self._epochs, self._positions, self._state_seq, self._looked_seq = cursor, [], None, 0, 0
-        state = load_state(reader, self._usd_assets, until=cursor.seq)
+        state = load_state(reader, self._usd_assets, day_starts_at=self._day_starts_at, until=cursor.seq)
         account = await asyncio.to_thread(self._folded, reader, state, cursor.seq)
         rows = reader.rows(after=cursor.seq - 1, until=cursor.seq) if cursor.seq > reader.base_seq else []
         recorded_ms = rows[0].recorded_at_ms if rows else cursor.snapshot_ms
@@ -180,7 +182,7 @@ class Projector:
         return False
 
     def _folded(self, reader: JournalReader, state: AccountState | None, until: int) -> Account:
-        account = Account(reader, usd_assets=self._usd_assets, state=state)
+        account = Account(reader, usd_assets=self._usd_assets, state=state, day_starts_at=self._day_starts_at)
         after = account.state.seq
         while rows := reader.rows(after=after, until=until):
             account.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for row in rows])

@@ -1,0 +1,66 @@
+"""Orders: what a person may have done, journaled with who ordered it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from account_monitor.api import problems
+from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, explained
+from account_monitor.api.problems import Refused
+from account_monitor.ledger.events import Event
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.reports import time_text
+
+RECORD_SECONDS = 5.0
+"""How long the journal may take."""
+
+MAX_TEXT = 500
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+OF_ORDER = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON, problems.BAD_BODY,
+    problems.FOLDING, problems.NOT_RECORDED,
+)  # fmt: skip
+
+
+class RecordedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was ordered, as an entry of the journal."""
+
+    account: str
+    seq: int
+    event: str
+    timestamp: str
+
+
+async def recorded(monitor: Monitor, event: Event) -> RecordedReport:
+    """Journal what was ordered, and report it. Raises: Refused where the journal does not take it in time."""
+    late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
+    entry = await within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
+    log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq)
+    return RecordedReport(
+        account=monitor.name, seq=entry.seq, event=event.event_id, timestamp=time_text(entry.recorded_at_ms)
+    )
+
+
+async def within(seconds: float, work: Awaitable[T], late: Refused) -> T:
+    """Return what work brings in time. Raises: `late`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise late from None
+
+
+def text_given(name: str, text: str) -> str:
+    """Return a text of a body without the space around it. Raises: Refused for one that is empty, or too long."""
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise Refused(problems.BAD_BODY, f"{name}: was {text[:50]!r}, expected 1 to {MAX_TEXT} characters")
+    return text.strip()

@@ -1,0 +1,243 @@
+"""Risk watch: is an account nearer to trouble than its owner wants? Looks at every view; the board tells people.
+
+A fill costs the same with one position or a thousand: figures of the account are compared as they come. How near each
+position is to its liquidation takes a walk over all of them. It is taken when a bound says that one may be near, and
+then at most twenty times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from account_monitor.ledger.alerts import RISKS, AlertType, RiskType
+from account_monitor.ledger.liquidation import Liquidation
+from account_monitor.ledger.money import ZERO
+from account_monitor.ledger.rules import ENDLESS, RULES, AlertRule, Band, Thresholds, band, liquidation_words
+from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.schedule import Every, Monotonic
+from account_monitor.monitor.views import Change, View
+
+LOOK_SECONDS = 0.05
+"""Between looks at what lasts, and at the least between walks over the positions of an account."""
+
+REFRESH_SECONDS = 1.0
+"""How old the figures may be that a firing alert shows."""
+
+_OFF = Thresholds()
+
+
+class _Watched(NamedTuple):
+    """A figure of the account that has a threshold."""
+
+    rule: AlertRule
+    band: Band
+    figure: Callable[[View], Decimal | None]
+
+
+class AccountWatch:
+    """The thresholds of one account: `note` observes its monitor, `look` is called when time has passed."""
+
+    def __init__(self, monitor: Monitor, alarms: AlarmBoard, monotonic: Monotonic) -> None:
+        self.account = monitor.name
+        self._monitor = monitor
+        self._alarms = alarms
+        self._monotonic = monotonic
+        self._thresholds = _OFF
+        self._for_seconds = 0.0
+        self._watched: list[_Watched] = []
+        self._distance: Band | None = None
+        """Of the distance to a liquidation price."""
+        self._raised: set[AlertType] = set()
+        self._near: set[str] = set()
+        """Position keys for which LIQUIDATION_NEAR was raised."""
+        self._since: dict[tuple[RiskType, str | None], float] = {}
+        """When what has to last for a while began."""
+        self._walks = Every(LOOK_SECONDS, monotonic)
+        self._is_walk_due = False
+        self._refreshes = Every(REFRESH_SECONDS, monotonic)
+
+    def configure(self, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
+        """Take thresholds over: what fires without one is over. `for_seconds`: how long it must last until it fires."""
+        self._thresholds, self._for_seconds = thresholds, for_seconds
+        bands = [(rule, rule.band(thresholds)) for rule in RULES]
+        self._watched = [_Watched(rule, limits, _FIGURES[rule.type]) for rule, limits in bands if limits is not None]
+        nearest = thresholds.min_liquidation_distance_pct
+        self._distance = None if nearest is None else band(nearest, thresholds.hysteresis_pct, is_floor=True)
+        self._since.clear()
+        firing = self._alarms.firing(self.account)
+        self._raised = {alert.type for alert in firing if alert.type in RISKS and alert.type != "LIQUIDATION_NEAR"}
+        self._near = {alert.symbol or "" for alert in firing if alert.type == "LIQUIDATION_NEAR"}
+        for type_ in self._raised - {each.rule.type for each in self._watched}:
+            self._end(type_)
+        if self._distance is None:
+            self._end_near(self._near)
+        self._look_at(self._monitor.view)
+
+    def note(self, view: View, _change: Change) -> None:
+        """Observe the monitor."""
+        self._look_at(view)
+
+    def look(self) -> None:
+        """See what has lasted long enough, and what is due; costs nothing while all is well."""
+        if not (self._since or self._is_walk_due or self._raised or self._near):
+            return
+        view = self._monitor.view
+        if self._since or self._is_walk_due:
+            self._look_at(view)
+        if (self._raised or self._near) and self._refreshes.is_due():
+            self._refresh(view)
+
+    # -- figures of the account --------------------------------------------------------------------------------------
+
+    def _look_at(self, view: View) -> None:
+        for rule, limits, figure_of in self._watched:
+            figure = figure_of(view)
+            if figure is None:
+                continue  # nobody knows: nothing begins, and nothing is over
+            is_raised = rule.type in self._raised
+            if limits.holds(figure, is_firing=is_raised) is is_raised:
+                if not is_raised and self._since:
+                    self._since.pop((rule.type, None), None)
+            elif is_raised:
+                self._end(rule.type)
+            elif self._has_lasted(rule.type, None):
+                self._raised.add(rule.type)
+                self._tell(rule, figure, limits.limit)
+        if self._distance is not None:
+            self._look_at_distances(view, self._distance)
+
+    def _tell(self, rule: AlertRule, figure: Decimal, limit: Decimal) -> None:
+        self._alarms.fire(
+            self.account, rule.type, rule.words(figure, limit), severity=rule.severity,
+            value=None if figure == ENDLESS else figure, threshold=limit,
+        )  # fmt: skip
+
+    def _end(self, type_: AlertType) -> None:
+        self._raised.discard(type_)
+        self._alarms.resolve(self.account, type_)
+
+    def _has_lasted(self, type_: RiskType, symbol: str | None) -> bool:
+        """Whether something has been beyond its threshold for long enough."""
+        if not self._for_seconds:
+            return True
+        now = self._monotonic()
+        if now - self._since.setdefault((type_, symbol), now) < self._for_seconds:
+            return False
+        del self._since[type_, symbol]
+        return True
+
+    # -- liquidation prices ------------------------------------------------------------------------------------------
+
+    def _look_at_distances(self, view: View, limits: Band) -> None:
+        closest_pct = view.margin.closest_pct
+        if closest_pct is None:
+            return
+        if closest_pct >= limits.clear:
+            self._is_walk_due = False
+            self._end_near(self._near)
+            if self._since:
+                self._forget_near(set())
+        elif self._walks.is_due():
+            self._is_walk_due = False
+            self._walk(view.liquidations(within_pct=limits.clear), limits)
+        else:
+            self._is_walk_due = True
+
+    def _walk(self, liquidations: dict[str, Liquidation], limits: Band) -> None:
+        near = set()
+        for key, (price, distance_pct) in liquidations.items():
+            is_raised = key in self._near
+            if not limits.holds(distance_pct, is_firing=is_raised):
+                continue
+            near.add(key)
+            if not is_raised and self._has_lasted("LIQUIDATION_NEAR", key):
+                self._near.add(key)
+                self._tell_near(key, price, distance_pct)
+        self._end_near(self._near - near)
+        self._forget_near(near)
+
+    def _tell_near(self, key: str, price: Decimal, distance_pct: Decimal) -> None:
+        limit = self._thresholds.min_liquidation_distance_pct
+        assert limit is not None
+        text = liquidation_words(key, distance_pct, price, limit)
+        self._alarms.fire(
+            self.account, "LIQUIDATION_NEAR", text, symbol=key, severity="CRITICAL", value=distance_pct, threshold=limit
+        )
+
+    def _end_near(self, keys: set[str]) -> None:
+        for key in sorted(keys):
+            self._near.discard(key)
+            self._alarms.resolve(self.account, "LIQUIDATION_NEAR", symbol=key)
+
+    def _forget_near(self, near: set[str]) -> None:
+        """Count the time anew of positions that are not near any more."""
+        for type_, key in list(self._since):
+            if type_ == "LIQUIDATION_NEAR" and key not in near:
+                del self._since[type_, key]
+
+    # -- what fires --------------------------------------------------------------------------------------------------
+
+    def _refresh(self, view: View) -> None:
+        """Bring the figures up to date that readers see of what fires; nobody is told again."""
+        for rule, limits, figure_of in self._watched:
+            if rule.type in self._raised and (figure := figure_of(view)) is not None:
+                self._tell(rule, figure, limits.limit)
+        if self._near:
+            liquidations = view.liquidations()
+            for key in self._near & liquidations.keys():
+                self._tell_near(key, *liquidations[key])
+
+
+class RiskWatch:
+    """The thresholds of all accounts."""
+
+    def __init__(self, alarms: AlarmBoard, monotonic: Monotonic) -> None:
+        self._alarms = alarms
+        self._monotonic = monotonic
+        self._accounts: dict[str, AccountWatch] = {}
+
+    def attach(self, monitor: Monitor, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
+        """Watch an account; its alerts have been recalled."""
+        watch = self._accounts[monitor.name] = AccountWatch(monitor, self._alarms, self._monotonic)
+        monitor.observers.append(watch.note)
+        watch.configure(thresholds, for_seconds=for_seconds)
+
+    def configure(self, account: str, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
+        """Take changed thresholds over."""
+        if account in self._accounts:
+            self._accounts[account].configure(thresholds, for_seconds=for_seconds)
+
+    def forget(self, account: str) -> None:
+        """Watch an account no longer."""
+        self._accounts.pop(account, None)
+
+    async def run(self) -> None:
+        """Look at what lasts, until cancelled."""
+        while True:
+            for watch in self._accounts.values():
+                watch.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _balance(view: View) -> Decimal | None:
+    equity, unrealized = view.pnl.equity, view.pnl.unrealized_pnl
+    return None if equity is None or unrealized is None else equity - unrealized
+
+
+def _leverage(view: View) -> Decimal | None:
+    notional, margin_balance, leverage = view.exposure.notional, view.exposure.margin_balance, view.exposure.leverage
+    is_used_up = notional is not None and notional > ZERO and margin_balance is not None and margin_balance <= ZERO
+    return ENDLESS if is_used_up else leverage
+
+
+_FIGURES: Final[dict[RiskType, Callable[[View], Decimal | None]]] = {
+    "LOW_BALANCE": _balance,
+    "HIGH_DRAWDOWN": lambda view: view.standing.drawdown_pct,
+    "HIGH_MARGIN_RATIO": lambda view: view.margin.ratio,
+    "HIGH_LEVERAGE": _leverage,
+    "DAILY_LOSS": lambda view: view.standing.daily_loss,
+}

@@ -1,0 +1,2 @@
+-- Alerts may say who looks after them, silences and resets of the drawdown are entries. No table changes: the version
+-- keeps a program that does not know these words from taking them for damage.

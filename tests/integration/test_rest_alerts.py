@@ -1,0 +1,99 @@
+"""Alerts over REST: who looks after them, and what people do not want to hear for a while."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from account_monitor.monitor.alarms import AlarmBoard
+from tests.integration.trading_desk import TradingDesk, get, trading_desk
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
+    async with trading_desk(tmp_path) as opened:
+        await opened.open("main")
+        yield opened
+
+
+@pytest.fixture
+def board(desk: TradingDesk) -> AlarmBoard:
+    board = AlarmBoard(desk.desk.clock)
+    board.attach(desk.monitor())
+    return board
+
+
+async def post(desk: TradingDesk, path: str, body: Any) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.post(desk.doors.http_url + path, json=body) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def fired(desk: TradingDesk, board: AlarmBoard) -> str:
+    """Fire an alert, and return its id once it is journaled."""
+    board.fire("main", "STREAM_STALE", "silent")
+    await desk.trade(desk.fill())
+    (alert,) = (await get(desk.doors.http_url + "/api/alerts"))["alerts"]
+    return str(alert["id"])
+
+
+async def test_an_acknowledged_alert_says_who_looks_after_it(desk: TradingDesk, board: AlarmBoard) -> None:
+    name = await fired(desk, board)
+    status, answer = await post(desk, f"/api/alerts/{name}/ack", {"by": " ann "})
+
+    assert (status, answer["event"]) == (201, f"alert:{name}:1")
+    (alert,) = (await get(desk.doors.http_url + "/api/alerts"))["alerts"]
+    assert (alert["id"], alert["state"], alert["acked_by"]) == (name, "FIRING", "ann")
+    assert alert["acked_at"] is not None
+
+
+async def test_what_does_not_fire_cannot_be_acknowledged(desk: TradingDesk, board: AlarmBoard) -> None:
+    status, problem = await post(desk, "/api/alerts/nothing/ack", {"by": "ann"})
+
+    assert (status, problem["detail"]) == (404, "no alert 'nothing' of account main fires")
+
+
+async def test_a_silence_is_listed_until_it_is_ended(desk: TradingDesk) -> None:
+    order = {"duration": "2h", "type": "LOW_BALANCE", "reason": "the wallets move", "by": "ann"}
+    status, answer = await post(desk, "/api/alerts/silence", order)
+    assert (status, answer["account"]) == (201, "main")
+
+    url = desk.doors.http_url + "/api/alerts/silences"
+    (listed,) = (await get(url))["silences"]
+    assert (listed["type"], listed["symbol"], listed["by"], listed["reason"]) == (
+        "LOW_BALANCE", None, "ann", "the wallets move",
+    )  # fmt: skip
+    await post(desk, "/api/alerts/silence", {**order, "duration": "0s"})
+    assert (await get(url))["silences"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"duration": "soon"}, "duration: was 'soon', expected a duration such as 500ms, 5s, 1m, 4h or 90d"),
+        ({"duration": "31d"}, "duration: was '31d', expected at most 30d"),
+        ({"by": " "}, "by: was ' ', expected 1 to 500 characters"),
+        ({"reason": ""}, "reason: was '', expected 1 to 500 characters"),
+        ({"symbol": "x" * 501}, f"symbol: was {'x' * 50!r}, expected 1 to 500 characters"),
+    ],
+)
+async def test_a_silence_that_is_not_understood_is_refused_by_name(
+    desk: TradingDesk, change: dict[str, str], detail: str
+) -> None:
+    order = {"duration": "2h", "reason": "maintenance", "by": "ann", **change}
+    status, problem = await post(desk, "/api/alerts/silence", order)
+
+    assert (status, problem["detail"]) == (422, detail)
+
+
+async def test_a_type_that_there_is_not_is_refused(desk: TradingDesk) -> None:
+    order = {"duration": "2h", "reason": "maintenance", "by": "ann", "type": "NOISE"}
+    status, problem = await post(desk, "/api/alerts/silence", order)
+
+    assert status == 422
+    assert "NOISE" in problem["detail"]

@@ -1,0 +1,334 @@
+"""The risk watch: an alert for each true crossing of a threshold, whatever the figures do around it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.events import Anchor, MarkPrice, Marks, Opening
+from account_monitor.ledger.margin import Bracket, MarginTerms
+from account_monitor.ledger.rules import Thresholds
+from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.risk_watch import LOOK_SECONDS, REFRESH_SECONDS, RiskWatch
+from account_monitor.monitor.views import View
+from tests.monitor_by_hand import Clock, fill, heard, opened
+
+D = Decimal
+
+OPENING = Opening("o", 0, (("USDT", D(2_000)),), (Anchor("BTCUSDT", "BOTH", D(10), D(1_000)),))
+"""Ten contracts bought at 100: at a mark of m the leverage is 10 m / (1,000 + 10 m)."""
+
+HALF = Thresholds(max_leverage=D("0.5"))
+"""Reached at a mark of 100; over from 90.47 down, where the leverage is 0.475."""
+
+
+class Desk:
+    """A watched account, with what people were told."""
+
+    def __init__(self, monitor: Monitor, clock: Clock, *, suppression_seconds: float = 0.0) -> None:
+        self.monitor = monitor
+        self.clock = clock
+        self.alarms = AlarmBoard(clock, suppression_seconds=suppression_seconds)
+        self.alarms.attach(monitor)
+        self.risks = RiskWatch(self.alarms, clock.seconds)
+
+    def watch(self, thresholds: Thresholds = HALF, *, for_seconds: float = 0.0) -> None:
+        self.risks.attach(self.monitor, thresholds, for_seconds=for_seconds)
+
+    async def mark(self, price: str, *, symbol: str = "BTCUSDT", after_ms: int = 1_000) -> None:
+        self.clock.ms += after_ms
+        self.monitor.mark(MarkPrice(symbol, D(price), self.clock.ms))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let the monitor take what waits, and record what it makes people hear."""
+        await self.monitor.step()
+        while len(self.monitor.inbox):
+            await self.monitor.step()
+
+    async def wait(self, seconds: float) -> None:
+        self.clock.ms += int(seconds * 1_000)
+        for watch in self.risks._accounts.values():
+            watch.look()
+        self.alarms.look()
+        await self.settle()
+
+    @property
+    def told(self) -> list[tuple[str, str, str | None]]:
+        """Type, state and symbol of every journaled transition."""
+        alerts = [entry.event for entry in self.monitor.journal.remarks_after("alert", 0)]
+        return [(alert.type, alert.state, alert.symbol) for alert in alerts if isinstance(alert, Alert)]
+
+    @property
+    def states(self) -> list[str]:
+        return [state for _, state, _ in self.told]
+
+
+@asynccontextmanager
+async def desk(folder: Path, clock: Clock, opening: Opening = OPENING, **more: Any) -> AsyncIterator[Desk]:
+    async with opened(folder, clock, opening) as monitor:
+        yield Desk(monitor, clock, **more)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+# -- figures of the account --------------------------------------------------------------------------------------------
+
+
+async def test_noise_around_a_threshold_is_one_alert_until_the_figure_is_back_inside(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        for price in ("99", "101", "99", "101", "91", "110"):
+            await watched.mark(price)
+        assert watched.told == [("HIGH_LEVERAGE", "FIRING", None)]
+        for price in ("90", "95", "99.9"):
+            await watched.mark(price)
+        assert watched.states == ["FIRING", "RESOLVED"]
+        await watched.mark("100.1")
+        assert watched.states == ["FIRING", "RESOLVED", "FIRING"]
+
+
+async def test_people_read_what_it_is_and_the_figure_that_crossed(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("300")
+        (alert,) = watched.alarms.firing("main")
+
+    assert (alert.value, alert.threshold, alert.severity) == (D("0.75"), D("0.5"), "WARNING")
+    assert alert.message == "the positions are worth 0.75 times the margin balance, more than 0.5"
+
+
+async def test_a_figure_that_nobody_knows_neither_begins_nor_ends_an_alert(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("300")
+        stranger = fill("1")._replace(symbol="FOOBAR", settlement_rate=None)
+        watched.monitor.inbox.put(heard(stranger))
+        await watched.settle()
+        await watched.mark("50")
+
+        assert watched.monitor.view.exposure.leverage is None
+        assert watched.states == ["FIRING"]
+
+
+async def test_a_margin_balance_that_is_used_up_is_the_highest_leverage(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock, OPENING._replace(wallets=(("USDT", D(100)),))) as watched:
+        watched.watch(Thresholds(max_leverage=D(1_000)))
+        await watched.mark("90")
+        (alert,) = watched.alarms.firing("main")
+
+    assert (alert.type, alert.value) == ("HIGH_LEVERAGE", None)
+    assert "used up" in alert.message
+
+
+async def test_low_wallets_are_told_whatever_the_marks_say(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(Thresholds(min_balance=D(1_990)))
+        await watched.mark("500")
+        assert watched.told == []
+        watched.monitor.inbox.put(heard(fill("1", "SELL", "1", "80")))  # loses 20 of the 2,000
+        await watched.settle()
+
+        assert watched.told == [("LOW_BALANCE", "FIRING", None)]
+
+
+async def test_the_journal_knows_the_price_of_an_alert_before_it(tmp_path: Path, clock: Clock) -> None:
+    """Also where the price before is journaled in the same millisecond."""
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("99")
+        await watched.mark("300")
+        *_, marks, alert = [entry.event for entry in watched.monitor.journal.entries()]
+
+    assert isinstance(alert, Alert)
+    assert isinstance(marks, Marks)
+    assert [mark.price for mark in marks.prices] == [D(300)]
+
+
+# -- how long ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_has_to_last_fires_once_it_has_lasted_without_any_news(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(for_seconds=30)
+        await watched.mark("101")
+        await watched.wait(29)
+        assert watched.told == []
+        await watched.wait(1)
+        assert watched.states == ["FIRING"]
+
+
+async def test_what_does_not_last_is_never_told(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(for_seconds=30)
+        await watched.mark("101")
+        await watched.mark("99", after_ms=20_000)
+        await watched.mark("101")
+        await watched.wait(29)
+
+        assert watched.told == []
+
+
+async def test_two_crossings_shortly_after_each_other_are_told_when_the_second_still_holds(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with desk(tmp_path, clock, suppression_seconds=60) as watched:
+        watched.watch()
+        for price in ("101", "80", "101"):
+            await watched.mark(price)
+        assert watched.states == ["FIRING", "RESOLVED"]
+        await watched.wait(60)
+        assert watched.states == ["FIRING", "RESOLVED", "FIRING"]
+
+
+# -- what changes around it --------------------------------------------------------------------------------------------
+
+
+async def test_a_restart_repeats_nothing_and_loses_nothing(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as first:
+        first.watch()
+        await first.mark("101")
+    async with desk(tmp_path, clock) as second:
+        second.watch()
+        second.alarms.settle("main", but=("HIGH_LEVERAGE",))
+        await second.mark("95")  # between where it begins and where it ends
+        assert second.states == ["FIRING"]
+        await second.mark("90")
+        assert second.states == ["FIRING", "RESOLVED"]
+
+
+async def test_what_crosses_back_while_nobody_looks_is_over_at_the_next_start(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as first:
+        first.watch()
+        await first.mark("101")
+        first.alarms.forget("main")
+        for _ in range(2):  # so that the journal knows the price
+            await first.mark("80")
+        assert first.states == ["FIRING"]
+    async with desk(tmp_path, clock) as second:
+        second.watch()
+        await second.settle()
+        assert second.states == ["FIRING", "RESOLVED"]
+
+
+async def test_a_threshold_that_is_switched_off_ends_its_alert(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("101")
+        watched.risks.configure("main", Thresholds())
+        await watched.settle()
+        assert watched.states == ["FIRING", "RESOLVED"]
+
+
+async def test_a_lower_threshold_is_looked_at_at_once(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(Thresholds(max_leverage=D(10)))
+        await watched.mark("101")
+        watched.risks.configure("main", HALF)
+        await watched.settle()
+        assert watched.states == ["FIRING"]
+
+
+async def test_an_alert_that_fires_shows_the_figures_of_now(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("101")
+        await watched.mark("300")
+        await watched.wait(REFRESH_SECONDS)
+        (alert,) = watched.alarms.firing("main")
+
+        assert alert.value == D("0.75")
+        assert watched.states == ["FIRING"]
+
+
+# -- liquidation prices ------------------------------------------------------------------------------------------------
+
+BRACKETS = (Bracket(D(10**9), D("0.01"), D(0)),)
+TERMS = MarginTerms({"BTCUSDT": BRACKETS, "ETHUSDT": BRACKETS}, {"BTCUSDT": 10, "ETHUSDT": 10})
+"""One hundredth of the notional is demanded, whatever it is."""
+
+TWO = Opening(
+    "o", 0, (("USDT", D(150)),),
+    (Anchor("BTCUSDT", "BOTH", D(10), D(1_000)), Anchor("ETHUSDT", "BOTH", D(1), D(100))),
+)  # fmt: skip
+"""At 100 each, the account loses its 139 above what is demanded when BTCUSDT falls by some 14 %; ETHUSDT cannot."""
+
+
+async def near_liquidation(watched: Desk) -> None:
+    watched.watch(Thresholds(min_liquidation_distance_pct=D(5)))
+    watched.monitor.state_terms(TERMS)
+    await watched.mark("100")
+    await watched.mark("100", symbol="ETHUSDT")
+
+
+async def test_the_position_near_its_liquidation_price_is_named_until_it_is_farther_away(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched)
+        assert watched.told == []
+        await watched.mark("90")
+        await watched.mark("89.9")
+        assert watched.told == [("LIQUIDATION_NEAR", "FIRING", "BTCUSDT")]
+        (alert,) = watched.alarms.firing("main")
+        price, distance_pct = watched.monitor.view.liquidations()["BTCUSDT"]
+        assert alert.severity == "CRITICAL"
+        assert (alert.threshold, distance_pct < 5, str(price)[:4] in alert.message) == (D(5), True, True)
+        await watched.mark("90.6")  # between 5 % and 5.25 % away
+        assert watched.states == ["FIRING"]
+        await watched.mark("91")
+        assert watched.states == ["FIRING", "RESOLVED"]
+
+
+async def test_the_loss_of_one_position_brings_another_near(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched)
+        await watched.mark("5", symbol="ETHUSDT")
+
+        assert watched.told == [("LIQUIDATION_NEAR", "FIRING", "BTCUSDT")]
+
+
+async def test_a_position_that_is_closed_is_near_no_more(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched)
+        await watched.mark("89.9")
+        watched.monitor.inbox.put(heard(fill("1", "SELL", "10", "89.9")))
+        await watched.settle()
+
+        assert watched.states == ["FIRING", "RESOLVED"]
+
+
+async def test_positions_are_walked_through_no_more_often_than_is_looked(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = 0
+    walk = View.liquidations
+
+    def counted(view: View, **more: Any) -> Any:
+        nonlocal walks
+        walks += 1
+        return walk(view, **more)
+
+    monkeypatch.setattr(View, "liquidations", counted)
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched)
+        await watched.mark("89.9")
+        walks = 0
+        for _ in range(20):  # views without time between them
+            watched.monitor.inbox.put(heard(fill(str(_), "BUY", "0.001", "89.9")))
+            await watched.settle()
+        assert walks == 0
+        await watched.wait(LOOK_SECONDS)
+        assert 1 <= walks <= 2  # once because it is due, once to show the figures of now
