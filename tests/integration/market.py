@@ -84,9 +84,9 @@ async def market(seed: int) -> AsyncIterator[Market]:
 
 @asynccontextmanager
 async def monitored(
-    folder: Path, here: Market, monkeypatch: pytest.MonkeyPatch, *, nats_url: str | None = None
+    folder: Path, here: Market, monkeypatch: pytest.MonkeyPatch, *, nats_url: str | None = None, **sections: Any
 ) -> AsyncIterator[Service]:
-    """Monitor the account for the length of the block; it is ready at its beginning."""
+    """Monitor the account for the length of the block; it is ready at its beginning. `sections` are configuration."""
     monkeypatch.setenv("TEST_API_KEY", API_KEY)
     monkeypatch.setenv("TEST_SECRET_KEY", SECRET)
     account: dict[str, Any] = {
@@ -99,6 +99,7 @@ async def monitored(
         "websocket": {"reconnect_interval": "500ms", "ping_interval": "2s", "timeout": "5s"},
     }
     service = Service(folder, nats_url, [account])
+    service.document |= sections
     await asyncio.to_thread(service.start)
     try:
         yield service

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.deployed import dashboard_expressions, documented, family_of, metrics_in, rules
 from tests.integration.market import API_KEY, market, monitored
 from tests.integration.nats_server import NatsServer, nats_server_path, publish
-from tests.integration.service import Service
+from tests.integration.service import Service, free_port
+from tests.integration.webhook import Webhook, webhook
 
 pytestmark = [
     pytest.mark.integration,
@@ -22,7 +23,13 @@ pytestmark = [
 
 OF_THE_PROCESS = ("process_", "python_")
 OF_PROMETHEUS = {"up"}
-LAST_TO_COME = ("alerts_firing", "account_unrealized_pnl_usd", "projection_lag_events")
+LAST_TO_COME = (
+    "alerts_firing",
+    "account_unrealized_pnl_usd",
+    "projection_lag_events",
+    "channel_letters_total",
+    "heartbeats_total",
+)
 
 
 def exposed_by(service: Service) -> dict[str, set[frozenset[str]]]:
@@ -40,9 +47,13 @@ def exposed_by(service: Service) -> dict[str, set[frozenset[str]]]:
 
 @pytest.fixture
 async def exposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, set[frozenset[str]]]:
-    """What a service exposes that has seen what can happen: fills, a cut, NATS, a message that nobody can read."""
+    """What a service exposes that has seen what can happen: fills, a cut, NATS, people, a message nobody can read."""
     with NatsServer(tmp_path / "nats") as nats:
-        async with market(1) as here, monitored(tmp_path, here, monkeypatch, nats_url=nats.url) as service:
+        async with (
+            webhook() as hook,
+            market(1) as here,
+            monitored(tmp_path, here, monkeypatch, nats_url=nats.url, alerts=people(tmp_path, hook)) as service,
+        ):
             await here.trade(200)
             here.exchange.disconnect(API_KEY, 1006)
             client = await nats.connect()
@@ -55,6 +66,13 @@ async def exposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
             await asyncio.to_thread(service.wait_until, has_everything, "seen everything", 20)
             return exposed_by(service)
+
+
+def people(folder: Path, hook: Webhook) -> dict[str, str]:
+    """Return how people are told: on a channel that takes it, beside a dead man's switch that nobody hears."""
+    (folder / "channels").write_text(hook.url)
+    (folder / "heartbeat").write_text(f"http://127.0.0.1:{free_port()}/")
+    return {"channels_file": str(folder / "channels"), "heartbeat_url_file": str(folder / "heartbeat")}
 
 
 async def test_what_is_documented_is_exposed_and_what_is_exposed_is_documented(

@@ -52,6 +52,15 @@ def test_every_rule_fires_when_it_should_and_not_otherwise() -> None:
     check("promtool", "test", "rules", str(TESTS_FILE))
 
 
+def test_what_an_alert_reads_is_recorded_before_it_in_the_same_group() -> None:
+    """Groups are evaluated beside each other: across two of them an alert may read what was recorded a turn ago."""
+    for group in yaml.safe_load(RULES_FILE.read_text())["groups"]:
+        recorded: set[str] = set()
+        for rule in group["rules"]:
+            assert {name for name in metrics_in(rule["expr"]) if ":" in name} <= recorded, rule
+            recorded.add(rule.get("record", ""))
+
+
 def test_every_rule_is_tested_both_ways() -> None:
     expected: dict[str, set[bool]] = {name: set() for name in alert_rules()}
     for test in yaml.safe_load(TESTS_FILE.read_text())["tests"]:
