@@ -208,6 +208,13 @@ class App:
             for monitor in opened:
                 await self._close_monitor(monitor.name)
             raise
+        needs_restart = _needs_restart(self.settings, settings)
+        self.settings = self.settings._replace(
+            accounts=settings.accounts, alerts=settings.alerts, logging=settings.logging
+        )
+        self.alarms.configure(
+            suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
+        )
         for account, monitor in zip(added, opened, strict=True):
             self._show_account(monitor, account)
             self._serve(monitor, account)
@@ -217,13 +224,6 @@ class App:
         for account in settings.accounts:
             if account.name in changes.changed and (changed := self._monitors.get(account.name)) is not None:
                 await self._serve_anew(changed, account)
-        needs_restart = _needs_restart(self.settings, settings)
-        self.settings = self.settings._replace(
-            accounts=settings.accounts, alerts=settings.alerts, logging=settings.logging
-        )
-        self.alarms.configure(
-            suppression_seconds=settings.alerts.suppression_duration_seconds, is_enabled=settings.alerts.enabled
-        )
         if self._people is not None:
             await self._people.configure(reach)
         for account in settings.accounts:
@@ -572,7 +572,8 @@ class App:
         self.desk.health.report(f"journal:{name}", status, failure or "recording")
         self.desk.wait_for(f"journal:{name}", None if failure is None else f"account {name}: {failure}")
         if failure is not None and name != UNROUTED:
-            self.alarms.fire(name, "STORAGE_UNAVAILABLE", failure, symbol=JOURNAL, severity="CRITICAL")
+            told = f"{failure}; nothing is valued meanwhile, and no threshold is watched"
+            self.alarms.fire(name, "STORAGE_UNAVAILABLE", told, symbol=JOURNAL, severity="CRITICAL")
 
     def _failure_of(self, monitor: Monitor) -> str | None:
         """Return why nothing is recorded and what happens next, None while all is well."""
@@ -740,8 +741,10 @@ def _people_samples(people: People) -> list[Sample]:
 
 
 def thresholds_from(settings: Settings, account: AccountSettings) -> Thresholds:
-    """Return where the risk alerts of an account begin."""
+    """Return where the risk alerts of an account begin; without an exchange there are no margins to watch."""
     limits = settings.thresholds_of(account)
+    if account.exchange is Exchange.NONE:
+        limits = limits._replace(max_margin_ratio=None, min_liquidation_distance_pct=None)
     return Thresholds(
         limits.min_balance, limits.max_drawdown_pct, limits.max_margin_ratio, limits.max_leverage,
         limits.min_liquidation_distance_pct, limits.max_daily_loss, settings.alerts.hysteresis_pct,

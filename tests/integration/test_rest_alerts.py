@@ -52,6 +52,23 @@ async def test_an_acknowledged_alert_says_who_looks_after_it(desk: TradingDesk, 
     assert alert["acked_at"] is not None
 
 
+async def test_an_alert_is_acknowledged_once_by_one_person(desk: TradingDesk, board: AlarmBoard) -> None:
+    name = await fired(desk, board)
+    answers = [await post(desk, f"/api/alerts/{name}/ack", {"by": by}) for by in ("ann", "ann", "bob")]
+
+    assert [status for status, _ in answers] == [201, 409, 201]
+    assert answers[1][1]["detail"] == f"'ann' looks after alert {name!r} already"
+
+
+async def test_what_nothing_records_is_not_acknowledged(desk: TradingDesk, board: AlarmBoard) -> None:
+    name = await fired(desk, board)
+    desk.monitor().failure = "the disk is full"
+    status, problem = await post(desk, f"/api/alerts/{name}/ack", {"by": "ann"})
+
+    assert (status, problem["detail"]) == (503, "the journal of main records nothing now")
+    assert board.firing("main")[0].acked_by is None
+
+
 async def test_what_does_not_fire_cannot_be_acknowledged(desk: TradingDesk, board: AlarmBoard) -> None:
     status, problem = await post(desk, "/api/alerts/nothing/ack", {"by": "ann"})
 

@@ -217,6 +217,7 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         acked = Alert("a", "STREAM_STALE", None, "WARNING", "FIRING", "silent", 1, 1, acked_by="ann", acked_ms=1)
         monitor.acknowledge = lambda alert_id, by: acked
         await knock("/api/alerts/{alert_id}/ack")  # 201
+        await knock("/api/alerts/{alert_id}/ack")  # 409
         await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
         await knock("/api/drawdown/reset")  # 409
         monitor.reconcile = _compared

@@ -224,6 +224,22 @@ async def test_a_mark_price_revalues_and_is_journaled_once_per_interval(tmp_path
         assert [marks.prices[0].price for marks in journaled] == [D(110), D(130)]
 
 
+async def test_an_account_that_does_not_change_writes_nothing(tmp_path: Path) -> None:
+    """Whatever the marks of others do, and those of an asset of which there is nothing."""
+    clock = Clock()
+    opening = Opening("o", 0, (("USDT", D(2_000)), ("BNB", D(0))))
+    async with opened(tmp_path, clock, opening) as monitor:
+        monitor.mark(MarkPrice("BNBUSDT", D(600), clock.ms))
+        for number in range(20):
+            clock.ms += 1_000
+            monitor.mark(MarkPrice("ETHUSDT", D(3_000 + number), clock.ms))
+            monitor.mark(MarkPrice("BNBUSDT", D(600 + number), clock.ms))
+            await monitor.step()
+
+        assert monitor.view.pnl.equity == D(2_000)
+        assert monitor.view.seq <= 2  # the opening, and what it was worth
+
+
 async def test_marks_of_what_is_not_held_are_not_journaled(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path, clock) as monitor:

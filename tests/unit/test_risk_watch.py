@@ -12,7 +12,7 @@ import pytest
 
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Anchor, MarkPrice, Marks, Opening
-from account_monitor.ledger.margin import Bracket, MarginTerms
+from account_monitor.ledger.margin import Bracket, MarginStated, MarginTerms, VenueMargin
 from account_monitor.ledger.rules import Thresholds
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.monitor import Monitor
@@ -193,6 +193,30 @@ async def test_two_crossings_shortly_after_each_other_are_told_when_the_second_s
         assert watched.states == ["FIRING", "RESOLVED", "FIRING"]
 
 
+async def test_a_threshold_that_is_set_again_does_not_begin_to_count_anew(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(for_seconds=30)
+        await watched.mark("101")
+        await watched.wait(20)
+        watched.risks.configure("main", HALF, for_seconds=30)
+        await watched.wait(10)
+        assert watched.states == ["FIRING"]
+
+
+@pytest.mark.parametrize("thresholds", [HALF, Thresholds()])
+async def test_what_is_held_back_is_over_with_its_figure_also_after_a_reload(
+    tmp_path: Path, clock: Clock, thresholds: Thresholds
+) -> None:
+    async with desk(tmp_path, clock, suppression_seconds=60) as watched:
+        watched.watch()
+        for price in ("101", "80", "101", "95"):
+            await watched.mark(price)
+        watched.risks.configure("main", thresholds)
+        await watched.mark("80")
+        await watched.wait(120)
+        assert watched.states == ["FIRING", "RESOLVED"]
+
+
 # -- what changes around it --------------------------------------------------------------------------------------------
 
 
@@ -308,6 +332,45 @@ async def test_a_position_that_is_closed_is_near_no_more(tmp_path: Path, clock: 
         await watched.settle()
 
         assert watched.states == ["FIRING", "RESOLVED"]
+
+
+async def test_a_position_that_is_closed_is_near_no_more_although_margins_are_not_known(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched)
+        await watched.mark("89.9")
+        watched.monitor.inbox.put(heard(fill("1", "BUY", "1", "100")._replace(symbol="NEWUSDT")))  # without brackets
+        watched.monitor.inbox.put(heard(fill("2", "SELL", "10", "89.9")))
+        await watched.settle()
+
+        assert watched.monitor.view.margin.closest_pct is None
+        assert watched.states == ["FIRING", "RESOLVED"]
+
+
+async def test_where_the_terms_of_a_position_are_not_known_the_exchange_s_own_figures_are_watched(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        watched.watch(Thresholds(max_margin_ratio=D("0.8")))
+        watched.monitor.state_terms(TERMS)
+        watched.monitor.inbox.put(heard(fill("1", "BUY", "0.01", "100")._replace(symbol="NEWUSDT")))
+        await watched.mark("100")
+        watched.monitor.state_margin(MarginStated({}, venue=VenueMargin(D(90), D(100), D(10), clock.ms)))
+        await watched.mark("100")
+        (alert,) = watched.alarms.firing("main")
+
+    assert (alert.type, alert.value) == ("HIGH_MARGIN_RATIO", D("0.9"))
+
+
+async def test_wallets_are_watched_although_a_position_has_no_price(tmp_path: Path, clock: Clock) -> None:
+    unpriced = OPENING._replace(positions=(Anchor("FOOUSDT", "BOTH", D(1), D(5)),))
+    async with desk(tmp_path, clock, unpriced) as watched:
+        watched.watch(Thresholds(min_balance=D(5_000)))
+        await watched.settle()
+
+        assert watched.monitor.view.pnl.equity is None
+        assert watched.told == [("LOW_BALANCE", "FIRING", None)]
 
 
 async def test_positions_are_walked_through_no_more_often_than_is_looked(

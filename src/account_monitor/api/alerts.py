@@ -10,7 +10,7 @@ from litestar import get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import OF_ACCOUNT, GivenDesk, GivenMonitor, explained
+from account_monitor.api.answering import OF_ACCOUNT, GivenDesk, GivenMonitor, explained, in_turn
 from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given
 from account_monitor.api.problems import Refused
 from account_monitor.config import values
@@ -23,7 +23,7 @@ LONGEST_SILENCE_SECONDS = 30 * 86_400
 
 _seconds = values.seconds("0s")
 
-OF_ACKNOWLEDGING = {**OF_ORDER, **explained(problems.UNKNOWN_ACCOUNT, problems.NOT_FIRING)}
+OF_ACKNOWLEDGING = {**OF_ORDER, **explained(problems.UNKNOWN_ACCOUNT, problems.NOT_FIRING, problems.ACKNOWLEDGED)}
 
 
 class AlertsReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +67,7 @@ class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 @get("/api/alerts", operation_id="alerts", summary="What is or was wrong", responses=OF_ACCOUNT)
 async def alerts(
+    desk: GivenDesk,
     monitor: GivenMonitor,
     limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Alerts at most.")] = 50,
     state_: Annotated[
@@ -78,8 +79,9 @@ async def alerts(
     if state_ == "FIRING":  # the ledger holds all of them; the journal may be long
         firing = reversed(monitor.alerts)
         found = [alert for alert in firing if alert.state == "FIRING" and type_ in (None, alert.type)][:limit]
-    else:
-        found = await asyncio.to_thread(_read, monitor, limit, state_, type_)
+    else:  # a type that is rare takes a look at every alert
+        async with in_turn(desk.looking_back):
+            found = await asyncio.to_thread(_read, monitor, limit, state_, type_)
     return AlertsReport(alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found])
 
 
@@ -108,7 +110,13 @@ async def acknowledge(
     data: JSONBody[Acknowledgement],
 ) -> RecordedReport:
     """Let people know who looks after an alert: they are not reminded of it any more, unless it becomes more severe."""
-    alert = monitor.acknowledge(alert_id, text_given("by", data.by))
+    by = text_given("by", data.by)
+    known = next((alert for alert in monitor.alerts if alert.id == alert_id), None)
+    if known is not None and known.state == "FIRING" and known.acked_by == by:
+        raise Refused(problems.ACKNOWLEDGED, f"{by[:50]!r} looks after alert {alert_id[:50]!r} already")
+    if monitor.failure is not None or monitor.journal.failure is not None:
+        raise Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} records nothing now")
+    alert = monitor.acknowledge(alert_id, by)
     if alert is None:
         raise Refused(problems.NOT_FIRING, f"no alert {alert_id[:50]!r} of account {monitor.name} fires")
     return await recorded(monitor, alert)

@@ -40,6 +40,7 @@ UNKNOWN_SYMBOL = Kind("unknown-symbol", 404, "The account never held this positi
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This address does not take that method")
 NO_EXCHANGE = Kind("no-exchange", 409, "The account has no exchange to be compared with")
 NOT_FIRING = Kind("not-firing", 404, "No such alert fires")
+ACKNOWLEDGED = Kind("already-acknowledged", 409, "They look after this alert already")
 NOT_QUARANTINED = Kind("not-quarantined", 409, "What is to be released is not quarantined")
 NO_EQUITY = Kind("no-equity", 409, "It is not known that the account is worth anything")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The request body is too large")
@@ -57,7 +58,7 @@ NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
-    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING,
+    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING, ACKNOWLEDGED,
     METHOD_NOT_ALLOWED, NO_EXCHANGE, NOT_QUARANTINED, NO_EQUITY, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY,
     UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED,
     TOO_MANY_CLIENTS,

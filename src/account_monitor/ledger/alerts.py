@@ -217,8 +217,8 @@ class AlertBoard:
 
     def acknowledge(self, alert_id: str, *, by: str, now_ms: int) -> Alert | None:
         """Return the transition that says who looks after an alert, None where it does not fire."""
-        known = next((alert for alert in self._latest.values() if alert.id == alert_id), None)
-        if known is None or known.state == "RESOLVED":
+        known = next((alert for alert in self.firing() if alert.id == alert_id), None)
+        if known is None:
             return None
         return self._take(known._replace(at_ms=now_ms, revision=known.revision + 1, acked_by=by, acked_ms=now_ms))
 
@@ -256,6 +256,10 @@ class AlertBoard:
     def _resolve_all(self, keys: Iterable[AlertKey], now_ms: int) -> list[Alert]:
         changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms) for type_, symbol in keys]
         return [change for change in changes if change is not None]
+
+    def raised(self) -> set[AlertKey]:
+        """Return what somebody has raised and not resolved: what fires, and what is held back."""
+        return {alert.key for alert in self.firing()} | self._suppressed.keys()
 
     def firing(self) -> list[Alert]:
         """Return what fires, the oldest first."""

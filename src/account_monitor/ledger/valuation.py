@@ -115,7 +115,10 @@ class Exposure:
 
     notional: Decimal | None
     margin_balance: Decimal | None
+    """Wallets plus unrealized P&L."""
     leverage: Decimal | None
+    wallets: Decimal | None
+    """What the wallets are worth."""
 
 
 @dataclass(slots=True)
@@ -265,8 +268,8 @@ class Valuation:
                 state.wallets, state.funding.unvalued, state.other.unvalued, state.charges.unvalued, totals.unrealized,
                 totals.unvalued_realized, totals.unvalued_fees, totals.unvalued_funding,
             )
-            for asset in amounts
-            if asset not in self._account.usd_assets
+            for asset, amount in amounts.items()
+            if amount and asset not in self._account.usd_assets
         }  # fmt: skip
 
     def price(self, symbol: str) -> Price | None:
@@ -325,10 +328,11 @@ class Valuation:
     def exposure(self) -> Exposure:
         """Return notional and leverage of the whole account."""
         notional = None if self.unpriced_positions else self.usd_of(self._totals.notional)
-        margin_balance = _sum(self._wallets_usd(), self._unrealized())
+        wallets = self._wallets_usd()
+        margin_balance = _sum(wallets, self._unrealized())
         is_positive = margin_balance is not None and margin_balance > 0
         leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
-        return Exposure(notional, margin_balance, leverage)
+        return Exposure(notional, margin_balance, leverage, wallets)
 
     def margin(self) -> MarginUse:
         """Return how near the account is to liquidation."""

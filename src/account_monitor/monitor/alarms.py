@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from account_monitor.ledger.alerts import MAX_FIRING, RISKS, Alert, AlertBoard, AlertType, Severity
+from account_monitor.ledger.alerts import MAX_FIRING, RISKS, Alert, AlertBoard, AlertKey, AlertType, Severity
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, Clock, Delivery
 from account_monitor.monitor.views import Change, View
@@ -170,6 +170,10 @@ class AlarmBoard:
     def firing(self, account: str) -> list[Alert]:
         """Return what fires of an account, recorded or not, the oldest first."""
         return self._watched(account).board.firing()
+
+    def raised_of(self, account: str) -> set[AlertKey]:
+        """Return what was raised of an account and not resolved: what fires, and what is held back."""
+        return self._watched(account).board.raised()
 
     def look(self) -> None:
         """End what was to end by itself, raise what was held back and still holds, and say what cannot be recorded."""

@@ -500,7 +500,7 @@ class Monitor:
         if is_needed:
             used |= {mark.symbol: mark for mark in valuation.marks_of(_priced_in(deliveries))}
         prices = tuple(mark for symbol, mark in sorted(used.items()) if known.get(symbol) != mark)
-        if not prices and (not is_unobserved or self.view.pnl.equity is None):
+        if not prices and not self._is_worth_other_than_observed():
             return []
         self._observed_equity = self.view.pnl.equity
         self._marked_ms = self._moment_of_marks()
@@ -515,9 +515,11 @@ class Monitor:
         return self._marked_ms + 1 if 0 <= self._marked_ms - now_ms < BATCH else now_ms
 
     def _is_unobserved(self) -> bool:
+        """Whether there may be something that the marks which were journaled last do not know."""
+        return self._has_new_marks or self._is_worth_other_than_observed()
+
+    def _is_worth_other_than_observed(self) -> bool:
         """Whether the account is worth other than when marks were journaled last, or a day has begun since."""
-        if self._has_new_marks:
-            return True
         equity, performance = self.view.pnl.equity, self._account.state.performance
         if equity is None:
             return False

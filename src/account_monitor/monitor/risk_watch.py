@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from account_monitor.ledger.alerts import RISKS, AlertType, RiskType
 from account_monitor.ledger.liquidation import Liquidation
+from account_monitor.ledger.margin import margin_ratio
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.rules import ENDLESS, RULES, AlertRule, Band, Thresholds, band, liquidation_words
 from account_monitor.monitor.alarms import AlarmBoard
@@ -62,15 +63,16 @@ class AccountWatch:
 
     def configure(self, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
         """Take thresholds over: what fires without one is over. `for_seconds`: how long it must last until it fires."""
+        if (thresholds, for_seconds) != (self._thresholds, self._for_seconds):
+            self._since.clear()
         self._thresholds, self._for_seconds = thresholds, for_seconds
         bands = [(rule, rule.band(thresholds)) for rule in RULES]
         self._watched = [_Watched(rule, limits, _FIGURES[rule.type]) for rule, limits in bands if limits is not None]
         nearest = thresholds.min_liquidation_distance_pct
         self._distance = None if nearest is None else band(nearest, thresholds.hysteresis_pct, is_floor=True)
-        self._since.clear()
-        firing = self._alarms.firing(self.account)
-        self._raised = {alert.type for alert in firing if alert.type in RISKS and alert.type != "LIQUIDATION_NEAR"}
-        self._near = {alert.symbol or "" for alert in firing if alert.type == "LIQUIDATION_NEAR"}
+        raised = self._alarms.raised_of(self.account)
+        self._raised = {type_ for type_, _ in raised if type_ in RISKS and type_ != "LIQUIDATION_NEAR"}
+        self._near = {key or "" for type_, key in raised if type_ == "LIQUIDATION_NEAR"}
         for type_ in self._raised - {each.rule.type for each in self._watched}:
             self._end(type_)
         if self._distance is None:
@@ -83,6 +85,8 @@ class AccountWatch:
 
     def look(self) -> None:
         """See what has lasted long enough, and what is due; costs nothing while all is well."""
+        if self._monitor.failure is not None:
+            return  # its view is of then
         if not (self._since or self._is_walk_due or self._raised or self._near):
             return
         view = self._monitor.view
@@ -133,6 +137,8 @@ class AccountWatch:
     # -- liquidation prices ------------------------------------------------------------------------------------------
 
     def _look_at_distances(self, view: View, limits: Band) -> None:
+        if self._near:
+            self._end_near({key for key in self._near if not _is_open(view, key)})
         closest_pct = view.margin.closest_pct
         if closest_pct is None:
             return
@@ -223,9 +229,17 @@ class RiskWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _balance(view: View) -> Decimal | None:
-    equity, unrealized = view.pnl.equity, view.pnl.unrealized_pnl
-    return None if equity is None or unrealized is None else equity - unrealized
+def _is_open(view: View, key: str) -> bool:
+    position = view.positions.get(key)
+    return position is not None and bool(position.quantity)
+
+
+def _margin_ratio(view: View) -> Decimal | None:
+    """Return the highest ratio of a pool; where one position's terms are not known, that of what the venue states."""
+    ratio, venue = view.margin.ratio, view.margin.venue
+    if ratio is not None or venue is None:
+        return ratio
+    return margin_ratio(venue.maintenance_margin, venue.margin_balance)
 
 
 def _leverage(view: View) -> Decimal | None:
@@ -235,9 +249,9 @@ def _leverage(view: View) -> Decimal | None:
 
 
 _FIGURES: Final[dict[RiskType, Callable[[View], Decimal | None]]] = {
-    "LOW_BALANCE": _balance,
+    "LOW_BALANCE": lambda view: view.exposure.wallets,
     "HIGH_DRAWDOWN": lambda view: view.standing.drawdown_pct,
-    "HIGH_MARGIN_RATIO": lambda view: view.margin.ratio,
+    "HIGH_MARGIN_RATIO": _margin_ratio,
     "HIGH_LEVERAGE": _leverage,
     "DAILY_LOSS": lambda view: view.standing.daily_loss,
 }
