@@ -3,7 +3,8 @@
 The service runs in a process of its own, with a real NATS server; the webhook is a real HTTP server in this process,
 which publishes the fills, too. A fill's fee takes equity below the threshold, and the next one gives it back: each
 crossing is timed, there and back. Everything is durable before it is told. Beside it, in the same run: what one flush
-of this disk costs, which is part of every figure twice, and a channel that hangs all the time.
+of this disk costs, which is part of every figure twice, a channel that hangs all the time, and how long the other fills
+take to a WebSocket client, which says what this machine makes of everything.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -84,13 +86,13 @@ async def _measure() -> None:
         with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
             client = await server.connect()
             await add_stream(client.jetstream())
-            async with _serving(Path(folder), server.url, hook, hanging):
-                await _cross(client, hook)
+            async with _serving(Path(folder), server.url, hook, hanging) as service:
+                await _cross(client, hook, f"http://127.0.0.1:{service.http_port}/ws?account=main")
             await client.close()
 
 
 @asynccontextmanager
-async def _serving(folder: Path, nats_url: str, *hooks: Webhook) -> AsyncIterator[None]:
+async def _serving(folder: Path, nats_url: str, *hooks: Webhook) -> AsyncIterator[Service]:
     service = AlertingService(folder, nats_url)
     opening: dict[str, Any] = {"balances": {"USDT": "10000000"}}
     service.document["accounts"] = [{"name": "main", "exchange": "none", "opening": opening}]
@@ -101,22 +103,26 @@ async def _serving(folder: Path, nats_url: str, *hooks: Webhook) -> AsyncIterato
     }  # fmt: skip
     await asyncio.to_thread(service.start)
     try:
-        yield
+        yield service
     finally:
         await asyncio.to_thread(service.stop)
 
 
-async def _cross(client: Client, hook: Webhook) -> None:
+async def _cross(client: Client, hook: Webhook, address: str) -> None:
     ears, crossed = Ears(), list[float]()
     await ears.listen(client)
-    publishing = asyncio.create_task(_publish(client))
+    published, plain = dict[str, float](), list[float]()
+    listening = asyncio.create_task(_listen(address, published, plain))
+    publishing = asyncio.create_task(_publish(client, published))
     await asyncio.sleep(2)
     for number in range(CROSSINGS):
         crossed.append(await _publish_crossing(client, number))
         await asyncio.sleep(CROSSING_SECONDS)
     await _until(lambda: min(len(ears.times), len(_posted(hook))) >= CROSSINGS)
-    publishing.cancel()
-    await asyncio.gather(publishing, return_exceptions=True)
+    for task in (publishing, listening):
+        task.cancel()
+    await asyncio.gather(publishing, listening, return_exceptions=True)
+    print(f"the other fills, to a WebSocket client: {len(plain)}: {shares(sorted(plain))}")
     _print("trading.alerts", crossed, ears.times)
     _print("webhook", crossed, _posted(hook))
 
@@ -125,12 +131,24 @@ def _posted(hook: Webhook) -> list[float]:
     return [post.at for post in hook.posts if "LOW_BALANCE" in post.title]
 
 
-async def _publish(client: Client) -> None:
+async def _listen(address: str, published: dict[str, float], taken: list[float]) -> None:
+    """Note how many milliseconds each fill took."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+        async for frame in socket:
+            received = time.perf_counter()
+            heard = json.loads(frame.data)
+            if heard["type"] == "fill" and (at := published.pop(heard["data"]["id"], None)) is not None:
+                taken.append((received - at) * 1000)
+
+
+async def _publish(client: Client, published: dict[str, float]) -> None:
     """Publish fills at a steady pace until cancelled."""
     started = time.perf_counter()
     for number, fill in enumerate(fills(10_000_000, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"))):
         await asyncio.sleep(max(0.0, started + number / PER_SECOND - time.perf_counter()))
-        await client.publish("trading.fills.main", message(fill))
+        payload = message(fill)
+        published[fill.trade_id] = time.perf_counter()
+        await client.publish("trading.fills.main", payload)
 
 
 async def _publish_crossing(client: Client, number: int) -> float:
