@@ -94,9 +94,10 @@ async def test_a_silence_is_listed_until_it_is_ended(desk: TradingDesk) -> None:
     [
         ({"duration": "soon"}, "duration: was 'soon', expected a duration such as 500ms, 5s, 1m, 4h or 90d"),
         ({"duration": "31d"}, "duration: was '31d', expected at most 30d"),
-        ({"by": " "}, "by: was ' ', expected 1 to 500 characters"),
-        ({"reason": ""}, "reason: was '', expected 1 to 500 characters"),
-        ({"symbol": "x" * 501}, f"symbol: was {'x' * 50!r}, expected 1 to 500 characters"),
+        ({"by": " "}, "by: was ' ', expected 1 to 500 printable characters"),
+        ({"by": "ann\nCRITICAL"}, "by: was 'ann\\nCRITICAL', expected 1 to 500 printable characters"),
+        ({"reason": ""}, "reason: was '', expected 1 to 500 printable characters"),
+        ({"symbol": "x" * 501}, f"symbol: was {'x' * 50!r}, expected 1 to 500 printable characters"),
     ],
 )
 async def test_a_silence_that_is_not_understood_is_refused_by_name(

@@ -102,6 +102,7 @@ async def test_a_journal_comes_back_byte_for_byte_and_begins_a_new_epoch(tmp_pat
     async with trading_desk(before) as desk:
         await desk.open("main")
         await desk.trade(desk.fill("BUY", "123456789012345678.000000001", at="0.00000001"), desk.fill(at="3"))
+        await desk.close("main")
         await desk.remember()
     told: list[tuple[int, int]] = []
 
@@ -129,6 +130,7 @@ async def test_what_is_left_of_the_journal_that_is_gone_is_kept_and_not_played_b
         for suffix in ("-wal", "-shm"):  # the service was killed, and main.journal alone was removed
             shutil.copy(before / f"main.journal{suffix}", after)
         await desk.trade(desk.fill(at="101"))
+        await desk.close("main")
         await desk.remember()
     stale = (after / "main.journal-wal").read_bytes()
     assert stale

@@ -64,7 +64,7 @@ def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertR
     limits = band_of(rule)
 
     assert limits.holds(figure, is_firing=False)
-    assert "used up" in rule.words(figure, limits.limit)
+    assert "used up" in rule.words.firing(figure, limits)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertR
         (
             HIGH_MARGIN_RATIO,
             "0.83123",
-            "the maintenance margin is 83.12 % of the margin balance, more than 80 %; at 100 % it is liquidated",
+            "the maintenance margin is 83.12 % of the margin balance, at 100 % the exchange liquidates, more than 80 %",
         ),
         (HIGH_LEVERAGE, "12.44444", "the positions are worth 12.44 times the margin balance, more than 10"),
         (HIGH_LEVERAGE, "10.00003", "the positions are worth 10.00003 times the margin balance, more than 10"),
@@ -83,7 +83,28 @@ def test_a_margin_balance_that_is_used_up_is_beyond_every_threshold(rule: AlertR
     ],
 )
 def test_people_read_the_figure_and_the_threshold(rule: AlertRule, figure: str, text: str) -> None:
-    assert rule.words(D(figure), band_of(rule).limit) == text
+    assert rule.words.firing(D(figure), band_of(rule)) == text
+
+
+def test_what_fires_still_says_where_it_is_over() -> None:
+    text = HIGH_DRAWDOWN.words.firing(D("-4.9"), band_of(HIGH_DRAWDOWN))
+
+    assert text == "equity is 4.9 % below its peak; the threshold is 5 %, and the alert is over at 4.75 %"
+
+
+def test_what_is_over_says_by_which_figure() -> None:
+    assert HIGH_DRAWDOWN.words.over(D("-2.5"), band_of(HIGH_DRAWDOWN)) == (
+        "equity is 2.5 % below its peak, back inside 4.75 %"
+    )
+    assert LOW_BALANCE.words.over(D(1060), band_of(LOW_BALANCE)) == "the wallets are worth 1060 USD, back inside 1050"
+
+
+@pytest.mark.parametrize(
+    ("rule", "warning", "critical"),
+    [(HIGH_DRAWDOWN, "-99", "-100"), (HIGH_LEVERAGE, "1000", "Infinity"), (LOW_BALANCE, "1", "-1")],
+)
+def test_an_account_that_has_lost_everything_is_critical(rule: AlertRule, warning: str, critical: str) -> None:
+    assert (rule.severity_of(D(warning)), rule.severity_of(D(critical))) == ("WARNING", "CRITICAL")
 
 
 amounts = st.decimals(-1000, 1000, places=2)

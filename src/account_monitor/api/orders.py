@@ -61,6 +61,7 @@ async def within(seconds: float, work: Awaitable[T], late: Refused) -> T:
 
 def text_given(name: str, text: str) -> str:
     """Return a text of a body without the space around it. Raises: Refused for one that is empty, or too long."""
-    if not text.strip() or len(text) > MAX_TEXT:
-        raise Refused(problems.BAD_BODY, f"{name}: was {text[:50]!r}, expected 1 to {MAX_TEXT} characters")
+    if not text.strip() or len(text) > MAX_TEXT or not text.isprintable():  # a new line would look like another alert
+        wanted = f"expected 1 to {MAX_TEXT} printable characters"
+        raise Refused(problems.BAD_BODY, f"{name}: was {text[:50]!r}, {wanted}")
     return text.strip()

@@ -355,7 +355,9 @@ def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[b
         wrong = "; ".join(f"{each.get('key', 'body')}: {each['message']}" for each in extra)
         return _respond(Refused(problems.BAD_BODY, wrong), request)
     given = request.query_params
-    wrong = "; ".join(f"{each['key']}: was {given.get(each['key'])!r}. {each['message']}" for each in extra)
+    # `state_` and `type_` are what a keyword and a builtin are called here.
+    names = [(each["key"].rstrip("_"), each["message"]) for each in extra]
+    wrong = "; ".join(f"{name}: was {given.get(name)!r}. {message}" for name, message in names)
     return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
 
 

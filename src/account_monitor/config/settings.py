@@ -166,6 +166,9 @@ class OpeningSettings(NamedTuple):
 
 _min_balance = values.amount
 _max_drawdown_pct = values.percentage("-100", "0")
+_margin_ratio = values.number(
+    above=ZERO, most=Decimal(1), meaning="a ratio above 0 and up to 1, at which the exchange liquidates"
+)
 _share_pct = values.percentage("0", "100")
 _daily_loss = values.number(above=ZERO, meaning="a loss, as an amount above 0")
 
@@ -176,7 +179,7 @@ class ThresholdSettings(NamedTuple):
 
     min_balance: Decimal | None = optional(_min_balance, Decimal("1000.0"))
     max_drawdown_pct: Decimal | None = optional(_max_drawdown_pct, Decimal("-5.0"))
-    max_margin_ratio: Decimal | None = optional(values.positive, Decimal("0.8"))
+    max_margin_ratio: Decimal | None = optional(_margin_ratio, Decimal("0.8"))
     max_leverage: Decimal | None = optional(values.positive, Decimal(10))
     min_liquidation_distance_pct: Decimal | None = optional(_share_pct, Decimal(5))
     balance_drift_pct: Decimal | None = optional(_share_pct, Decimal("1.0"))
@@ -190,7 +193,7 @@ class OwnThresholdSettings(NamedTuple):
 
     min_balance: Decimal | Inherited | None = overriding(_min_balance)
     max_drawdown_pct: Decimal | Inherited | None = overriding(_max_drawdown_pct)
-    max_margin_ratio: Decimal | Inherited | None = overriding(values.positive)
+    max_margin_ratio: Decimal | Inherited | None = overriding(_margin_ratio)
     max_leverage: Decimal | Inherited | None = overriding(values.positive)
     min_liquidation_distance_pct: Decimal | Inherited | None = overriding(_share_pct)
     balance_drift_pct: Decimal | Inherited | None = overriding(_share_pct)

@@ -205,15 +205,27 @@ class AlertBoard:
             return None
         return self._take(alert)
 
-    def resolve(self, type_: AlertType, *, now_ms: int, symbol: str | None = None) -> Alert | None:
-        """Return the transition that is to be journaled, None where nothing fires."""
+    def resolve(
+        self,
+        type_: AlertType,
+        *,
+        now_ms: int,
+        symbol: str | None = None,
+        message: str | None = None,
+        value: Decimal | None = None,
+    ) -> Alert | None:
+        """Return the transition that is to be journaled, None where nothing fires.
+
+        `message` and `value` say how it ended; without them, those of the alert stay.
+        """
         key = (type_, symbol)
         self._suppressed.pop(key, None)
         self._recalled.discard(key)
         known = self._latest.get(key)
         if known is None or known.state == "RESOLVED":
             return None
-        return self._take(known._replace(state="RESOLVED", at_ms=now_ms, revision=known.revision + 1))
+        over = known._replace(state="RESOLVED", at_ms=now_ms, revision=known.revision + 1)
+        return self._take(over if message is None else over._replace(message=message, value=value))
 
     def acknowledge(self, alert_id: str, *, by: str, now_ms: int) -> Alert | None:
         """Return the transition that says who looks after an alert, None where it does not fire."""
@@ -251,10 +263,10 @@ class AlertBoard:
     def end(self, now_ms: int) -> list[Alert]:
         """Return what is over because nobody wants to hear of it any more: all that fires."""
         self._suppressed.clear()
-        return self._resolve_all([alert.key for alert in self.firing()], now_ms)
+        return self._resolve_all([alert.key for alert in self.firing()], now_ms, message="alerts are switched off")
 
-    def _resolve_all(self, keys: Iterable[AlertKey], now_ms: int) -> list[Alert]:
-        changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms) for type_, symbol in keys]
+    def _resolve_all(self, keys: Iterable[AlertKey], now_ms: int, *, message: str | None = None) -> list[Alert]:
+        changes = [self.resolve(type_, symbol=symbol, now_ms=now_ms, message=message) for type_, symbol in keys]
         return [change for change in changes if change is not None]
 
     def raised(self) -> set[AlertKey]:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from account_monitor.ledger.alerts import RiskType, Severity
 from account_monitor.ledger.margin import HUNDRED, MAX_RATIO
-from account_monitor.ledger.money import rounded_text, to_text
+from account_monitor.ledger.money import ONE, ZERO, rounded_text, to_text
 
 _HUNDREDTH = Decimal("0.01")
 
@@ -59,6 +59,40 @@ def band(limit: Decimal, hysteresis_pct: Decimal, *, is_floor: bool) -> Band:
     return Band(limit, limit + width if is_floor else limit - width, is_floor)
 
 
+class Words(NamedTuple):
+    """What people read of a figure: `{}` is the figure, and the threshold, in the unit that people think in."""
+
+    figure: str
+    limit: str
+    used_up: str = ""
+    """Instead of the figure, where a margin balance is used up."""
+    scale: Decimal = ONE
+    """What both are multiplied by."""
+
+    def firing(self, figure: Decimal, limits: Band) -> str:
+        """Return what is wrong; amid the band, also where it is over."""
+        if self.used_up and figure in (MAX_RATIO, ENDLESS):
+            return self.used_up
+        text, limit = self._told(figure, limits.limit), to_text(limits.limit * self.scale)
+        if limits.holds(figure, is_firing=False):
+            return (
+                f"{text}, {'less' if limits.is_floor == (self.scale > 0) else 'more'} than {self.limit.format(limit)}"
+            )
+        clear = self.limit.format(to_text(limits.clear * self.scale))
+        return f"{text}; the threshold is {self.limit.format(limit)}, and the alert is over at {clear}"
+
+    def over(self, figure: Decimal, limits: Band) -> str:
+        """Return how it ended."""
+        clear = self.limit.format(to_text(limits.clear * self.scale))
+        return f"{self._told(figure, limits.limit)}, back inside {clear}"
+
+    def _told(self, figure: Decimal, limit: Decimal) -> str:
+        """Return the figure with as many decimals as it takes to tell it from its threshold, and at least two."""
+        figure, limit = figure * self.scale, limit * self.scale
+        wanted = (places for places in range(2, 12) if rounded_text(figure, places) != rounded_text(limit, places))
+        return self.figure.format(rounded_text(figure, next(wanted, 12)))
+
+
 class AlertRule(NamedTuple):
     """A figure of the whole account that has a threshold."""
 
@@ -66,58 +100,49 @@ class AlertRule(NamedTuple):
     severity: Severity
     threshold: Callable[[Thresholds], Decimal | None]
     is_floor: bool
-    words: Callable[[Decimal, Decimal], str]
-    """What people read, of the figure and its threshold."""
+    words: Words
+    critical_from: Decimal | None = None
+    """The figure from which on it is CRITICAL."""
 
     def band(self, thresholds: Thresholds) -> Band | None:
         """Return where it fires, None where it never does."""
         limit = self.threshold(thresholds)
         return None if limit is None else band(limit, thresholds.hysteresis_pct, is_floor=self.is_floor)
 
-
-def _told(figure: Decimal, limit: Decimal) -> str:
-    """Return a figure with as many decimals as it takes to tell it from its threshold, and at least two."""
-    wanted = (places for places in range(2, 12) if rounded_text(figure, places) != rounded_text(limit, places))
-    return rounded_text(figure, next(wanted, 12))
-
-
-def _low_balance(balance: Decimal, limit: Decimal) -> str:
-    return f"the wallets are worth {_told(balance, limit)} USD, less than {to_text(limit)}"
+    def severity_of(self, figure: Decimal) -> Severity:
+        """Return how severe a figure beyond its threshold is."""
+        if self.critical_from is None:
+            return self.severity
+        is_critical = figure <= self.critical_from if self.is_floor else figure >= self.critical_from
+        return "CRITICAL" if is_critical else self.severity
 
 
-def _high_drawdown(drawdown_pct: Decimal, limit: Decimal) -> str:
-    return f"equity is {_told(-drawdown_pct, -limit)} % below its peak, more than {to_text(-limit)} %"
-
-
-def _high_margin_ratio(ratio: Decimal, limit: Decimal) -> str:
-    if ratio >= MAX_RATIO:
-        return "the margin balance is used up: the exchange liquidates"
-    share, most = _told(ratio * HUNDRED, limit * HUNDRED), to_text(limit * HUNDRED)
-    return f"the maintenance margin is {share} % of the margin balance, more than {most} %; at 100 % it is liquidated"
-
-
-def _high_leverage(leverage: Decimal, limit: Decimal) -> str:
-    if leverage == ENDLESS:
-        return "positions are open, and the margin balance is used up"
-    return f"the positions are worth {_told(leverage, limit)} times the margin balance, more than {to_text(limit)}"
-
-
-def _daily_loss(loss: Decimal, limit: Decimal) -> str:
-    return f"{_told(loss, limit)} USD were lost since the day began, more than {to_text(limit)}"
-
-
-LOW_BALANCE = AlertRule("LOW_BALANCE", "WARNING", lambda limits: limits.min_balance, True, _low_balance)
-HIGH_DRAWDOWN = AlertRule("HIGH_DRAWDOWN", "WARNING", lambda limits: limits.max_drawdown_pct, True, _high_drawdown)
-HIGH_MARGIN_RATIO = AlertRule(
-    "HIGH_MARGIN_RATIO", "CRITICAL", lambda limits: limits.max_margin_ratio, False, _high_margin_ratio
+LOW_BALANCE = AlertRule(
+    "LOW_BALANCE", "WARNING", lambda limits: limits.min_balance, True, Words("the wallets are worth {} USD", "{}"), ZERO
 )
-HIGH_LEVERAGE = AlertRule("HIGH_LEVERAGE", "WARNING", lambda limits: limits.max_leverage, False, _high_leverage)
-DAILY_LOSS = AlertRule("DAILY_LOSS", "CRITICAL", lambda limits: limits.max_daily_loss, False, _daily_loss)
+HIGH_DRAWDOWN = AlertRule(
+    "HIGH_DRAWDOWN", "WARNING", lambda limits: limits.max_drawdown_pct, True,
+    Words("equity is {} % below its peak", "{} %", scale=-ONE), -HUNDRED,
+)  # fmt: skip
+HIGH_MARGIN_RATIO = AlertRule(
+    "HIGH_MARGIN_RATIO", "CRITICAL", lambda limits: limits.max_margin_ratio, False,
+    Words("the maintenance margin is {} % of the margin balance, at 100 % the exchange liquidates", "{} %",
+          "the margin balance is used up: the exchange liquidates", HUNDRED),
+)  # fmt: skip
+HIGH_LEVERAGE = AlertRule(
+    "HIGH_LEVERAGE", "WARNING", lambda limits: limits.max_leverage, False,
+    Words("the positions are worth {} times the margin balance", "{}",
+          "positions are open, and the margin balance is used up"),
+    ENDLESS,
+)  # fmt: skip
+DAILY_LOSS = AlertRule(
+    "DAILY_LOSS", "CRITICAL", lambda limits: limits.max_daily_loss, False,
+    Words("{} USD were lost since the day began", "{}"),
+)  # fmt: skip
 
 RULES: tuple[AlertRule, ...] = (LOW_BALANCE, HIGH_DRAWDOWN, HIGH_MARGIN_RATIO, HIGH_LEVERAGE, DAILY_LOSS)
 
 
-def liquidation_words(key: str, distance_pct: Decimal, price: Decimal, limit: Decimal) -> str:
+def liquidation_words(key: str, price: Decimal) -> Words:
     """Return what people read of a position near its liquidation price."""
-    near, where = _told(distance_pct, limit), rounded_text(price, 8)
-    return f"{key} is {near} % from its liquidation price {where}, less than {to_text(limit)} %"
+    return Words(f"{key} is {{}} % from its liquidation price {rounded_text(price, 8)}", "{} %")

@@ -161,9 +161,18 @@ class AlarmBoard:
         elif before is None or before.state == "RESOLVED":
             _say_flooded(account, watched, kind, message)
 
-    def resolve(self, account: str, kind: AlertType, *, symbol: str | None = None) -> None:
-        """End an alert, if it fires."""
-        alert = self._watched(account).board.resolve(kind, symbol=symbol, now_ms=self._clock())
+    def resolve(
+        self,
+        account: str,
+        kind: AlertType,
+        *,
+        symbol: str | None = None,
+        message: str | None = None,
+        value: Decimal | None = None,
+    ) -> None:
+        """End an alert, if it fires; `message` and `value` say how it ended."""
+        board = self._watched(account).board
+        alert = board.resolve(kind, symbol=symbol, now_ms=self._clock(), message=message, value=value)
         if alert is not None:
             self._record(account, [alert])
 
@@ -283,10 +292,12 @@ def _delivery(alert: Alert) -> Delivery:
 
 def _say(account: str, alert: Alert) -> None:
     said = {"account": account, "type": alert.type, "symbol": alert.symbol, "severity": alert.severity, "id": alert.id}
-    if alert.state == "FIRING":
-        log.warning("alert_fired", **said, text=alert.message)
+    if alert.state == "RESOLVED":
+        log.info("alert_resolved", **said, text=alert.message)
+    elif alert.acked_ms == alert.at_ms:
+        log.info("alert_acknowledged", **said, by=alert.acked_by)
     else:
-        log.info("alert_resolved", **said)
+        log.warning("alert_fired", **said, text=alert.message)
 
 
 def _say_unrecorded(account: str, watched: _Watched) -> None:

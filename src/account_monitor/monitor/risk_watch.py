@@ -28,6 +28,9 @@ LOOK_SECONDS = 0.05
 REFRESH_SECONDS = 1.0
 """How old the figures may be that a firing alert shows."""
 
+SWITCHED_OFF = "its threshold is switched off"
+FAR_AWAY = "the liquidation price is far enough away"
+
 _OFF = Thresholds()
 
 
@@ -74,9 +77,9 @@ class AccountWatch:
         self._raised = {type_ for type_, _ in raised if type_ in RISKS and type_ != "LIQUIDATION_NEAR"}
         self._near = {key or "" for type_, key in raised if type_ == "LIQUIDATION_NEAR"}
         for type_ in self._raised - {each.rule.type for each in self._watched}:
-            self._end(type_)
+            self._end(type_, SWITCHED_OFF)
         if self._distance is None:
-            self._end_near(self._near)
+            self._end_near(self._near, SWITCHED_OFF)
         self._look_at(self._monitor.view)
 
     def note(self, view: View, _change: Change) -> None:
@@ -107,22 +110,22 @@ class AccountWatch:
                 if not is_raised and self._since:
                     self._since.pop((rule.type, None), None)
             elif is_raised:
-                self._end(rule.type)
+                self._end(rule.type, rule.words.over(figure, limits), figure)
             elif self._has_lasted(rule.type, None):
                 self._raised.add(rule.type)
-                self._tell(rule, figure, limits.limit)
+                self._tell(rule, figure, limits)
         if self._distance is not None:
             self._look_at_distances(view, self._distance)
 
-    def _tell(self, rule: AlertRule, figure: Decimal, limit: Decimal) -> None:
+    def _tell(self, rule: AlertRule, figure: Decimal, limits: Band) -> None:
         self._alarms.fire(
-            self.account, rule.type, rule.words(figure, limit), severity=rule.severity,
-            value=None if figure == ENDLESS else figure, threshold=limit,
+            self.account, rule.type, rule.words.firing(figure, limits), severity=rule.severity_of(figure),
+            value=None if figure == ENDLESS else figure, threshold=limits.limit,
         )  # fmt: skip
 
-    def _end(self, type_: AlertType) -> None:
+    def _end(self, type_: AlertType, message: str, figure: Decimal | None = None) -> None:
         self._raised.discard(type_)
-        self._alarms.resolve(self.account, type_)
+        self._alarms.resolve(self.account, type_, message=message, value=figure)
 
     def _has_lasted(self, type_: RiskType, symbol: str | None) -> bool:
         """Whether something has been beyond its threshold for long enough."""
@@ -138,13 +141,13 @@ class AccountWatch:
 
     def _look_at_distances(self, view: View, limits: Band) -> None:
         if self._near:
-            self._end_near({key for key in self._near if not _is_open(view, key)})
+            self._end_near({key for key in self._near if not _is_open(view, key)}, "the position is closed")
         closest_pct = view.margin.closest_pct
         if closest_pct is None:
             return
         if closest_pct >= limits.clear:
             self._is_walk_due = False
-            self._end_near(self._near)
+            self._end_near(self._near, FAR_AWAY)
             if self._since:
                 self._forget_near(set())
         elif self._walks.is_due():
@@ -162,22 +165,20 @@ class AccountWatch:
             near.add(key)
             if not is_raised and self._has_lasted("LIQUIDATION_NEAR", key):
                 self._near.add(key)
-                self._tell_near(key, price, distance_pct)
-        self._end_near(self._near - near)
+                self._tell_near(key, price, distance_pct, limits)
+        self._end_near(self._near - near, FAR_AWAY)
         self._forget_near(near)
 
-    def _tell_near(self, key: str, price: Decimal, distance_pct: Decimal) -> None:
-        limit = self._thresholds.min_liquidation_distance_pct
-        assert limit is not None
-        text = liquidation_words(key, distance_pct, price, limit)
+    def _tell_near(self, key: str, price: Decimal, distance_pct: Decimal, limits: Band) -> None:
         self._alarms.fire(
-            self.account, "LIQUIDATION_NEAR", text, symbol=key, severity="CRITICAL", value=distance_pct, threshold=limit
-        )
+            self.account, "LIQUIDATION_NEAR", liquidation_words(key, price).firing(distance_pct, limits), symbol=key,
+            severity="CRITICAL", value=distance_pct, threshold=limits.limit,
+        )  # fmt: skip
 
-    def _end_near(self, keys: set[str]) -> None:
+    def _end_near(self, keys: set[str], message: str) -> None:
         for key in sorted(keys):
             self._near.discard(key)
-            self._alarms.resolve(self.account, "LIQUIDATION_NEAR", symbol=key)
+            self._alarms.resolve(self.account, "LIQUIDATION_NEAR", symbol=key, message=message)
 
     def _forget_near(self, near: set[str]) -> None:
         """Count the time anew of positions that are not near any more."""
@@ -191,11 +192,11 @@ class AccountWatch:
         """Bring the figures up to date that readers see of what fires; nobody is told again."""
         for rule, limits, figure_of in self._watched:
             if rule.type in self._raised and (figure := figure_of(view)) is not None:
-                self._tell(rule, figure, limits.limit)
-        if self._near:
+                self._tell(rule, figure, limits)
+        if self._near and self._distance is not None:
             liquidations = view.liquidations()
             for key in self._near & liquidations.keys():
-                self._tell_near(key, *liquidations[key])
+                self._tell_near(key, *liquidations[key], self._distance)
 
 
 class RiskWatch:
