@@ -62,6 +62,9 @@ REOPEN_SECONDS = 2.0
 """How often it is looked whether a journal that could not be written can be."""
 
 JOURNAL = "journal"
+
+LIVE = ("accounts", "alerts", "logging")
+"""Sections of the configuration that a reload takes over."""
 """What stands for a symbol in the alert that nothing can be recorded."""
 
 ALARMS_SHOWN = 10
@@ -209,6 +212,7 @@ class App:
                 await self._close_monitor(monitor.name)
             raise
         needs_restart = _needs_restart(self.settings, settings)
+        took_over = [name for name in LIVE if getattr(self.settings, name) != getattr(settings, name)]
         self.settings = self.settings._replace(
             accounts=settings.accounts, alerts=settings.alerts, logging=settings.logging
         )
@@ -233,7 +237,7 @@ class App:
             self._historian.assign(self.desk.accounts)
         configure_logging(settings.logging)
         await self._tell_feed()
-        log.info("reloaded", **changes._asdict(), needs_restart=needs_restart)
+        log.info("reloaded", **changes._asdict(), took_over=took_over, needs_restart=needs_restart)
 
     # -- accounts ----------------------------------------------------------------------------------------------------
 
@@ -541,7 +545,11 @@ class App:
         return {name: dict(monitor.journal.positions) for name, monitor in self._monitors.items()}
 
     def mark(self, symbol: str, price: Decimal, at_ms: int) -> None:
-        """Hand a price to every account: NATS prices are for all that have no exchange of their own."""
+        """Hand a price to every account: NATS prices are for all that have no exchange of their own.
+
+        A price from the future is one of now: else no later one would be newer.
+        """
+        at_ms = min(at_ms, now_ms())
         for monitor in self._monitors.values():
             if monitor.name != UNROUTED and not monitor.has_venue:
                 monitor.mark(MarkPrice(symbol, price, at_ms))
@@ -762,5 +770,4 @@ def _said(alert: Alert) -> str:
 
 def _needs_restart(old: Settings, new: Settings) -> list[str]:
     """Name the sections that changed and are read only at start."""
-    live = {"accounts", "logging", "alerts"}
-    return [name for name in old._fields if name not in live and getattr(old, name) != getattr(new, name)]
+    return [name for name in old._fields if name not in LIVE and getattr(old, name) != getattr(new, name)]

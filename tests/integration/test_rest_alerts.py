@@ -115,3 +115,22 @@ async def test_a_type_that_there_is_not_is_refused(desk: TradingDesk) -> None:
 
     assert status == 422
     assert "NOISE" in problem["detail"]
+
+
+async def test_a_body_that_is_no_text_is_refused(desk: TradingDesk) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            desk.doors.http_url + "/api/alerts/silence",
+            data=b'{"by":"\xff"}',
+            headers={"Content-Type": "application/json"},
+        ) as response,
+    ):
+        assert response.status in (400, 422)
+        assert "UTF-8" in (await response.json(content_type=None))["detail"]
+
+
+async def test_a_filter_that_there_is_not_is_named_as_it_was_given(desk: TradingDesk) -> None:
+    problem = await get(desk.doors.http_url + "/api/alerts?state=firing", status=400)
+
+    assert problem["detail"].startswith("state: was 'firing'.")

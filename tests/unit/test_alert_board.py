@@ -247,3 +247,15 @@ def test_silences_are_not_remembered_without_end() -> None:
 
     assert len(silences) == MAX_SILENCES
     assert ":0" not in silences
+
+
+# -- floods ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_warnings_do_not_mute_what_is_critical() -> None:
+    alerts = board()
+    for number in range(MAX_FIRING):
+        alerts.fire("CONFLICTING_FILL", "differs", now_ms=0, symbol=str(number))
+
+    assert alerts.fire("LOW_BALANCE", "low", now_ms=1) is None
+    assert alerts.fire("HIGH_MARGIN_RATIO", "high", now_ms=1, severity="CRITICAL") is not None

@@ -350,6 +350,21 @@ def test_a_bracket_that_cannot_be_refuses_the_answer(said: bytes, instead: bytes
     assert refused.value.reason.startswith(reason)
 
 
+def test_a_bracket_whose_amount_makes_a_step_is_refused() -> None:
+    everybodys = json.loads(BRACKETS)
+    del everybodys[0]["notionalCoef"]
+    assert brackets_of(written(everybodys))["ETHUSDT"][1].cum == D(35)
+    everybodys[0]["brackets"][1]["cum"] = 100_000
+
+    assert reason(brackets_of, everybodys) == ("cum of ETHUSDT was 100000, expected about 35, without a step at 10000")
+
+
+def test_what_cannot_be_read_of_one_symbol_takes_nothing_from_the_others() -> None:
+    rows = [*json.loads(BRACKETS), {"symbol": "DEADUSDT", "brackets": []}]
+    assert list(brackets_of(written(rows))) == ["ETHUSDT"]
+    assert list(symbol_configs_of(written([CONFIGS[0], CONFIGS[1] | {"leverage": 0}]))) == ["BTCUSDT"]
+
+
 def test_a_symbol_has_brackets_and_only_once() -> None:
     assert reason(brackets_of, [{"symbol": "ETHUSDT", "brackets": []}]) == (
         "brackets of ETHUSDT were an empty list, expected at least one"
@@ -365,7 +380,7 @@ def test_how_an_account_is_set_up_for_each_symbol() -> None:
     assert reason(symbol_configs_of, [CONFIGS[0] | {"marginType": "cross"}]) == (
         'marginType of BTCUSDT was "cross", expected CROSSED or ISOLATED'
     )
-    assert reason(symbol_configs_of, [CONFIGS[0] | {"leverage": 0}]).startswith("[0].leverage was 0, expected")
+    assert reason(symbol_configs_of, [CONFIGS[0] | {"leverage": 0}]).startswith("leverage of BTCUSDT was 0, expected")
     assert reason(symbol_configs_of, CONFIGS + CONFIGS) == "the answer named BTCUSDT twice, expected once"
 
 

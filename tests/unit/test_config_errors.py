@@ -61,7 +61,8 @@ DURATION = "expected a duration such as 500ms, 5s, 1m, 4h or 90d"
         ("reconciliation: {position_tolerance: NaN}",
          ['reconciliation.position_tolerance was "NaN", expected an amount of 0 or more']),
         ("alerts: {thresholds: {max_drawdown_pct: 5}}",
-         ['alerts.thresholds.max_drawdown_pct was "5", expected a percentage from -100 to 0, without a percent sign']),
+         ['alerts.thresholds.max_drawdown_pct was "5", expected a percentage from -100 to -0.01, without a percent sign'
+          ]),
         ("alerts: {thresholds: {balance_drift_pct: 1%}}",
          ['alerts.thresholds.balance_drift_pct was "1%", expected a percentage from 0 to 100, without a percent sign']),
         ("alerts: {thresholds: {max_leverage: 0}}",

@@ -143,3 +143,14 @@ def test_what_is_not_asked_for_stays_in_order_and_completes_nothing() -> None:
     taken, seen = inbox.take(9)
     assert [delivery.subject for delivery in taken] == ["1", "3"]
     assert seen == [StreamPosition("nats", "", 7)]
+
+
+def test_what_people_wait_for_is_taken_first_and_is_not_counted() -> None:
+    inbox = Inbox()
+    inbox.put(delivery(1))
+    ahead = delivery(2)
+    inbox.put_ahead(ahead)
+
+    assert (len(inbox), inbox.put_count) == (2, 1)
+    assert inbox.take_ahead() == [ahead]
+    assert len(inbox) == 1

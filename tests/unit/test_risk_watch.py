@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.events import Anchor, MarkPrice, Marks, Opening
+from account_monitor.ledger.events import Anchor, MarkPrice, Marks, Opening, Transfer
 from account_monitor.ledger.margin import Bracket, MarginStated, MarginTerms, VenueMargin
 from account_monitor.ledger.rules import Thresholds
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.risk_watch import LOOK_SECONDS, REFRESH_SECONDS, RiskWatch
+from account_monitor.monitor.risk_watch import LOOK_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS, RiskWatch
 from account_monitor.monitor.views import View
 from tests.monitor_by_hand import Clock, fill, heard, opened
 
@@ -157,6 +157,24 @@ async def test_the_journal_knows_the_price_of_an_alert_before_it(tmp_path: Path,
     assert [mark.price for mark in marks.prices] == [D(300)]
 
 
+async def test_people_hear_of_thresholds_that_nothing_is_compared_with(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        await watched.mark("90")
+        watched.monitor.inbox.put(heard(Transfer("t", "AIRDROP", D("0.00000001"), clock.ms)))
+        await watched.settle()
+        await watched.wait(1)
+        await watched.wait(UNKNOWN_SECONDS - 1)
+        assert watched.told == []
+        await watched.wait(1)
+        (alert,) = watched.alarms.firing("main")
+        assert alert.message == "not every threshold can be watched: no price for AIRDROP"
+        watched.monitor.inbox.put(heard(Transfer("u", "AIRDROP", D("-0.00000001"), clock.ms)))
+        await watched.settle()
+        await watched.wait(1)
+        assert watched.told == [("RISK_UNKNOWN", "FIRING", None), ("RISK_UNKNOWN", "RESOLVED", None)]
+
+
 # -- how long ----------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +293,28 @@ async def test_an_alert_that_fires_shows_the_figures_of_now(tmp_path: Path, cloc
 
         assert alert.value == D("0.75")
         assert watched.states == ["FIRING"]
+
+
+async def test_a_mark_that_makes_a_position_worthless_ends_nothing(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch(Thresholds(min_liquidation_distance_pct=D(5)))
+        watched.monitor.state_terms(TERMS)
+        await watched.mark("0.0000000000001")
+
+        assert watched.monitor.view.margin.closest_pct is not None
+
+
+async def test_an_alert_does_not_wait_behind_fills(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock) as watched:
+        watched.watch()
+        watched.monitor.mark(MarkPrice("BTCUSDT", D(101), clock.ms))
+        await watched.monitor.step()
+        for number in range(3_000):
+            watched.monitor.inbox.put(heard(fill(str(number + 1), "BUY", "0.001", "101")))
+        await watched.monitor.step()
+
+        assert watched.states == ["FIRING"]
+        assert len(watched.monitor.inbox) > 1_000
 
 
 # -- liquidation prices ------------------------------------------------------------------------------------------------

@@ -145,6 +145,8 @@ def _duration(text: str) -> float:
         seconds = _seconds(text)
     except ValueError as error:
         raise Refused(problems.BAD_BODY, f"duration: was {text[:50]!r}, {error}") from None
+    if 0 < seconds < 1:
+        raise Refused(problems.BAD_BODY, f"duration: was {text[:50]!r}, expected 0s, or at least 1s")
     if seconds > LONGEST_SILENCE_SECONDS:
         raise Refused(problems.BAD_BODY, f"duration: was {text[:50]!r}, expected at most 30d")
     return seconds

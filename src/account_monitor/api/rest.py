@@ -370,6 +370,11 @@ def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes
     return _respond(Refused(kind, f"{what}: {error.detail}", headers=headers), request)
 
 
+def _refuse_text(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
+    """Refuse a body that is no UTF-8; what the framework decodes is nothing else."""
+    return _respond(Refused(problems.BAD_BODY, f"body: expected UTF-8, {error.reason} at byte {error.start}"), request)
+
+
 def _refuse_defect(request: AnyRequest, error: Exception) -> Response[bytes]:
     log.error("request_failed", path=request.url.path, exc_info=error)
     return _respond(Refused(problems.INTERNAL, "see the log of the service"), request)
@@ -410,6 +415,7 @@ def rest_application(desk: Desk) -> Litestar:
             Refused: _refuse,
             ValidationException: _refuse_value,
             HTTPException: _refuse_request,
+            UnicodeDecodeError: _refuse_text,
             Exception: _refuse_defect,
         },
         openapi_config=None,

@@ -131,7 +131,8 @@ def _title(account: AccountReport) -> Text:
 def _alert(alert: AlertReport) -> Text:
     """Return a line, cut to the width."""
     what = alert.type if alert.symbol is None else f"{alert.type} {alert.symbol}"
-    line = f"{alert.severity}  {what}  {alert.message}  (since {alert.timestamp})"
+    acked = "" if alert.acked_by is None else f", {alert.acked_by} looks after it"
+    line = f"{alert.severity}  {what}  {alert.message}  (since {alert.timestamp}{acked})"
     return Text(line, style=_RED if alert.severity == "CRITICAL" else "yellow", no_wrap=True, overflow="ellipsis")
 
 

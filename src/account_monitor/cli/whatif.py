@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -10,8 +11,9 @@ import msgspec
 
 from account_monitor.api.whatif import ScenarioReport, WhatIfReport
 from account_monitor.cli.options import account_option, config_option
-from account_monitor.cli.screen import rounded, whole
+from account_monitor.cli.screen import MISSING, rounded, whole
 from account_monitor.cli.status import address, document
+from account_monitor.ledger.money import to_text
 from account_monitor.ledger.whatif import shock_from_text
 
 
@@ -78,10 +80,14 @@ def _figures(shown: ScenarioReport) -> dict[str, str]:
         "leverage": rounded(shown.leverage, 2),
         "maintenance margin": rounded(shown.maintenance_margin, 2),
         "available margin": rounded(shown.available_margin, 2),
-        "margin ratio": rounded(shown.margin_ratio, 4),
+        "margin ratio": _percent(shown.margin_ratio),
     }
-    pools = {f"margin ratio of {pool.name}": rounded(pool.margin_ratio, 4) for pool in shown.pools}
+    pools = {f"margin ratio of {pool.name}": _percent(pool.margin_ratio) for pool in shown.pools}
     return figures | (pools if len(pools) > 1 else {})
+
+
+def _percent(ratio: str | None) -> str:
+    return MISSING if ratio is None else f"{rounded(to_text(100 * Decimal(ratio)), 2)} %"
 
 
 def _signed(pct: str) -> str:

@@ -165,7 +165,9 @@ class OpeningSettings(NamedTuple):
 
 
 _min_balance = values.amount
-_max_drawdown_pct = values.percentage("-100", "0")
+_max_drawdown_pct = values.number(
+    Decimal(-100), Decimal("-0.01"), meaning="a percentage from -100 to -0.01, without a percent sign"
+)
 _margin_ratio = values.number(
     above=ZERO, most=Decimal(1), meaning="a ratio above 0 and up to 1, at which the exchange liquidates"
 )

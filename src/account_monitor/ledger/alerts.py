@@ -20,6 +20,7 @@ AlertType: TypeAlias = RiskType | Literal[
     "UNEXPECTED_FILL", "CONFLICTING_FILL", "MALFORMED_EVENT", "STREAM_STALE", "BALANCE_DRIFT", "POSITION_DRIFT",
     "QUARANTINED", "RECONCILIATION_FAILED", "RATE_LIMITED", "CLOCK_SKEW", "KEY_PERMISSIONS", "MARGIN_CALL",
     "LIQUIDATION", "STORAGE_UNAVAILABLE", "PROJECTION_LAG", "STREAM_GAP", "CHANNEL_FAILED",
+    "RISK_UNKNOWN",
 ]  # fmt: skip
 Severity: TypeAlias = Literal["INFO", "WARNING", "CRITICAL"]
 AlertState: TypeAlias = Literal["FIRING", "RESOLVED"]
@@ -161,6 +162,11 @@ class AlertBoard:
         """Whether what is new has to wait until something is resolved."""
         return self._firing >= MAX_FIRING
 
+    def _has_to_wait(self, known: Alert | None, severity: Severity, now_ms: int) -> bool:
+        """Whether it fires later: what is CRITICAL has as much room again, so that no flood of others mutes it."""
+        room = 2 * MAX_FIRING if severity == "CRITICAL" else MAX_FIRING
+        return self._firing >= room or self._is_too_soon(known, severity, now_ms)
+
     def fire(
         self,
         type_: AlertType,
@@ -199,8 +205,8 @@ class AlertBoard:
         alert = Alert(
             name, type_, symbol, severity, "FIRING", message, now_ms, now_ms, value, threshold, cause, until_ms
         )
-        if self.is_full or self._is_too_soon(known, severity, now_ms):
-            if len(self._suppressed) < MAX_FIRING:
+        if self._has_to_wait(known, severity, now_ms):
+            if len(self._suppressed) < (2 if severity == "CRITICAL" else 1) * MAX_FIRING:
                 self._suppressed[key] = alert
             return None
         return self._take(alert)
@@ -241,7 +247,7 @@ class AlertBoard:
         for key, alert in list(self._suppressed.items()):
             if alert.until_ms is not None and alert.until_ms <= now_ms:
                 del self._suppressed[key]  # it is over, and was never told
-            elif not self.is_full and not self._is_too_soon(self._latest.get(key), alert.severity, now_ms):
+            elif not self._has_to_wait(self._latest.get(key), alert.severity, now_ms):
                 name = digest(self._account, *key, now_ms)
                 changes.append(self._take(alert._replace(id=name, at_ms=now_ms, fired_ms=now_ms)))
         return [change for change in changes if change is not None]
@@ -297,7 +303,7 @@ def keep_silence(silences: dict[str, Silence], silence: Silence) -> None:
 
 def trim(latest: dict[Key, Alert]) -> None:
     """Forget the resolved that is oldest, where there are too many; `latest` is in the order of the transitions."""
-    if len(latest) > MAX_FIRING + MAX_RESOLVED:
+    if len(latest) > 2 * MAX_FIRING + MAX_RESOLVED:
         oldest = next((key for key, alert in latest.items() if alert.state == "RESOLVED"), None)
         if oldest is not None:
             del latest[oldest]

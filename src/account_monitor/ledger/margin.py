@@ -227,7 +227,10 @@ def distance_pct(cushion: Decimal, reach: Decimal) -> Decimal:
 
     At most 100: of a price that doubles, the reach says nothing.
     """
-    return ZERO if cushion <= ZERO else min(HUNDRED, divide(cushion * HUNDRED, reach))
+    if cushion <= ZERO:
+        return ZERO
+    # A position that is worth less than the venue counts reaches nothing.
+    return min(HUNDRED, divide(cushion * HUNDRED, reach)) if reach else HUNDRED
 
 
 class PoolCushion(NamedTuple):

@@ -17,7 +17,13 @@ from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
 
-OF_OTHERS: tuple[AlertType, ...] = ("STORAGE_UNAVAILABLE", "PROJECTION_LAG", "CHANNEL_FAILED", *sorted(RISKS))
+OF_OTHERS: tuple[AlertType, ...] = (
+    "STORAGE_UNAVAILABLE",
+    "PROJECTION_LAG",
+    "CHANNEL_FAILED",
+    "RISK_UNKNOWN",
+    *sorted(RISKS),
+)
 """What no feed speaks of: who writes to databases or tells people does, and who knows the thresholds."""
 
 PASSING_SECONDS = 600.0
@@ -283,7 +289,7 @@ class AlarmBoard:
             return
         for alert in alerts:
             watched.waiting[alert.event_id] = alert
-            watched.monitor.inbox.put(_delivery(alert))
+            watched.monitor.inbox.put_ahead(_delivery(alert))
 
 
 def _delivery(alert: Alert) -> Delivery:

@@ -25,6 +25,8 @@ class Inbox:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._deliveries: deque[Delivery] = deque()
+        self._ahead: list[Delivery] = []
+        """What waits behind nothing."""
         self._seen: dict[str, StreamPosition] = {}
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -35,7 +37,7 @@ class Inbox:
         """Deliveries that were ever put."""
 
     def __len__(self) -> int:
-        return len(self._deliveries)
+        return len(self._deliveries) + len(self._ahead)
 
     @property
     def is_full(self) -> bool:
@@ -53,6 +55,17 @@ class Inbox:
         if self.is_full:
             self._has_room.clear()
 
+    def put_ahead(self, delivery: Delivery) -> None:
+        """Add what people are waiting for: it is taken before everything that was put. It is not counted."""
+        if not self._is_sealed:
+            self._ahead.append(delivery)
+            self._arrived.set()
+
+    def take_ahead(self) -> list[Delivery]:
+        """Remove and return what waits behind nothing, in order."""
+        ahead, self._ahead = self._ahead, []
+        return ahead
+
     def seal(self) -> None:
         """Take nothing more, and no notice of progress; what is there can still be taken."""
         self._is_sealed = True
@@ -61,6 +74,7 @@ class Inbox:
         """Forget everything and take nothing more: nobody records any longer, and the source keeps what it has."""
         self.seal()
         self._deliveries.clear()
+        self._ahead.clear()
         self._bytes = 0
         self._seen.clear()
         self._has_room.set()

@@ -397,6 +397,7 @@ class Monitor:
         """Do what is due: take a batch from the inbox, record and apply it, then the prices."""
         deliveries, seen = self.inbox.take(BATCH, only=_may_come_first if self._awaits_opening() else None)
         taken = len(deliveries)
+        deliveries = [*self.inbox.take_ahead(), *deliveries]
         deliveries += self.remarks_on(deliveries)
         deliveries = [self._with_rates(self._as_claim(delivery)) for delivery in deliveries]
         deliveries = [*self._marks(deliveries), *deliveries]

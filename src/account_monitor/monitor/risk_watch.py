@@ -16,7 +16,16 @@ from account_monitor.ledger.alerts import RISKS, AlertType, RiskType
 from account_monitor.ledger.liquidation import Liquidation
 from account_monitor.ledger.margin import margin_ratio
 from account_monitor.ledger.money import ZERO
-from account_monitor.ledger.rules import ENDLESS, RULES, AlertRule, Band, Thresholds, band, liquidation_words
+from account_monitor.ledger.rules import (
+    ENDLESS,
+    HIGH_MARGIN_RATIO,
+    RULES,
+    AlertRule,
+    Band,
+    Thresholds,
+    band,
+    liquidation_words,
+)
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.schedule import Every, Monotonic
@@ -27,6 +36,12 @@ LOOK_SECONDS = 0.05
 
 REFRESH_SECONDS = 1.0
 """How old the figures may be that a firing alert shows."""
+
+UNKNOWN_LOOK_SECONDS = 1.0
+UNKNOWN_SECONDS = 60.0
+"""How long figures that have a threshold may be unknown until people hear of it."""
+
+MAX_NAMED = 5
 
 SWITCHED_OFF = "its threshold is switched off"
 FAR_AWAY = "the liquidation price is far enough away"
@@ -63,6 +78,9 @@ class AccountWatch:
         self._walks = Every(LOOK_SECONDS, monotonic)
         self._is_walk_due = False
         self._refreshes = Every(REFRESH_SECONDS, monotonic)
+        self._unknown_looks = Every(UNKNOWN_LOOK_SECONDS, monotonic)
+        self._unknown_since: float | None = None
+        """When it began that figures with a threshold are not known; None: they are."""
 
     def configure(self, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
         """Take thresholds over: what fires without one is over. `for_seconds`: how long it must last until it fires."""
@@ -90,6 +108,8 @@ class AccountWatch:
         """See what has lasted long enough, and what is due; costs nothing while all is well."""
         if self._monitor.failure is not None:
             return  # its view is of then
+        if self._unknown_looks.is_due():
+            self._look_for_unknown(self._monitor.view)
         if not (self._since or self._is_walk_due or self._raised or self._near):
             return
         view = self._monitor.view
@@ -103,8 +123,10 @@ class AccountWatch:
     def _look_at(self, view: View) -> None:
         for rule, limits, figure_of in self._watched:
             figure = figure_of(view)
-            if figure is None:
-                continue  # nobody knows: nothing begins, and nothing is over
+            if figure is None:  # nobody knows: nothing begins, and nothing is over
+                if self._since:
+                    self._since.pop((rule.type, None), None)
+                continue
             is_raised = rule.type in self._raised
             if limits.holds(figure, is_firing=is_raised) is is_raised:
                 if not is_raised and self._since:
@@ -144,6 +166,8 @@ class AccountWatch:
             self._end_near({key for key in self._near if not _is_open(view, key)}, "the position is closed")
         closest_pct = view.margin.closest_pct
         if closest_pct is None:
+            if self._since:
+                self._forget_near(set())
             return
         if closest_pct >= limits.clear:
             self._is_walk_due = False
@@ -185,6 +209,32 @@ class AccountWatch:
         for type_, key in list(self._since):
             if type_ == "LIQUIDATION_NEAR" and key not in near:
                 del self._since[type_, key]
+
+    # -- what nobody knows -------------------------------------------------------------------------------------------
+
+    def _look_for_unknown(self, view: View) -> None:
+        """Tell people of thresholds that nothing is compared with."""
+        reason = self._unknown(view)
+        now = self._monotonic()
+        if reason is None:
+            self._unknown_since = None
+            self._alarms.resolve(self.account, "RISK_UNKNOWN", message="every figure is known")
+            return
+        if self._unknown_since is None:
+            self._unknown_since = now
+        if now - self._unknown_since >= UNKNOWN_SECONDS:
+            self._alarms.fire(self.account, "RISK_UNKNOWN", f"not every threshold can be watched: {reason}")
+
+    def _unknown(self, view: View) -> str | None:
+        """Return why a figure is not known; None where all are, or nobody ever said what the wallets hold."""
+        wants_margins = self._distance is not None or any(rule is HIGH_MARGIN_RATIO for rule, _, _ in self._watched)
+        if not (self._watched or wants_margins):
+            return None
+        if view.unpriced:
+            return f"no price for {', '.join(view.unpriced[:MAX_NAMED])}"
+        if wants_margins and view.exposure.notional and view.margin.ratio is None:
+            return "the exchange's margin terms of a position are not known"
+        return None
 
     # -- what fires --------------------------------------------------------------------------------------------------
 

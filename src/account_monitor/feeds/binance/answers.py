@@ -7,11 +7,12 @@ because half an answer reads as a smaller account.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from msgspec import Meta, Struct, field
+import structlog
+from msgspec import Struct, field
 
 from account_monitor.errors import MalformedEvent
 from account_monitor.feeds.binance.fields import (
@@ -33,9 +34,25 @@ from account_monitor.feeds.binance.fields import (
 from account_monitor.ledger.events import Fill, PositionSide
 from account_monitor.ledger.flows import Flow, FlowKind
 from account_monitor.ledger.margin import AssetRate, Bracket
-from account_monitor.ledger.money import ONE, ZERO
+from account_monitor.ledger.money import ONE, ZERO, to_text
 
 T = TypeVar("T")
+
+MAX_LEVERAGE = 1_000
+
+ROUGHLY = Decimal("0.01")
+"""By how much the exchange's own rounding may spoil the amounts of brackets, as a part of them."""
+
+log = structlog.get_logger(__name__)
+
+
+class _OfSymbol(Protocol):
+    """A row about one symbol."""
+
+    symbol: str
+
+
+R = TypeVar("R", bound=_OfSymbol)
 
 
 class IncomePage(NamedTuple):
@@ -457,7 +474,25 @@ def brackets_of(body: bytes) -> dict[str, tuple[Bracket, ...]]:
     """
     rows = typed(exact_value_of(body), list[_SymbolBrackets])
     _refuse_repeated("the answer", [row.symbol for row in rows])
-    return {symbol_of("symbol", row.symbol): _brackets(row) for row in rows}
+    return _readable(rows, _brackets)
+
+
+def _readable(rows: Sequence[R], read: Callable[[R], T]) -> dict[str, T]:
+    """Return by symbol what the rows say, without those that cannot be read: they are of one symbol each.
+
+    What is not known of that symbol is shown where it is held. Where no row can be read, the answer is refused.
+    """
+    found: dict[str, T] = {}
+    first: MalformedEvent | None = None
+    for row in rows:
+        try:
+            found[symbol_of("symbol", row.symbol)] = read(row)
+        except MalformedEvent as error:
+            first = first or error
+            log.warning("margin_terms_not_read", symbol=row.symbol[:40], reason=error.reason)
+    if first is not None and not found:
+        raise first
+    return found
 
 
 def _brackets(said: _SymbolBrackets) -> tuple[Bracket, ...]:
@@ -482,6 +517,10 @@ def _brackets(said: _SymbolBrackets) -> tuple[Bracket, ...]:
             )
         if bracket.cum < below.cum:
             refuse(f"cum of {name}", row.cum, f"at least the {below.cum} of the bracket below")
+        cum = below.cap * (bracket.ratio - below.ratio) + below.cum if rows else ZERO
+        # Whether the amounts of an account with terms of its own fit its caps, the documentation leaves open.
+        if said.notional_coef is None and abs(bracket.cum - cum) > 1 + cum * ROUGHLY:
+            refuse(f"cum of {name}", row.cum, f"about {to_text(cum)}, without a step at {to_text(below.cap)}")
         rows.append(bracket)
         below = bracket
     return tuple(rows)
@@ -490,19 +529,21 @@ def _brackets(said: _SymbolBrackets) -> tuple[Bracket, ...]:
 class _SymbolConfig(Struct, rename="camel"):
     symbol: str
     margin_type: str
-    leverage: Annotated[int, Meta(ge=1, le=1_000)]
+    leverage: int
 
 
 def symbol_configs_of(body: bytes) -> dict[str, SymbolConfig]:
     """Return by symbol how the account is set up, from `/fapi/v1/symbolConfig`."""
     rows = typed(value_of(body), list[_SymbolConfig])
     _refuse_repeated("the answer", [row.symbol for row in rows])
-    return {symbol_of("symbol", row.symbol): _symbol_config(row) for row in rows}
+    return _readable(rows, _symbol_config)
 
 
 def _symbol_config(said: _SymbolConfig) -> SymbolConfig:
     if said.margin_type not in ("CROSSED", "ISOLATED"):
         refuse(f"marginType of {said.symbol}", said.margin_type, "CROSSED or ISOLATED")
+    if not 1 <= said.leverage <= MAX_LEVERAGE:
+        refuse(f"leverage of {said.symbol}", said.leverage, f"1 to {MAX_LEVERAGE}")
     return SymbolConfig(said.leverage, said.margin_type == "ISOLATED")
 
 
@@ -517,7 +558,7 @@ def asset_rates_of(body: bytes) -> dict[str, AssetRate]:
     """Return by asset what it counts for in multi-assets mode, from `/fapi/v1/assetIndex`; its symbols end in USD."""
     rows = typed(value_of(body), list[_AssetIndex])
     _refuse_repeated("the answer", [row.symbol for row in rows])
-    return {_asset_of(row.symbol): _asset_rate(row) for row in rows}
+    return {_asset_of(symbol): rate for symbol, rate in _readable(rows, _asset_rate).items()}
 
 
 def _asset_of(symbol: str) -> str:
