@@ -254,6 +254,81 @@ async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Web
     assert [title.split(" since")[0] for title in hook.titles] == ["STILL WARNING main STREAM_STALE a"]
 
 
+async def test_what_a_silence_holds_back_is_known_after_a_restart_although_another_could_not_be_told(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url) as rig:
+        await eventually(lambda: noted(desk, hook.url) > 0)
+        hook.status = 503
+        await silence(desk, "STREAM_STALE")
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a", severity="CRITICAL")
+        rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        await eventually(lambda: hook.attempts >= 2)
+        await asyncio.sleep(1.5)  # the place is recorded
+        await silence(desk, "STREAM_STALE", for_ms=0)
+    await desk.close("main")
+    await desk.open()
+    hook.status = 200
+    async with telling(desk, hook.url):
+        await hook.until(2)
+
+    assert [title.split(" since")[0] for title in hook.titles] == [
+        "CRITICAL main MARGIN_CALL",
+        "STILL CRITICAL main STREAM_STALE a",
+    ]
+
+
+async def test_a_restart_in_a_silence_repeats_nothing_that_was_told(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, hook.url) as rig:
+        rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        rig.alarms.fire("main", "RATE_LIMITED", "slow")
+        await hook.until(2)
+        acknowledged = desk.monitor().acknowledge(rig.alarms.open()[0].alert.id, "anna")
+        assert acknowledged is not None
+        desk.put(acknowledged)
+        await hook.until(3)
+        await silence(desk, "STREAM_STALE")
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
+        await asyncio.sleep(2.5)
+    await desk.close("main")
+    await desk.open()
+    async with telling(desk, hook.url):
+        await asyncio.sleep(1.5)
+        assert len(hook.posts) == 3, hook.titles
+        await silence(desk, "STREAM_STALE", for_ms=0)
+        await hook.until(4)
+
+    assert [title.split(" since")[0] for title in hook.titles[3:]] == ["STILL WARNING main STREAM_STALE a"]
+
+
+async def test_a_summary_says_what_is_over_although_no_journal_takes_the_end(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url) as rig:
+        hook.status = 503
+        await desk.trade(begin := firing("a", severity="CRITICAL"))
+        await eventually(lambda: hook.attempts >= 2)
+        end = resolved(begin, after_ms=5)
+        rig.alarms._watched("main").unrecorded[end.event_id] = end  # as it is while the disk is full
+        hook.status = 200
+        await hook.until(1)
+
+    assert hook.titles == ["1 RESOLVED (main)"]
+
+
+async def test_a_summary_says_what_is_over_although_the_clock_stepped_back(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url):
+        hook.status = 503
+        await desk.trade(begin := firing("a", severity="CRITICAL"), resolved(begin, after_ms=-2_000))
+        await eventually(lambda: hook.attempts >= 2)
+        hook.status = 200
+        await hook.until(1)
+
+    assert hook.titles == ["1 RESOLVED (main)"]
+
+
 async def test_reminders_come_while_nobody_looks_after_it(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, hook.url, repeat_seconds=1.5) as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")

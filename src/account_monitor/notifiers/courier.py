@@ -117,11 +117,12 @@ class Courier:
 
     async def _next(self) -> tuple[Parcel | None, float]:
         """Return what is to be sent now, or None and for how long there is nothing."""
-        waiting = self._wanted(await self._outbox.waiting())
-        if self._outbox.begun:
-            self.reminders.hold(self._outbox.begun)
-            self._outbox.begun = []
-        transitions = [*self._unrecorded(), *(each.told for each in waiting)]
+        unseen = await self._outbox.waiting()
+        self.reminders.hold(self._outbox.begun)
+        self._outbox.begun = []
+        waiting = self._wanted(unseen)
+        # What no journal can take is younger than what one has.
+        transitions = [*(each.told for each in waiting), *self._unrecorded()]
         if transitions:
             patience_seconds = self._patience(transitions)
             if patience_seconds <= 0:
@@ -142,6 +143,7 @@ class Courier:
         """Return what people want to hear of here; the rest is done with, and told when a silence is over."""
         silenced = [each for each in waiting if self._is_silenced(each.told)]
         self.reminders.hold(each.told for each in silenced if each.alert.state == "FIRING")
+        self._outbox.hold(self.reminders.held())
         unwanted = [
             *silenced,
             *(each for each in waiting if self._is_told(each.told) or not self._is_for_here(each.told)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -48,7 +48,7 @@ class Outbox:
 
     def __init__(self, desk: Desk, source: str) -> None:
         self.begun: list[Told] = []
-        """What fires in journals that begin with this channel, or held it back when the process ended."""
+        """What fires in journals that begin with this channel, and what silences held back when the process ended."""
         self._desk = desk
         self._source = source
         self._waiting: list[Waiting] = []
@@ -56,7 +56,8 @@ class Outbox:
         """Up to where the alerts of an account were read."""
         self._done: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
         """Up to where they were carried, or nobody wanted to hear of them."""
-        self._held: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
+        self._held: WeakKeyDictionary[Monitor, frozenset[str]] = WeakKeyDictionary()
+        """The ids of the alerts that silences hold back, as the journal knows them."""
         self._news: set[str] = set()
         self.arrived = asyncio.Event()
         """Set when there may be something to read."""
@@ -81,15 +82,17 @@ class Outbox:
         return [monitor for monitor in monitors if monitor is not None]
 
     def _begin(self, monitor: Monitor) -> None:
+        firing = [alert for alert in monitor.alerts if alert.state == "FIRING"]
         recorded = monitor.journal.positions.get(self._source)
-        held = monitor.journal.positions.get(f"{self._source}:held")
-        seq = monitor.view.seq if recorded is None else recorded.sequence
-        if recorded is None or (held is not None and held.sequence):
-            self.begun += [Told(monitor.name, alert) for alert in monitor.alerts if alert.state == "FIRING"]
         if recorded is None:
+            seq, held = monitor.view.seq, frozenset(alert.id for alert in firing)
             monitor.inbox.see(StreamPosition(self._source, "", seq))
+            self._record_held(monitor, held)
+        else:
+            seq, held = recorded.sequence, self._recorded_held(monitor)
+        self.begun += [Told(monitor.name, alert) for alert in firing if alert.id in held]
         self._read[monitor] = self._done[monitor] = seq
-        self._held[monitor] = 0 if held is None else held.sequence
+        self._held[monitor] = held
         self._news.add(monitor.name)
 
     async def _read_on(self, monitor: Monitor) -> None:
@@ -110,7 +113,7 @@ class Outbox:
             self._news.add(monitor.name)
             if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
                 log.warning("alerts_not_read", account=monitor.name, source=self._source, reason=str(error))
-        self._waiting.sort(key=lambda waiting: waiting.alert.at_ms)  # stable: each account stays in its order
+        self._waiting = _by_time(self._waiting)
 
     async def done(self, carried: Iterable[Waiting]) -> None:
         """Record that these were carried; returns once the journals know it, or cannot."""
@@ -122,13 +125,23 @@ class Outbox:
         for monitor in self._drop(unwanted):
             monitor.inbox.see(StreamPosition(self._source, "", self._done[monitor]))
 
-    def hold(self, counts: dict[str, int]) -> None:
-        """Record how many alerts of each account are held back by silences, so that a restart tells of them."""
+    def hold(self, held: Mapping[str, Collection[str]]) -> None:
+        """Record which alerts of each account silences hold back, so that a restart tells of them, and of no other.
+
+        Call it before `drop`: the journal then knows what is held as soon as its place passes it.
+        """
         for monitor in self._monitors():
-            count = counts.get(monitor.name, 0)
-            if monitor in self._held and self._held[monitor] != count:
-                self._held[monitor] = count
-                monitor.inbox.see(StreamPosition(f"{self._source}:held", "", count))
+            ids = frozenset(held.get(monitor.name, ()))
+            if monitor in self._held and self._held[monitor] != ids:
+                self._held[monitor] = ids
+                self._record_held(monitor, ids)
+
+    def _record_held(self, monitor: Monitor, ids: frozenset[str]) -> None:
+        monitor.inbox.see(StreamPosition(f"{self._source}:held", " ".join(sorted(ids)), len(ids)))
+
+    def _recorded_held(self, monitor: Monitor) -> frozenset[str]:
+        recorded = monitor.journal.positions.get(f"{self._source}:held")
+        return frozenset() if recorded is None else frozenset(recorded.created.split())
 
     def _drop(self, gone: Iterable[Waiting]) -> set[Monitor]:
         places = {(waiting.monitor, waiting.seq) for waiting in gone}
@@ -150,3 +163,13 @@ class Outbox:
         with suppress(TimeoutError):  # a journal that cannot record must not keep people from being told
             async with asyncio.timeout(COMMIT_SECONDS):
                 await committed.wait()
+
+
+def _by_time(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Return transitions by time, those of each account in the order of its journal, although a clock stepped back."""
+    latest_ms: dict[Monitor, int] = {}
+    timed = []
+    for each in waiting:
+        at_ms = latest_ms[each.monitor] = max(each.alert.at_ms, latest_ms.get(each.monitor, each.alert.at_ms))
+        timed.append((at_ms, each))
+    return [each for _, each in sorted(timed, key=lambda pair: pair[0])]  # stable
