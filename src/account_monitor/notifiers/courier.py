@@ -27,6 +27,7 @@ from account_monitor.notifiers.letters import (
 from account_monitor.notifiers.outbox import Outbox, Waiting
 from account_monitor.notifiers.pace import Pace
 from account_monitor.notifiers.reminders import Reminders
+from account_monitor.notifiers.silences import SilencesInEffect
 
 LOOK_SECONDS: Final = 1.0
 """How often it is looked what is due by the clock: reminders, the end of a silence, the daily report."""
@@ -89,6 +90,8 @@ class Courier:
         self._pace = Pace(monotonic)
         self._told: dict[tuple[str, str], None] = {}
         """(account, event id) of transitions that were told, the oldest first."""
+        self._silences: dict[str, SilencesInEffect] = {}
+        """By account, as of this look."""
         self._attempts = 0
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
@@ -118,6 +121,7 @@ class Courier:
     async def _next(self) -> tuple[Parcel | None, float]:
         """Return what is to be sent now, or None and for how long there is nothing."""
         unseen = await self._outbox.waiting()
+        self._silences = self._silences_of_now()
         self.reminders.hold(self._outbox.begun)
         self._outbox.begun = []
         waiting = self._wanted(unseen)
@@ -171,9 +175,12 @@ class Courier:
         return not is_own and self.channel.wants(told.alert.severity)
 
     def _is_silenced(self, told: Told) -> bool:
-        monitor = self._desk.monitor(told.account)
+        silences = self._silences.get(told.account)
+        return silences is not None and silences.cover(told.alert)
+
+    def _silences_of_now(self) -> dict[str, SilencesInEffect]:
         now_ms = self._desk.clock()
-        return monitor is not None and any(silence.covers(told.alert, now_ms) for silence in monitor.silences)
+        return {monitor.name: SilencesInEffect(monitor.silences, now_ms) for monitor in self._desk.monitors()}
 
     def _patience(self, transitions: Sequence[Told]) -> float:
         """Return for how many seconds these wait, for others to be told in the same summary."""
