@@ -138,7 +138,7 @@ class Courier:
         self._outbox.hold(self.reminders.held())
         if standing:
             return self._of_standing(standing, now_ms), 0.0
-        due = None if self.channel.least else await self._reports.due(f"{self.source}:report", now_ms)
+        due = None if self.channel.least else self._reports.due(f"{self.source}:report", now_ms)
         if due is not None:
             return Parcel(due.letter, due.accounts[0], report=due), 0.0
         return None, LOOK_SECONDS

@@ -67,7 +67,8 @@ class People:
         desk.observe(self._note)
 
     async def run(self) -> None:
-        """Look until cancelled at what the couriers do not see."""
+        """Look until cancelled at what the couriers do not see; the daily reports are made in a task of their own."""
+        self._spawn("daily reports", self._reports.run())
         while True:
             self._reports.look(self._desk.clock())
             self._resolve()
