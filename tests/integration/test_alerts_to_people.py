@@ -412,6 +412,29 @@ async def test_channels_are_taken_over_and_those_that_stay_go_on(desk: TradingDe
     assert other.ids[1:] == ["b:0", "c:0"]
 
 
+async def test_that_a_channel_fails_is_said_on_an_account_that_is_there(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with webhook() as other, telling(desk, hook.url, other.url) as rig:
+        rig.alarms.attach(await desk.open("alt"))
+        await asyncio.sleep(1.2)
+        hook.status = 503
+        await desk.trade(firing("a"), account="alt")
+        await eventually(lambda: [alarm.account for alarm in failures(rig.alarms)] == ["alt"], timeout_seconds=5)
+        await desk.close("alt")
+        rig.alarms.forget("alt")
+        await eventually(lambda: [alarm.account for alarm in failures(rig.alarms)] == ["main"], timeout_seconds=5)
+        hook.status = 200
+        await other.until(4)
+
+    assert [title.split(" since")[0].split(" after")[0] for title in other.titles] == [
+        "WARNING alt STREAM_STALE a",
+        "WARNING alt CHANNEL_FAILED json",
+        "WARNING main CHANNEL_FAILED json",
+        "RESOLVED main CHANNEL_FAILED json",
+    ]
+
+
 async def test_a_pager_is_told_of_what_is_critical_and_how_that_ends(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, f"critical={hook.url}") as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")

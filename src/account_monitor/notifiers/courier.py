@@ -248,11 +248,22 @@ class Courier:
         if self._failing_since_ms is None:
             self._failing_since_ms = self._desk.clock()
             log.warning("channel_failed", channel=self.channel.name, reason=reason)
-        name = self.channel.name
-        known = next((alarm for alarm in failures(self._alarms) if alarm.alert.symbol == name), None)
         if self._attempts >= FAILED_ATTEMPTS:
+            self._complain(account, reason)
+
+    def _complain(self, account: str, reason: str) -> None:
+        """Say on one account that this channel fails: on the one of the letter, while it is there to record it."""
+        name = self.channel.name
+        accounts = [account, *self._desk.accounts]
+        for alarm in failures(self._alarms):
+            if alarm.alert.symbol == name and self._desk.monitor(alarm.account) is None:
+                self._alarms.resolve(alarm.account, "CHANNEL_FAILED", symbol=name)
+            elif alarm.alert.symbol == name:
+                accounts.insert(0, alarm.account)
+        present = next((each for each in accounts if self._desk.monitor(each) is not None), None)
+        if present is not None:
             text = f"{name} does not take what people are to hear: {reason}"
-            self._alarms.fire(account if known is None else known.account, "CHANNEL_FAILED", text, symbol=name)
+            self._alarms.fire(present, "CHANNEL_FAILED", text, symbol=name)
 
 
 def failures(alarms: AlarmBoard) -> list[Alarm]:
