@@ -390,6 +390,23 @@ async def test_an_account_may_come_and_go(desk: TradingDesk, hook: Webhook) -> N
     assert hook.ids == ["a:0", "b:0", "a:1"]
 
 
+async def test_an_account_that_appears_begins_with_its_first_transition(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, hook.url) as rig:
+        await asyncio.sleep(1.2)
+        rig.alarms.attach(await desk.open("alt"))
+        rig.alarms.fire("alt", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        rig.alarms.fire("alt", "LOW_BALANCE", "low")
+        rig.alarms.resolve("alt", "LOW_BALANCE")
+        await hook.until(3)
+        await asyncio.sleep(SHORT)
+
+    assert [title.split(" since")[0].split(" after")[0] for title in hook.titles] == [
+        "CRITICAL alt MARGIN_CALL",
+        "WARNING alt LOW_BALANCE",
+        "RESOLVED alt LOW_BALANCE",
+    ]
+
+
 async def test_channels_are_taken_over_and_those_that_stay_go_on(desk: TradingDesk, hook: Webhook) -> None:
     async with webhook() as other, telling(desk, hook.url) as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")

@@ -96,7 +96,7 @@ class Courier:
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
         self.note: Final = self._outbox.note
-        """Takes the name of an account whose journal holds another alert."""
+        """Takes the name of an account, and the entries of the alerts that its journal holds now."""
 
     @property
     def is_well(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MONITOR, Delivery, StreamPosition
+from account_monitor.monitor.ports import MONITOR, Delivery, JournalEntry, StreamPosition
 from account_monitor.notifiers.letters import Told
 
 MAX_WAITING: Final = 1_000
@@ -62,8 +62,11 @@ class Outbox:
         self.arrived = asyncio.Event()
         """Set when there may be something to read."""
 
-    def note(self, account: str) -> None:
-        """Note that the journal of an account holds something new."""
+    def note(self, account: str, news: Sequence[JournalEntry]) -> None:
+        """Note that the journal of an account holds these alerts now, at once: who is new begins with them."""
+        monitor = self._desk.monitor(account)
+        if monitor is not None and monitor not in self._read:
+            self._begin(monitor, news)
         self._news.add(account)
         self.arrived.set()
 
@@ -81,11 +84,14 @@ class Outbox:
         monitors = [self._desk.monitor(account) for account in self._desk.accounts]
         return [monitor for monitor in monitors if monitor is not None]
 
-    def _begin(self, monitor: Monitor) -> None:
-        firing = [alert for alert in monitor.alerts if alert.state == "FIRING"]
+    def _begin(self, monitor: Monitor, news: Sequence[JournalEntry] = ()) -> None:
+        """Go on where the journal says, or begin: with what fires now, and after it with `news`."""
+        told_soon = {entry.event.event_id for entry in news}
+        firing = [alert for alert in monitor.alerts if alert.state == "FIRING" and alert.event_id not in told_soon]
         recorded = monitor.journal.positions.get(self._source)
         if recorded is None:
-            seq, held = monitor.view.seq, frozenset(alert.id for alert in firing)
+            seq = news[0].seq - 1 if news else monitor.view.seq
+            held = frozenset(alert.id for alert in firing)
             monitor.inbox.see(StreamPosition(self._source, "", seq))
             self._record_held(monitor, held)
         else:

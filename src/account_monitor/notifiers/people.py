@@ -100,10 +100,11 @@ class People:
         return list(self._couriers.values())
 
     def _note(self, view: View, change: Change) -> None:
-        if change.recorded is None or not any(type(entry.event) is Alert for entry in change.recorded.entries):
-            return
-        for courier in self._couriers.values():
-            courier.note(view.account)
+        recorded = () if change.recorded is None else change.recorded.entries
+        alerts = [entry for entry in recorded if type(entry.event) is Alert]
+        if alerts:
+            for courier in self._couriers.values():
+                courier.note(view.account, alerts)
 
     def _resolve(self) -> None:
         """End the alerts about channels that are well again, or not there any more."""
