@@ -452,6 +452,47 @@ async def test_that_a_channel_fails_is_said_on_an_account_that_is_there(
     ]
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["by reloads", "by restarts"])
+async def test_a_channel_that_is_taken_back_begins_with_what_fires(
+    desk: TradingDesk, hook: Webhook, restarts: bool
+) -> None:
+    async with webhook() as other:
+        async with telling(desk, hook.url) as rig:
+            rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="told")
+            await hook.until(1)
+            await eventually(lambda: noted(desk, hook.url) > 1)
+            if not restarts:
+                await live_through_much(desk, rig, other)
+                await rig.serve(hook.url)
+                await hook.until(2)
+        if restarts:
+            await restart(desk)
+            async with telling(desk) as rig:
+                await live_through_much(desk, rig, other)
+            await restart(desk)
+            async with telling(desk, hook.url):
+                await hook.until(2)
+        await asyncio.sleep(SHORT)
+
+    assert [post.title for post in hook.posts[1:]] == ["STILL 2 WARNING (main)"]
+
+
+async def live_through_much(desk: TradingDesk, rig: Rig, other: Webhook) -> None:
+    """Tell somebody else of a dozen alerts that are over, and of one that fires still."""
+    await rig.serve(other.url)
+    await asyncio.sleep(2.5)  # it was noted who is not told any more
+    for number in range(12):
+        await desk.trade(begin := firing(f"over{number}"), resolved(begin))
+    rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="still")
+    await other.until(1)
+    await eventually(lambda: any(alert.symbol == "still" for alert in desk.monitor().alerts))
+
+
+async def restart(desk: TradingDesk) -> None:
+    await desk.close("main")
+    await desk.open()
+
+
 async def test_a_pager_is_told_of_what_is_critical_and_how_that_ends(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, f"critical={hook.url}") as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")

@@ -24,7 +24,7 @@ from account_monitor.notifiers.letters import (
     summary_letter,
     transition_letter,
 )
-from account_monitor.notifiers.outbox import Outbox, Waiting
+from account_monitor.notifiers.outbox import PLACES, Outbox, Waiting
 from account_monitor.notifiers.pace import Pace
 from account_monitor.notifiers.reminders import Reminders
 from account_monitor.notifiers.silences import SilencesInEffect
@@ -80,7 +80,7 @@ class Courier:
         """Letters that the channel took, since the start."""
         self.failed = 0
         """Attempts that it did not."""
-        self.source = f"out:people:{channel.digest}"
+        self.source = f"{PLACES}{channel.digest}"
         """Under this name the journals record how far the channel is."""
         self.reminders = Reminders(repeat_seconds, desk.clock())
         self._desk = desk

@@ -23,6 +23,12 @@ MAX_WAITING: Final = 1_000
 COMMIT_SECONDS: Final = 2.0
 """How long the next letter waits until the journal knows that this one was sent: a disk may be slow, or full."""
 
+PLACES: Final = "out:people:"
+"""With this, and the digest of a channel, begins the name of its place in a journal."""
+
+LEFT: Final = "left"
+"""As the incarnation of a place: its channel was taken away, and begins anew where it is taken back."""
+
 log = structlog.get_logger()
 
 
@@ -43,7 +49,7 @@ class Outbox:
     """The transitions of all accounts that one channel has not carried yet, each account in the order of its journal.
 
     How far it is stands in the journal of each account, under `source`, before the next one leaves. A journal that does
-    not know the source begins now, with what fires.
+    not know the source, or was left by it, begins now, with what fires.
     """
 
     def __init__(self, desk: Desk, source: str) -> None:
@@ -89,13 +95,13 @@ class Outbox:
         told_soon = {entry.event.event_id for entry in news}
         firing = [alert for alert in monitor.alerts if alert.state == "FIRING" and alert.event_id not in told_soon]
         recorded = monitor.journal.positions.get(self._source)
-        if recorded is None:
+        if recorded is None or recorded.created == LEFT:
             seq = news[0].seq - 1 if news else monitor.view.seq
             held = frozenset(alert.id for alert in firing)
-            monitor.inbox.see(StreamPosition(self._source, "", seq))
             self._record_held(monitor, held)
         else:
             seq, held = recorded.sequence, self._recorded_held(monitor)
+        monitor.inbox.see(StreamPosition(self._source, "", seq))  # also if it was left a moment ago
         self.begun += [Told(monitor.name, alert) for alert in firing if alert.id in held]
         self._read[monitor] = self._done[monitor] = seq
         self._held[monitor] = held
@@ -169,6 +175,14 @@ class Outbox:
         with suppress(TimeoutError):  # a journal that cannot record must not keep people from being told
             async with asyncio.timeout(COMMIT_SECONDS):
                 await committed.wait()
+
+
+def leave_places(monitor: Monitor, served: Collection[str]) -> None:
+    """Record in a journal that the channels which are not served any more, by their digests, have left it."""
+    for source, position in monitor.journal.positions.items():
+        digest = source.removeprefix(PLACES)
+        if digest != source and ":" not in digest and digest not in served and position.created != LEFT:
+            monitor.inbox.see(position._replace(created=LEFT))
 
 
 def _by_time(waiting: Iterable[Waiting]) -> list[Waiting]:

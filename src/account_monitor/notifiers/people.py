@@ -18,6 +18,7 @@ from account_monitor.notifiers.channels import Channel, channel_problems, channe
 from account_monitor.notifiers.courier import LOOK_SECONDS, Courier, failures
 from account_monitor.notifiers.daily_report import DailyReports
 from account_monitor.notifiers.heartbeat import Heartbeat, heartbeat_url_of
+from account_monitor.notifiers.outbox import leave_places
 
 Spawn: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], None]
 Cancel: TypeAlias = Callable[[str], Awaitable[None]]
@@ -72,6 +73,8 @@ class People:
         while True:
             self._reports.look(self._desk.clock())
             self._resolve()
+            for monitor in self._desk.monitors():
+                leave_places(monitor, self._couriers)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def configure(self, reach: Reach) -> None:
