@@ -59,6 +59,7 @@ class Rig:
         broken = [task.exception() for task in self.tasks.values() if task.done()]
         for name in list(self.tasks):
             await self._cancel(name)
+        self.people._couriers.clear()  # the process is gone, and nobody notes what the journals hold
         assert broken == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
+from account_monitor.monitor.ports import JournalEntry, RemarkKind
 from account_monitor.notifiers.nats import ALERTS_PUBLISHED, AlertNotifier, Server
 from tests.integration.nats_server import NatsServer, add_stream, publish, stored
 from tests.integration.service import Service
@@ -81,8 +83,11 @@ async def stream_of_alerts(server: NatsServer) -> AsyncIterator[JetStreamContext
 
 
 @asynccontextmanager
-async def notifying(desk: TradingDesk, server: NatsServer) -> AsyncIterator[None]:
-    notifier = AlertNotifier(desk.desk, Server((server.url,), reconnect_wait_seconds=0.05), SUBJECT)
+async def notifying(
+    desk: TradingDesk, server: NatsServer, unrecorded: Callable[[str], list[Alert]] = lambda account: []
+) -> AsyncIterator[None]:
+    reached = Server((server.url,), reconnect_wait_seconds=0.05)
+    notifier = AlertNotifier(desk.desk, reached, SUBJECT, unrecorded=unrecorded)
     task = asyncio.create_task(notifier.run())
     try:
         yield
@@ -132,6 +137,26 @@ async def test_what_was_journaled_while_nats_was_away_is_published_when_it_is_ba
         kept = [await js.get_msg("ALERTS", seq) for seq in (1, 2, 3)]
 
     assert [message.headers and message.headers["Nats-Msg-Id"] for message in kept] == ["a:0", "b:0", "b:1"]
+
+
+async def test_a_journal_that_cannot_be_read_keeps_no_other_account_from_being_published(
+    tmp_path: Path, server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(kind: RemarkKind, seq: int) -> list[JournalEntry]:
+        raise JournalError("database disk image is malformed")
+
+    async with trading_desk(tmp_path) as desk, hearing(server) as ear:
+        await desk.open()
+        await desk.open("other")
+        with monkeypatch.context() as damaged:
+            damaged.setattr(desk.monitor().journal, "remarks_after", broken)
+            await desk.trade(firing("a"))
+            await desk.trade(firing("b"), account="other")
+            async with notifying(desk, server, lambda account: [firing("lost")] if account == "main" else []):
+                await ear.until(2)
+                assert ear.ids == ["b:0", "lost:0"]
+                damaged.undo()
+                assert await ear.until(3) == ["b:0", "lost:0", "a:0"]
 
 
 async def test_a_restart_goes_on_where_the_journal_says(tmp_path: Path, server: NatsServer) -> None:

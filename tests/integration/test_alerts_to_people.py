@@ -254,6 +254,81 @@ async def test_a_restart_in_a_silence_loses_nothing(desk: TradingDesk, hook: Web
     assert [title.split(" since")[0] for title in hook.titles] == ["STILL WARNING main STREAM_STALE a"]
 
 
+async def test_what_a_silence_holds_back_is_known_after_a_restart_although_another_could_not_be_told(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url) as rig:
+        await eventually(lambda: noted(desk, hook.url) > 0)
+        hook.status = 503
+        await silence(desk, "STREAM_STALE")
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a", severity="CRITICAL")
+        rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        await eventually(lambda: hook.attempts >= 2)
+        await asyncio.sleep(1.5)  # the place is recorded
+        await silence(desk, "STREAM_STALE", for_ms=0)
+    await desk.close("main")
+    await desk.open()
+    hook.status = 200
+    async with telling(desk, hook.url):
+        await hook.until(2)
+
+    assert [title.split(" since")[0] for title in hook.titles] == [
+        "CRITICAL main MARGIN_CALL",
+        "STILL CRITICAL main STREAM_STALE a",
+    ]
+
+
+async def test_a_restart_in_a_silence_repeats_nothing_that_was_told(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, hook.url) as rig:
+        rig.alarms.fire("main", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        rig.alarms.fire("main", "RATE_LIMITED", "slow")
+        await hook.until(2)
+        acknowledged = desk.monitor().acknowledge(rig.alarms.open()[0].alert.id, "anna")
+        assert acknowledged is not None
+        desk.put(acknowledged)
+        await hook.until(3)
+        await silence(desk, "STREAM_STALE")
+        rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
+        await asyncio.sleep(2.5)
+    await desk.close("main")
+    await desk.open()
+    async with telling(desk, hook.url):
+        await asyncio.sleep(1.5)
+        assert len(hook.posts) == 3, hook.titles
+        await silence(desk, "STREAM_STALE", for_ms=0)
+        await hook.until(4)
+
+    assert [title.split(" since")[0] for title in hook.titles[3:]] == ["STILL WARNING main STREAM_STALE a"]
+
+
+async def test_a_summary_says_what_is_over_although_no_journal_takes_the_end(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url) as rig:
+        hook.status = 503
+        await desk.trade(begin := firing("a", severity="CRITICAL"))
+        await eventually(lambda: hook.attempts >= 2)
+        end = resolved(begin, after_ms=5)
+        rig.alarms._watched("main").unrecorded[end.event_id] = end  # as it is while the disk is full
+        hook.status = 200
+        await hook.until(1)
+
+    assert hook.titles == ["1 RESOLVED (main)"]
+
+
+async def test_a_summary_says_what_is_over_although_the_clock_stepped_back(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with telling(desk, hook.url):
+        hook.status = 503
+        await desk.trade(begin := firing("a", severity="CRITICAL"), resolved(begin, after_ms=-2_000))
+        await eventually(lambda: hook.attempts >= 2)
+        hook.status = 200
+        await hook.until(1)
+
+    assert hook.titles == ["1 RESOLVED (main)"]
+
+
 async def test_reminders_come_while_nobody_looks_after_it(desk: TradingDesk, hook: Webhook) -> None:
     async with telling(desk, hook.url, repeat_seconds=1.5) as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
@@ -315,6 +390,23 @@ async def test_an_account_may_come_and_go(desk: TradingDesk, hook: Webhook) -> N
     assert hook.ids == ["a:0", "b:0", "a:1"]
 
 
+async def test_an_account_that_appears_begins_with_its_first_transition(desk: TradingDesk, hook: Webhook) -> None:
+    async with telling(desk, hook.url) as rig:
+        await asyncio.sleep(1.2)
+        rig.alarms.attach(await desk.open("alt"))
+        rig.alarms.fire("alt", "MARGIN_CALL", "reduce", severity="CRITICAL")
+        rig.alarms.fire("alt", "LOW_BALANCE", "low")
+        rig.alarms.resolve("alt", "LOW_BALANCE")
+        await hook.until(3)
+        await asyncio.sleep(SHORT)
+
+    assert [title.split(" since")[0].split(" after")[0] for title in hook.titles] == [
+        "CRITICAL alt MARGIN_CALL",
+        "WARNING alt LOW_BALANCE",
+        "RESOLVED alt LOW_BALANCE",
+    ]
+
+
 async def test_channels_are_taken_over_and_those_that_stay_go_on(desk: TradingDesk, hook: Webhook) -> None:
     async with webhook() as other, telling(desk, hook.url) as rig:
         rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="a")
@@ -335,6 +427,70 @@ async def test_channels_are_taken_over_and_those_that_stay_go_on(desk: TradingDe
     ]
     assert other.titles[0].startswith("STILL WARNING main STREAM_STALE a since")
     assert other.ids[1:] == ["b:0", "c:0"]
+
+
+async def test_that_a_channel_fails_is_said_on_an_account_that_is_there(
+    desk: TradingDesk, hook: Webhook, impatient: None
+) -> None:
+    async with webhook() as other, telling(desk, hook.url, other.url) as rig:
+        rig.alarms.attach(await desk.open("alt"))
+        await asyncio.sleep(1.2)
+        hook.status = 503
+        await desk.trade(firing("a"), account="alt")
+        await eventually(lambda: [alarm.account for alarm in failures(rig.alarms)] == ["alt"], timeout_seconds=5)
+        await desk.close("alt")
+        rig.alarms.forget("alt")
+        await eventually(lambda: [alarm.account for alarm in failures(rig.alarms)] == ["main"], timeout_seconds=5)
+        hook.status = 200
+        await other.until(4)
+
+    assert [title.split(" since")[0].split(" after")[0] for title in other.titles] == [
+        "WARNING alt STREAM_STALE a",
+        "WARNING alt CHANNEL_FAILED json",
+        "WARNING main CHANNEL_FAILED json",
+        "RESOLVED main CHANNEL_FAILED json",
+    ]
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["by reloads", "by restarts"])
+async def test_a_channel_that_is_taken_back_begins_with_what_fires(
+    desk: TradingDesk, hook: Webhook, restarts: bool
+) -> None:
+    async with webhook() as other:
+        async with telling(desk, hook.url) as rig:
+            rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="told")
+            await hook.until(1)
+            await eventually(lambda: noted(desk, hook.url) > 1)
+            if not restarts:
+                await live_through_much(desk, rig, other)
+                await rig.serve(hook.url)
+                await hook.until(2)
+        if restarts:
+            await restart(desk)
+            async with telling(desk) as rig:
+                await live_through_much(desk, rig, other)
+            await restart(desk)
+            async with telling(desk, hook.url):
+                await hook.until(2)
+        await asyncio.sleep(SHORT)
+
+    assert [post.title for post in hook.posts[1:]] == ["STILL 2 WARNING (main)"]
+
+
+async def live_through_much(desk: TradingDesk, rig: Rig, other: Webhook) -> None:
+    """Tell somebody else of a dozen alerts that are over, and of one that fires still."""
+    await rig.serve(other.url)
+    await asyncio.sleep(2.5)  # it was noted who is not told any more
+    for number in range(12):
+        await desk.trade(begin := firing(f"over{number}"), resolved(begin))
+    rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="still")
+    await other.until(1)
+    await eventually(lambda: any(alert.symbol == "still" for alert in desk.monitor().alerts))
+
+
+async def restart(desk: TradingDesk) -> None:
+    await desk.close("main")
+    await desk.open()
 
 
 async def test_a_pager_is_told_of_what_is_critical_and_how_that_ends(desk: TradingDesk, hook: Webhook) -> None:

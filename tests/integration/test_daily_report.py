@@ -29,9 +29,9 @@ class Day:
         self.desk = desk
         self.put(self.begin_ms + 3_000)
 
-    def telling(self, hook: Webhook) -> AbstractAsyncContextManager[Rig]:
+    def telling(self, hook: Webhook, *urls: str) -> AbstractAsyncContextManager[Rig]:
         """Tell people, and remind them of nothing: the clock jumps."""
-        return telling(self.desk, hook.url, repeat_seconds=1e6, day_starts_at_minutes=self.starts_at_minutes)
+        return telling(self.desk, hook.url, *urls, repeat_seconds=1e6, day_starts_at_minutes=self.starts_at_minutes)
 
     def put(self, at_ms: int) -> None:
         self.desk.desk.clock = lambda: at_ms
@@ -112,6 +112,23 @@ async def test_a_day_that_ended_while_nobody_was_there_is_reported_later(desk: T
         await hook.until(2)
 
     assert "main: equity 10,009.85 USD" in hook.posts[1].message
+
+
+async def test_no_alert_waits_for_a_report_that_is_being_made(desk: TradingDesk, hook: Webhook) -> None:
+    day = Day(desk)
+    await desk.open()
+    async with webhook() as pager, day.telling(hook, f"critical={pager.url}"):
+        await asyncio.sleep(1.5)
+        async with desk.desk.looking_back:  # somebody folds the past for long
+            day.put(day.end_ms + 3 * 3_600_000)
+            await asyncio.sleep(1.5)
+            await desk.trade(firing("a", severity="CRITICAL"))
+            await hook.until(1, timeout_seconds=2)
+            await pager.until(1, timeout_seconds=2)
+        await hook.until(2)
+
+    assert hook.titles[0].startswith("CRITICAL main")
+    assert hook.titles[1].startswith("Daily report of main")
 
 
 async def test_many_accounts_come_in_few_letters(desk: TradingDesk, hook: Webhook) -> None:

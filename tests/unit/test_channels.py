@@ -60,6 +60,25 @@ def test_the_same_url_twice_is_one_channel() -> None:
     assert names("json://a.example json://a.example") == ["json"]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("json://s3cret critical=json://s3cret", "entry 2 of CHANNELS is the URL of entry 1, with critical= before it"),
+        (
+            "warning=json://s3cret json://b json://s3cret",
+            "entry 3 of CHANNELS is the URL of entry 1, with nothing before",
+        ),
+    ],
+)
+def test_the_same_url_with_another_urgency_is_refused(text: str, line: str) -> None:
+    (problem,) = channel_problems(settings(text))
+
+    assert problem.startswith(f"alerts.channels_env: {line}")
+    assert "s3cret" not in problem
+    with pytest.raises(ConfigurationError, match="list each URL once"):
+        channels_of(settings(text))
+
+
 def test_nothing_configured_is_no_channel() -> None:
     assert channels_of(AlertSettings()) == ()
 

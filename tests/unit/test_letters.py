@@ -87,6 +87,17 @@ def test_a_cause_is_said_when_it_is_known() -> None:
     assert "Cause: FUNDING" in transition_letter(Told("main", LOW._replace(cause="FUNDING"))).body
 
 
+def test_a_title_says_who_looks_after_it_or_what_became_known_since() -> None:
+    acknowledged = LOW._replace(revision=1, at_ms=FIRED + 5, acked_by="anna", acked_ms=FIRED + 5)
+    known = acknowledged._replace(revision=2, at_ms=FIRED + 9, cause="MISSED_FILL")
+
+    assert headline(Told("main", acknowledged)) == "ACKNOWLEDGED by anna: CRITICAL main MARGIN_CALL BTCUSDT"
+    assert headline(Told("main", known)) == (
+        "CRITICAL main MARGIN_CALL BTCUSDT: 950 against 1000 since 2026-11-24 12:00:05Z, cause MISSED_FILL,"
+        " acknowledged by anna"
+    )
+
+
 def test_a_reminder_says_for_how_long() -> None:
     assert reminder_letter(Told("main", LOW), FIRED + 4 * 3_600_000).title == (
         "STILL CRITICAL main MARGIN_CALL BTCUSDT: 950 against 1000 since 2026-11-24 12:00:05Z (4 h)"

@@ -48,7 +48,7 @@ def test_what_is_silenced_is_held_back_and_told_when_the_silence_is_over() -> No
     reminders = Reminders(3600, 0)
 
     assert reminders.due([TOLD], silent, 5 * HOUR) == []
-    assert reminders.held() == {"main": 1}
+    assert reminders.held() == {"main": {ALERT.id}}
     assert reminders.due([TOLD], loud, 5 * HOUR + 1) == [TOLD]
     reminders.note([TOLD], 5 * HOUR + 1)
     assert reminders.held() == {}

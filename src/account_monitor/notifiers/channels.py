@@ -182,9 +182,9 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
         yield _Entry(None, f"{source}: needs the package apprise; install account-monitor[notify]")
         return
     _keep_quiet()
-    urls = list(dict.fromkeys(_listed(alerts.channels.reveal())))
-    if len(urls) > MAX_CHANNELS:
-        yield _Entry(None, f"{source}: {where} lists {len(urls)} channels, expected at most {MAX_CHANNELS}")
+    urls = list(_listed(alerts.channels.reveal()))
+    if len(set(urls)) > MAX_CHANNELS:
+        yield _Entry(None, f"{source}: {where} lists {len(set(urls))} channels, expected at most {MAX_CHANNELS}")
         return
     asset = apprise.AppriseAsset(
         app_id="account-monitor",
@@ -194,8 +194,16 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
         storage_mode=apprise.PersistentStoreMode.MEMORY,
     )
     counts: dict[str, int] = {}
+    known: dict[str, tuple[int, Severity | None]] = {}
     for number, listed in enumerate(urls, start=1):
         least, url = _least(listed)
+        first, urgency = known.setdefault(url, (number, least))
+        if first != number:
+            if urgency != least:
+                text = f"{source}: entry {number} of {where} is the URL of entry {first}"
+                change = f"with {_prefix(least)} before it instead of {_prefix(urgency)}"
+                yield _Entry(None, f"{text}, {change}; list each URL once")
+            continue
         made = apprise.Apprise(asset=asset)
         scheme = _scheme(url)
         if scheme is None or not made.add(url):
@@ -227,6 +235,10 @@ def _least(listed: str) -> tuple[Severity | None, str]:
     if match is None:
         return None, listed
     return ("CRITICAL" if match[1].lower() == "critical" else "WARNING"), listed[match.end() :]
+
+
+def _prefix(least: Severity | None) -> str:
+    return "nothing" if least is None else f"{least.lower()}="
 
 
 def _scheme(url: str) -> str | None:

@@ -24,9 +24,10 @@ from account_monitor.notifiers.letters import (
     summary_letter,
     transition_letter,
 )
-from account_monitor.notifiers.outbox import Outbox, Waiting
+from account_monitor.notifiers.outbox import PLACES, Outbox, Waiting
 from account_monitor.notifiers.pace import Pace
 from account_monitor.notifiers.reminders import Reminders
+from account_monitor.notifiers.silences import SilencesInEffect
 
 LOOK_SECONDS: Final = 1.0
 """How often it is looked what is due by the clock: reminders, the end of a silence, the daily report."""
@@ -79,7 +80,7 @@ class Courier:
         """Letters that the channel took, since the start."""
         self.failed = 0
         """Attempts that it did not."""
-        self.source = f"out:people:{channel.digest}"
+        self.source = f"{PLACES}{channel.digest}"
         """Under this name the journals record how far the channel is."""
         self.reminders = Reminders(repeat_seconds, desk.clock())
         self._desk = desk
@@ -89,11 +90,13 @@ class Courier:
         self._pace = Pace(monotonic)
         self._told: dict[tuple[str, str], None] = {}
         """(account, event id) of transitions that were told, the oldest first."""
+        self._silences: dict[str, SilencesInEffect] = {}
+        """By account, as of this look."""
         self._attempts = 0
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
         self.note: Final = self._outbox.note
-        """Takes the name of an account whose journal holds another alert."""
+        """Takes the name of an account, and the entries of the alerts that its journal holds now."""
 
     @property
     def is_well(self) -> bool:
@@ -117,11 +120,13 @@ class Courier:
 
     async def _next(self) -> tuple[Parcel | None, float]:
         """Return what is to be sent now, or None and for how long there is nothing."""
-        waiting = self._wanted(await self._outbox.waiting())
-        if self._outbox.begun:
-            self.reminders.hold(self._outbox.begun)
-            self._outbox.begun = []
-        transitions = [*self._unrecorded(), *(each.told for each in waiting)]
+        unseen = await self._outbox.waiting()
+        self._silences = self._silences_of_now()
+        self.reminders.hold(self._outbox.begun)
+        self._outbox.begun = []
+        waiting = self._wanted(unseen)
+        # What no journal can take is younger than what one has.
+        transitions = [*(each.told for each in waiting), *self._unrecorded()]
         if transitions:
             patience_seconds = self._patience(transitions)
             if patience_seconds <= 0:
@@ -133,7 +138,7 @@ class Courier:
         self._outbox.hold(self.reminders.held())
         if standing:
             return self._of_standing(standing, now_ms), 0.0
-        due = None if self.channel.least else await self._reports.due(f"{self.source}:report", now_ms)
+        due = None if self.channel.least else self._reports.due(f"{self.source}:report", now_ms)
         if due is not None:
             return Parcel(due.letter, due.accounts[0], report=due), 0.0
         return None, LOOK_SECONDS
@@ -142,6 +147,7 @@ class Courier:
         """Return what people want to hear of here; the rest is done with, and told when a silence is over."""
         silenced = [each for each in waiting if self._is_silenced(each.told)]
         self.reminders.hold(each.told for each in silenced if each.alert.state == "FIRING")
+        self._outbox.hold(self.reminders.held())
         unwanted = [
             *silenced,
             *(each for each in waiting if self._is_told(each.told) or not self._is_for_here(each.told)),
@@ -169,9 +175,12 @@ class Courier:
         return not is_own and self.channel.wants(told.alert.severity)
 
     def _is_silenced(self, told: Told) -> bool:
-        monitor = self._desk.monitor(told.account)
+        silences = self._silences.get(told.account)
+        return silences is not None and silences.cover(told.alert)
+
+    def _silences_of_now(self) -> dict[str, SilencesInEffect]:
         now_ms = self._desk.clock()
-        return monitor is not None and any(silence.covers(told.alert, now_ms) for silence in monitor.silences)
+        return {monitor.name: SilencesInEffect(monitor.silences, now_ms) for monitor in self._desk.monitors()}
 
     def _patience(self, transitions: Sequence[Told]) -> float:
         """Return for how many seconds these wait, for others to be told in the same summary."""
@@ -239,11 +248,22 @@ class Courier:
         if self._failing_since_ms is None:
             self._failing_since_ms = self._desk.clock()
             log.warning("channel_failed", channel=self.channel.name, reason=reason)
-        name = self.channel.name
-        known = next((alarm for alarm in failures(self._alarms) if alarm.alert.symbol == name), None)
         if self._attempts >= FAILED_ATTEMPTS:
+            self._complain(account, reason)
+
+    def _complain(self, account: str, reason: str) -> None:
+        """Say on one account that this channel fails: on the one of the letter, while it is there to record it."""
+        name = self.channel.name
+        accounts = [account, *self._desk.accounts]
+        for alarm in failures(self._alarms):
+            if alarm.alert.symbol == name and self._desk.monitor(alarm.account) is None:
+                self._alarms.resolve(alarm.account, "CHANNEL_FAILED", symbol=name)
+            elif alarm.alert.symbol == name:
+                accounts.insert(0, alarm.account)
+        present = next((each for each in accounts if self._desk.monitor(each) is not None), None)
+        if present is not None:
             text = f"{name} does not take what people are to hear: {reason}"
-            self._alarms.fire(account if known is None else known.account, "CHANNEL_FAILED", text, symbol=name)
+            self._alarms.fire(present, "CHANNEL_FAILED", text, symbol=name)
 
 
 def failures(alarms: AlarmBoard) -> list[Alarm]:

@@ -63,7 +63,21 @@ class DailyReports:
         self._texts: dict[tuple[str, int], str] = {}
         self._reported: dict[tuple[str, str], StreamPosition] = {}
         """By account and source, what was recorded, perhaps not committed yet."""
-        self._making = asyncio.Lock()
+        self._asked: dict[tuple[str, int], None] = {}
+        """By account and the end of a day, the texts that are to be made, the first asked for first."""
+        self._is_asked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Make what is asked for until cancelled: folding the past takes time, and no alert waits for it."""
+        while True:
+            await self._is_asked.wait()
+            self._is_asked.clear()
+            while self._asked:
+                account, day_ms = next(iter(self._asked))
+                monitor = self._desk.monitor(account)
+                if monitor is not None:  # else it was removed meanwhile
+                    self._texts[account, day_ms] = await self._made(monitor, day_ms)
+                del self._asked[account, day_ms]
 
     def look(self, now_ms: int) -> None:
         """Keep the views of the moment in which a day begins; called every second."""
@@ -74,8 +88,11 @@ class DailyReports:
         self._views = {key: view for key, view in self._views.items() if key[1] >= day_ms - DAY_MS}
         self._texts = {key: text for key, text in self._texts.items() if key[1] >= day_ms}
 
-    async def due(self, source: str, now_ms: int) -> Due | None:
-        """Return the report that the channel of this source has not brought yet; who is new begins with today."""
+    def due(self, source: str, now_ms: int) -> Due | None:
+        """Return the report that the channel of this source has not brought yet, None also while it is being made.
+
+        Who is new begins with today.
+        """
         day_ms = self._day_of(now_ms)
         if not self.is_enabled or now_ms < day_ms + SETTLE_MS:
             return None
@@ -83,7 +100,12 @@ class DailyReports:
         if not monitors:
             return None
         chosen = monitors[:ACCOUNTS_IN_ONE]
-        texts = [await self._text(monitor, day_ms) for monitor in chosen]
+        missing = [(monitor.name, day_ms) for monitor in chosen if (monitor.name, day_ms) not in self._texts]
+        if missing:
+            self._asked.update(dict.fromkeys(missing))
+            self._is_asked.set()
+            return None
+        texts = [self._texts[monitor.name, day_ms] for monitor in chosen]
         accounts = tuple(monitor.name for monitor in chosen)
         title = f"Daily report of {', '.join(accounts)}: {moment_text(day_ms - DAY_MS)} to {moment_text(day_ms)}"
         return Due(Letter(title, "\n\n".join(texts)), accounts, day_ms)
@@ -114,13 +136,6 @@ class DailyReports:
 
     def _day_of(self, now_ms: int) -> int:
         return (now_ms - self._offset_ms) // DAY_MS * DAY_MS + self._offset_ms
-
-    async def _text(self, monitor: Monitor, day_ms: int) -> str:
-        key = (monitor.name, day_ms)
-        async with self._making:
-            if key not in self._texts:
-                self._texts[key] = await self._made(monitor, day_ms)
-        return self._texts[key]
 
     async def _made(self, monitor: Monitor, day_ms: int) -> str:
         try:

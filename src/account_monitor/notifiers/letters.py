@@ -80,14 +80,20 @@ def standing_letter(standing: Sequence[Told], now_ms: int) -> Letter:
 
 
 def headline(told: Told) -> str:
-    """Say in one line: how bad, whose, what, where, the figure against its threshold, and since when."""
+    """Say in one line: how bad, whose, what, where, the figure against its threshold, since when, and why.
+
+    A transition that says who looks after it begins with that; a later one with how bad it is.
+    """
     account, alert = told
     what = " ".join(filter(None, (account, alert.type, alert.symbol)))
     if alert.state == "RESOLVED":
         return _clean(f"RESOLVED {what} after {duration_text(alert.at_ms - alert.fired_ms)}")
-    if alert.acked_by is not None:
-        return _clean(f"ACKNOWLEDGED by {alert.acked_by}: {alert.severity} {what}")
-    return _clean(f"{alert.severity} {what}{_figures(alert)} since {moment_text(alert.fired_ms)}")
+    cause = "" if alert.cause is None else f", cause {alert.cause}"
+    if alert.acked_by is not None and alert.at_ms == alert.acked_ms:
+        return _clean(f"ACKNOWLEDGED by {alert.acked_by}: {alert.severity} {what}{cause}")
+    acknowledged = "" if alert.acked_by is None else f", acknowledged by {alert.acked_by}"
+    since = f"since {moment_text(alert.fired_ms)}"
+    return _clean(f"{alert.severity} {what}{_figures(alert)} {since}{cause}{acknowledged}")
 
 
 def duration_text(milliseconds: int) -> str:

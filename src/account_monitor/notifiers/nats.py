@@ -170,14 +170,20 @@ class AlertNotifier:
                 try:
                     is_stored = await _is_stored(connection, self._subject)  # a stream may be made at any time
                     await self._publish(connection, monitor, is_stored=is_stored)
-                except (Error, OSError, TimeoutError, JournalError) as error:
-                    self._news.add(monitor.name)
-                    if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
-                        reason = str(error) or type(error).__name__
-                        log.warning("alerts_not_published", account=monitor.name, reason=reason)
-                        return
+                except JournalError as error:  # the others' alerts can be published all the same
+                    self._retry(monitor, error)
+                except (Error, OSError, TimeoutError) as error:
+                    self._retry(monitor, error)
+                    return
             await self._publish_unrecorded(connection)
             await self._wait()
+
+    def _retry(self, monitor: Monitor, error: Exception) -> None:
+        """Read the alerts of an account once more with the next look."""
+        self._news.add(monitor.name)
+        if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
+            reason = str(error) or type(error).__name__
+            log.warning("alerts_not_published", account=monitor.name, reason=reason)
 
     async def _publish_unrecorded(self, connection: Client) -> None:
         """Publish what is not in a journal; whatever fails is tried again with the next look."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MONITOR, Delivery, StreamPosition
+from account_monitor.monitor.ports import MONITOR, Delivery, JournalEntry, StreamPosition
 from account_monitor.notifiers.letters import Told
 
 MAX_WAITING: Final = 1_000
@@ -22,6 +22,12 @@ MAX_WAITING: Final = 1_000
 
 COMMIT_SECONDS: Final = 2.0
 """How long the next letter waits until the journal knows that this one was sent: a disk may be slow, or full."""
+
+PLACES: Final = "out:people:"
+"""With this, and the digest of a channel, begins the name of its place in a journal."""
+
+LEFT: Final = "left"
+"""As the incarnation of a place: its channel was taken away, and begins anew where it is taken back."""
 
 log = structlog.get_logger()
 
@@ -43,12 +49,12 @@ class Outbox:
     """The transitions of all accounts that one channel has not carried yet, each account in the order of its journal.
 
     How far it is stands in the journal of each account, under `source`, before the next one leaves. A journal that does
-    not know the source begins now, with what fires.
+    not know the source, or was left by it, begins now, with what fires.
     """
 
     def __init__(self, desk: Desk, source: str) -> None:
         self.begun: list[Told] = []
-        """What fires in journals that begin with this channel, or held it back when the process ended."""
+        """What fires in journals that begin with this channel, and what silences held back when the process ended."""
         self._desk = desk
         self._source = source
         self._waiting: list[Waiting] = []
@@ -56,13 +62,17 @@ class Outbox:
         """Up to where the alerts of an account were read."""
         self._done: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
         """Up to where they were carried, or nobody wanted to hear of them."""
-        self._held: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
+        self._held: WeakKeyDictionary[Monitor, frozenset[str]] = WeakKeyDictionary()
+        """The ids of the alerts that silences hold back, as the journal knows them."""
         self._news: set[str] = set()
         self.arrived = asyncio.Event()
         """Set when there may be something to read."""
 
-    def note(self, account: str) -> None:
-        """Note that the journal of an account holds something new."""
+    def note(self, account: str, news: Sequence[JournalEntry]) -> None:
+        """Note that the journal of an account holds these alerts now, at once: who is new begins with them."""
+        monitor = self._desk.monitor(account)
+        if monitor is not None and monitor not in self._read:
+            self._begin(monitor, news)
         self._news.add(account)
         self.arrived.set()
 
@@ -80,16 +90,21 @@ class Outbox:
         monitors = [self._desk.monitor(account) for account in self._desk.accounts]
         return [monitor for monitor in monitors if monitor is not None]
 
-    def _begin(self, monitor: Monitor) -> None:
+    def _begin(self, monitor: Monitor, news: Sequence[JournalEntry] = ()) -> None:
+        """Go on where the journal says, or begin: with what fires now, and after it with `news`."""
+        told_soon = {entry.event.event_id for entry in news}
+        firing = [alert for alert in monitor.alerts if alert.state == "FIRING" and alert.event_id not in told_soon]
         recorded = monitor.journal.positions.get(self._source)
-        held = monitor.journal.positions.get(f"{self._source}:held")
-        seq = monitor.view.seq if recorded is None else recorded.sequence
-        if recorded is None or (held is not None and held.sequence):
-            self.begun += [Told(monitor.name, alert) for alert in monitor.alerts if alert.state == "FIRING"]
-        if recorded is None:
-            monitor.inbox.see(StreamPosition(self._source, "", seq))
+        if recorded is None or recorded.created == LEFT:
+            seq = news[0].seq - 1 if news else monitor.view.seq
+            held = frozenset(alert.id for alert in firing)
+            self._record_held(monitor, held)
+        else:
+            seq, held = recorded.sequence, self._recorded_held(monitor)
+        monitor.inbox.see(StreamPosition(self._source, "", seq))  # also if it was left a moment ago
+        self.begun += [Told(monitor.name, alert) for alert in firing if alert.id in held]
         self._read[monitor] = self._done[monitor] = seq
-        self._held[monitor] = 0 if held is None else held.sequence
+        self._held[monitor] = held
         self._news.add(monitor.name)
 
     async def _read_on(self, monitor: Monitor) -> None:
@@ -110,7 +125,7 @@ class Outbox:
             self._news.add(monitor.name)
             if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
                 log.warning("alerts_not_read", account=monitor.name, source=self._source, reason=str(error))
-        self._waiting.sort(key=lambda waiting: waiting.alert.at_ms)  # stable: each account stays in its order
+        self._waiting = _by_time(self._waiting)
 
     async def done(self, carried: Iterable[Waiting]) -> None:
         """Record that these were carried; returns once the journals know it, or cannot."""
@@ -122,13 +137,23 @@ class Outbox:
         for monitor in self._drop(unwanted):
             monitor.inbox.see(StreamPosition(self._source, "", self._done[monitor]))
 
-    def hold(self, counts: dict[str, int]) -> None:
-        """Record how many alerts of each account are held back by silences, so that a restart tells of them."""
+    def hold(self, held: Mapping[str, Collection[str]]) -> None:
+        """Record which alerts of each account silences hold back, so that a restart tells of them, and of no other.
+
+        Call it before `drop`: the journal then knows what is held as soon as its place passes it.
+        """
         for monitor in self._monitors():
-            count = counts.get(monitor.name, 0)
-            if monitor in self._held and self._held[monitor] != count:
-                self._held[monitor] = count
-                monitor.inbox.see(StreamPosition(f"{self._source}:held", "", count))
+            ids = frozenset(held.get(monitor.name, ()))
+            if monitor in self._held and self._held[monitor] != ids:
+                self._held[monitor] = ids
+                self._record_held(monitor, ids)
+
+    def _record_held(self, monitor: Monitor, ids: frozenset[str]) -> None:
+        monitor.inbox.see(StreamPosition(f"{self._source}:held", " ".join(sorted(ids)), len(ids)))
+
+    def _recorded_held(self, monitor: Monitor) -> frozenset[str]:
+        recorded = monitor.journal.positions.get(f"{self._source}:held")
+        return frozenset() if recorded is None else frozenset(recorded.created.split())
 
     def _drop(self, gone: Iterable[Waiting]) -> set[Monitor]:
         places = {(waiting.monitor, waiting.seq) for waiting in gone}
@@ -150,3 +175,21 @@ class Outbox:
         with suppress(TimeoutError):  # a journal that cannot record must not keep people from being told
             async with asyncio.timeout(COMMIT_SECONDS):
                 await committed.wait()
+
+
+def leave_places(monitor: Monitor, served: Collection[str]) -> None:
+    """Record in a journal that the channels which are not served any more, by their digests, have left it."""
+    for source, position in monitor.journal.positions.items():
+        digest = source.removeprefix(PLACES)
+        if digest != source and ":" not in digest and digest not in served and position.created != LEFT:
+            monitor.inbox.see(position._replace(created=LEFT))
+
+
+def _by_time(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Return transitions by time, those of each account in the order of its journal, although a clock stepped back."""
+    latest_ms: dict[Monitor, int] = {}
+    timed = []
+    for each in waiting:
+        at_ms = latest_ms[each.monitor] = max(each.alert.at_ms, latest_ms.get(each.monitor, each.alert.at_ms))
+        timed.append((at_ms, each))
+    return [each for _, each in sorted(timed, key=lambda pair: pair[0])]  # stable

@@ -18,6 +18,7 @@ from account_monitor.notifiers.channels import Channel, channel_problems, channe
 from account_monitor.notifiers.courier import LOOK_SECONDS, Courier, failures
 from account_monitor.notifiers.daily_report import DailyReports
 from account_monitor.notifiers.heartbeat import Heartbeat, heartbeat_url_of
+from account_monitor.notifiers.outbox import leave_places
 
 Spawn: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], None]
 Cancel: TypeAlias = Callable[[str], Awaitable[None]]
@@ -67,10 +68,13 @@ class People:
         desk.observe(self._note)
 
     async def run(self) -> None:
-        """Look until cancelled at what the couriers do not see."""
+        """Look until cancelled at what the couriers do not see; the daily reports are made in a task of their own."""
+        self._spawn("daily reports", self._reports.run())
         while True:
             self._reports.look(self._desk.clock())
             self._resolve()
+            for monitor in self._desk.monitors():
+                leave_places(monitor, self._couriers)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def configure(self, reach: Reach) -> None:
@@ -99,10 +103,11 @@ class People:
         return list(self._couriers.values())
 
     def _note(self, view: View, change: Change) -> None:
-        if change.recorded is None or not any(type(entry.event) is Alert for entry in change.recorded.entries):
-            return
-        for courier in self._couriers.values():
-            courier.note(view.account)
+        recorded = () if change.recorded is None else change.recorded.entries
+        alerts = [entry for entry in recorded if type(entry.event) is Alert]
+        if alerts:
+            for courier in self._couriers.values():
+                courier.note(view.account, alerts)
 
     def _resolve(self) -> None:
         """End the alerts about channels that are well again, or not there any more."""

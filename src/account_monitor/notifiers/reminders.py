@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -53,9 +53,12 @@ class Reminders:
         self._told_ms = {key: at_ms for key, at_ms in self._told_ms.items() if key in keys}
         return due
 
-    def held(self) -> Counter[str]:
-        """Return how many alerts of each account are held back."""
-        return Counter(account for account, _ in self._held)
+    def held(self) -> dict[str, set[str]]:
+        """Return by account the ids of the alerts that are held back."""
+        held: defaultdict[str, set[str]] = defaultdict(set)
+        for account, alert_id in self._held:
+            held[account].add(alert_id)
+        return held
 
     def _is_due(self, key: Key, alert: Alert, now_ms: int) -> bool:
         if alert.acked_by is not None:
