@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from account_monitor.cli.alerts import alerts as alerts_command
 from account_monitor.monitor.alarms import AlarmBoard
 from tests.integration.trading_desk import TradingDesk, get, trading_desk
 
@@ -134,3 +137,20 @@ async def test_a_filter_that_there_is_not_is_named_as_it_was_given(desk: Trading
     problem = await get(desk.doors.http_url + "/api/alerts?state=firing", status=400)
 
     assert problem["detail"].startswith("state: was 'firing'.")
+
+
+async def test_alerts_are_acknowledged_and_silenced_from_the_terminal(desk: TradingDesk, board: AlarmBoard) -> None:
+    name, url = await fired(desk, board), desk.doors.http_url
+    orders = [
+        ["ack", name, "--by", "ann"],
+        ["silence", "2h", "--by", "ann", "--reason", "maintenance", "--type", "STREAM_STALE", "--account", "main"],
+        ["ack", "nothing", "--by", "ann"],
+    ]
+    results = [await asyncio.to_thread(CliRunner().invoke, alerts_command, [*order, "--url", url]) for order in orders]
+
+    assert [result.exit_code for result in results] == [0, 0, 1]
+    assert "recorded  main  seq " in results[0].output
+    assert "no alert 'nothing' of account main fires" in str(results[2].exception)
+    (alert,) = (await get(url + "/api/alerts"))["alerts"]
+    (silence,) = (await get(url + "/api/alerts/silences"))["silences"]
+    assert (alert["acked_by"], silence["type"]) == ("ann", "STREAM_STALE")

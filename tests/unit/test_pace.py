@@ -46,3 +46,14 @@ def test_what_was_summed_up_counts_so_that_a_flood_stays_summaries() -> None:
     clock.now = WINDOW_SECONDS - 1
 
     assert not pace.allows(1)
+
+
+def test_what_comes_one_by_one_is_a_flood_as_well() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for _ in range(BURST + 1):
+        assert pace.until_summary(is_urgent=False) == 0.0
+        pace.note(1, is_summary=False)
+
+    assert pace.until_summary(is_urgent=False) == WINDOW_SECONDS
+    assert pace.until_summary(is_urgent=True) == URGENT_SECONDS

@@ -1,22 +1,30 @@
-"""`alerts test`: does everybody hear, before it matters?"""
+"""`alerts`: does everybody hear, before it matters? Who looks after it, and what nobody needs to hear for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+from urllib.parse import quote, urlencode
 
 import click
 
-from account_monitor.cli.options import config_option, settings_from
+from account_monitor.api.alerts import Acknowledgement, SilenceOrder
+from account_monitor.api.orders import RecordedReport
+from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
 from account_monitor.errors import ChannelFailed, ConfigurationError
+from account_monitor.ledger.alerts import AlertType
 
 if TYPE_CHECKING:
     from account_monitor.notifiers.channels import Channel
     from account_monitor.notifiers.letters import Letter
+
+
+_TYPES = sorted(name for names in get_args(AlertType) for name in get_args(names))
 
 
 @click.group()
@@ -49,6 +57,47 @@ def test(config_file: Path | None) -> None:
     )
     if not all(asyncio.run(_sent(channels, letter))):
         raise click.exceptions.Exit(1)
+
+
+@alerts.command("ack")
+@config_option
+@account_option
+@click.option("--by", required=True, help="Who looks after it.")
+@click.option("--url", help="Of the service; default: as configured.")
+@click.argument("alert_id", metavar="ID")
+def ack(config_file: Path | None, account: str | None, by: str, url: str | None, alert_id: str) -> None:
+    """Say who looks after an alert that fires, so that nobody is reminded of it; its ID is in the letter."""
+    _order(url or address(config_file), f"/api/alerts/{quote(alert_id, safe='')}/ack", account, Acknowledgement(by=by))
+
+
+@alerts.command("silence")
+@config_option
+@account_option
+@click.option("--by", required=True, help="Who says so.")
+@click.option("--reason", required=True, help="Why; journaled.")
+@click.option("--type", "type_", type=click.Choice(_TYPES), metavar="TYPE", help="Default: every type.")
+@click.option("--symbol", help="Position key, asset or stream; default: all of them.")
+@click.option("--url", help="Of the service; default: as configured.")
+@click.argument("duration")
+def silence(
+    config_file: Path | None,
+    account: str | None,
+    by: str,
+    reason: str,
+    type_: AlertType | None,
+    symbol: str | None,
+    url: str | None,
+    duration: str,
+) -> None:
+    """Tell people nothing of some alerts for DURATION, such as 2h; 0s ends the silence of the same type and symbol."""
+    order = SilenceOrder(duration=duration, reason=reason, by=by, type=type_, symbol=symbol)
+    _order(url or address(config_file), "/api/alerts/silence", account, order)
+
+
+def _order(url: str, path: str, account: str | None, order: Acknowledgement | SilenceOrder) -> None:
+    query = "" if account is None else f"?{urlencode({'account': account})}"
+    entry = document(f"{url}{path}{query}", RecordedReport, order=order)
+    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}")
 
 
 async def _sent(channels: tuple[Channel, ...], letter: Letter) -> list[bool]:

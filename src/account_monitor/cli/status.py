@@ -139,22 +139,24 @@ class _Alerts(msgspec.Struct):
 _Document = TypeVar("_Document")
 
 
-def document(url: str, kind: type[_Document]) -> _Document:
-    """Fetch what an address of a running service answers. Raises: CommandFailed."""
+def document(url: str, kind: type[_Document], *, order: object = None) -> _Document:
+    """Fetch what an address of a running service answers, to an order where there is one. Raises: CommandFailed."""
     try:
-        return msgspec.json.decode(_get(url), type=kind)
+        return msgspec.json.decode(_answer(url, order), type=kind)
     except msgspec.MsgspecError as error:
         raise CommandFailed(f"{url}: answered as no account-monitor of this version does ({error})") from error
 
 
-def _get(url: str) -> bytes:
+def _answer(url: str, order: object = None) -> bytes:
     """Fetch a document. Raises: CommandFailed naming the address and what it answered."""
     if not url.startswith(("http://", "https://")):
         raise CommandFailed(f"{url}: expected an address that starts with http:// or https://")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # checked above
-            body: bytes = response.read(_MAX_BODY_BYTES)
-            return body
+        body = None if order is None else msgspec.json.encode(order)
+        asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # checked above
+            answered: bytes = response.read(_MAX_BODY_BYTES)
+            return answered
     except urllib.error.HTTPError as error:
         body = error.read(_MAX_BODY_BYTES)
         if url.endswith(("/health", "/ready")) and error.code == HTTPStatus.SERVICE_UNAVAILABLE:

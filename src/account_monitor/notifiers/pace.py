@@ -36,8 +36,8 @@ class Pace:
         return max(0.0, self._summed_up + least - self._monotonic())
 
     def note(self, count: int, *, is_summary: bool) -> None:
-        """Note that so many transitions were told."""
+        """Note that so many transitions were told. One alone beyond the burst is a summary of one."""
         now = self._monotonic()
-        self._told.extend([now] * min(count, BURST))
-        if is_summary:
+        if is_summary or not self.allows(count):
             self._summed_up = now
+        self._told.extend([now] * min(count, BURST))
