@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -64,7 +64,7 @@ def summary_letter(transitions: Sequence[Told], *, outage: Outage | None = None)
     latest = list({(told.account, told.alert.id): told for told in transitions}.values())
     latest.sort(key=_urgency)
     firing = [told for told in latest if told.alert.state == "FIRING"]
-    lines = _bounded([headline(told) for told in latest])
+    lines = _bounded(latest, headline)
     if outage is not None:
         lines.insert(0, f"Nothing could be sent here {_span(outage)}. Meanwhile:")
     title = f"{_counted(firing, len(latest) - len(firing))} ({', '.join(_accounts(latest))})"
@@ -74,9 +74,9 @@ def summary_letter(transitions: Sequence[Told], *, outage: Outage | None = None)
 def standing_letter(standing: Sequence[Told], now_ms: int) -> Letter:
     """Remind of several alerts at once, the worst first."""
     ordered = sorted(standing, key=_urgency)
-    lines = [f"{headline(told)} ({duration_text(now_ms - told.alert.fired_ms)})" for told in ordered]
+    lines = _bounded(ordered, lambda told: f"{headline(told)} ({duration_text(now_ms - told.alert.fired_ms)})")
     title = f"STILL {_counted(ordered, 0)} ({', '.join(_accounts(ordered))})"
-    return Letter(_clean(title), _clean("\n".join(_bounded(lines))), _worst(ordered))
+    return Letter(_clean(title), _clean("\n".join(lines)), _worst(ordered))
 
 
 def headline(told: Told) -> str:
@@ -166,10 +166,10 @@ def _worst(firing: Sequence[Told]) -> Mood:
     return _MOODS[max((told.alert.severity for told in firing), key=SEVERITIES.index)]
 
 
-def _bounded(lines: list[str]) -> list[str]:
-    if len(lines) <= MAX_LINES:
-        return lines
-    return [*lines[:MAX_LINES], f"and {len(lines) - MAX_LINES} more"]
+def _bounded(told: Sequence[Told], line: Callable[[Told], str]) -> list[str]:
+    """Return a line for each of the first ones, and how many more there are."""
+    lines = [line(each) for each in told[:MAX_LINES]]
+    return lines if len(told) <= MAX_LINES else [*lines, f"and {len(told) - MAX_LINES} more"]
 
 
 def _span(outage: Outage) -> str:
