@@ -580,8 +580,7 @@ class App:
         self.desk.health.report(f"journal:{name}", status, failure or "recording")
         self.desk.wait_for(f"journal:{name}", None if failure is None else f"account {name}: {failure}")
         if failure is not None and name != UNROUTED:
-            told = f"{failure}; nothing is valued meanwhile, and no threshold is watched"
-            self.alarms.fire(name, "STORAGE_UNAVAILABLE", told, symbol=JOURNAL, severity="CRITICAL")
+            self.alarms.fire(name, "STORAGE_UNAVAILABLE", failure, symbol=JOURNAL, severity="CRITICAL")
 
     def _failure_of(self, monitor: Monitor) -> str | None:
         """Return why nothing is recorded and what happens next, None while all is well."""
