@@ -102,6 +102,9 @@ class App:
             metrics_host=settings.metrics.host,
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
+            grpc_host=settings.grpc.host,
+            grpc_port=settings.grpc.port,
+            grpc_max_connections=settings.grpc.max_connections,
             allowed_origins=settings.http.allowed_origins,
             samples=self._samples,
         )
@@ -134,7 +137,7 @@ class App:
         self.desk.configure([account.name for account in self.settings.accounts])
         await self.doors.start()
         self.spawn("doors", self.doors.watch())
-        log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
+        log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()
             self.opened.set()

@@ -1,4 +1,4 @@
-"""Server: the two HTTP ports of the process, open from the first moment, complete a second later."""
+"""Server: the ports of the process, HTTP open from the first moment, complete with gRPC a second later."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import cast
 import structlog
 import uvicorn
 
+from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import Application
 from account_monitor.api.front import Front
+from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Told
@@ -39,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Doors:
-    """REST, WebSocket, metrics and health of one desk."""
+    """REST, WebSocket, gRPC, metrics and health of one desk."""
 
     def __init__(
         self,
@@ -50,21 +52,36 @@ class Doors:
         metrics_host: str = "127.0.0.1",
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
+        grpc_host: str = "127.0.0.1",
+        grpc_port: int | None = None,
+        grpc_max_connections: int = 100,
         allowed_origins: Iterable[str] = (),
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
+        access: Access | None = None,
     ) -> None:
         """`samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
-        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off.
+        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. `grpc_port` None:
+        without gRPC. `access` None: whoever reaches the ports may do everything.
         """
         self._desk = desk
         self._http = (http_host, http_port)
         self._metrics = (metrics_host, metrics_port)
         self._metrics_path = metrics_path
-        self._meter = Meter(desk, samples)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
+        self._grpc: GrpcDoor | None = None
+        if grpc_port is not None:
+            self._grpc = GrpcDoor(
+                desk,
+                self.publisher,
+                host=grpc_host,
+                port=grpc_port,
+                max_connections=grpc_max_connections,
+                access=access or OpenAccess(),
+            )
+        self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples()))
         origins = tuple(allowed_origins)
         sockets = {"/ws": StreamDoor(desk, self.publisher, max_clients=max_clients)}
         self._front = Front(desk, Guard(http_host, origins), sockets)
@@ -75,15 +92,18 @@ class Doors:
         self.metrics_url = ""
 
     async def start(self) -> None:
-        """Return when both ports listen and health is answered; the rest follows within a second.
+        """Return when all ports are taken and health is answered; the rest follows within a second.
 
         Raises: ConfigurationError for a port that cannot be had.
         """
-        http = await listen(*self._http, "http")
+        opened: list[socket.socket] = []
         try:
-            metrics = await listen(*self._metrics, "metrics")
+            opened += (http := await listen(*self._http, "http"))
+            opened += (metrics := await listen(*self._metrics, "metrics"))
+            if self._grpc is not None:
+                await self._grpc.reserve()
         except BaseException:
-            _close(http)
+            _close(opened)
             raise
         self.http_url = url_of(http[0], self._http[0])
         self.metrics_url = url_of(metrics[0], self._metrics[0])
@@ -98,13 +118,22 @@ class Doors:
         await self.publisher.stop()
         for server in self._servers:
             server.should_exit = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        closing = [] if self._grpc is None else [self._grpc.close(STOP_SECONDS)]
+        await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
         self._servers.clear()
         self._tasks.clear()
 
     async def complete(self) -> None:
         """Return when everything is answered, not only health."""
         await asyncio.shield(self._completion)
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients of gRPC connect to; empty where it is not served."""
+        return "" if self._grpc is None else self._grpc.address
+
+    def _grpc_samples(self) -> list[Told]:
+        return [] if self._grpc is None else self._grpc.samples()
 
     async def watch(self) -> None:
         """Raise what a part of the doors died of; for ever otherwise."""
@@ -129,6 +158,16 @@ class Doors:
         except Exception as error:
             log.exception("doors_incomplete")
             self._desk.health.report("http", Status.UNHEALTHY, f"REST and metrics cannot be served: {error}")
+        await self._open_grpc()
+
+    async def _open_grpc(self) -> None:
+        if self._grpc is None:
+            return
+        try:
+            await self._grpc.open()
+        except Exception as error:
+            log.exception("grpc_not_open")
+            self._desk.health.report("grpc", Status.UNHEALTHY, f"gRPC cannot be served: {error}")
 
     def _make_metrics(self) -> Application:
         exposition = import_module("account_monitor.api.exposition")
