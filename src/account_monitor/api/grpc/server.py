@@ -29,6 +29,9 @@ MAX_REQUEST_BYTES = 65_536
 HEALTH_CALLS = 100
 """Calls of health at once, beside all others: it asks for no token."""
 
+SPARE_STREAMS = 1_000
+"""Of one connection, so that calls beyond the limit come in and are refused by us, who say why."""
+
 SPARE_CONNECTIONS = 100
 """Connections beyond one for each call, such as those of balancers that only look whether somebody is there."""
 
@@ -67,7 +70,7 @@ class GrpcServer:
         most = max_connections + HEALTH_CALLS
         limits = {
             **_LIMITS,
-            "grpc.max_concurrent_streams": most + 1,  # one more is refused by us, who say why
+            "grpc.max_concurrent_streams": most + SPARE_STREAMS,
             "grpc.max_allowed_incoming_connections": most + SPARE_CONNECTIONS,
         }
         self._server = grpc.aio.server(options=tuple(limits.items()))
