@@ -147,7 +147,7 @@ class App:
             await self._open_current_state()
             await self._open_people()
             await self._open_feed()
-            await self.doors.complete()
+            await self._complete_doors()
             gc.collect()
             gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
@@ -160,6 +160,17 @@ class App:
             await self._close()
         if self._failure is not None:
             raise self._failure
+
+    async def _complete_doors(self) -> None:
+        """Return when everything is answered. Raises: StartAborted where nobody wants that any more."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        completing = asyncio.create_task(self.doors.complete())
+        await asyncio.wait([stopping, completing], return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping.is_set():
+            completing.cancel()
+            raise StartAborted("stopped before the doors were complete")
+        stopping.cancel()
+        await completing
 
     def stop(self) -> None:
         """End `run`: what was heard is recorded first."""

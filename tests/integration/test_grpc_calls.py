@@ -21,11 +21,15 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from account_monitor.api.access import Caller
 from account_monitor.api.grpc.calls import parsed
 from account_monitor.api.grpc.statuses import status_of
+from account_monitor.api.listening import listen
 from account_monitor.api.problems import KINDS, TOO_MANY_REQUESTS, UNAUTHENTICATED, Refused
+from account_monitor.api.server import Doors
+from account_monitor.errors import ConfigurationError
+from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.ports import PnLHistory, PnLQuery
 from account_monitor.v1 import account_monitor_pb2 as v1
 from tests.integration.grpc_rig import METHODS, SERVICE, as_json, ask, calling, end_of, refusal, watch
-from tests.integration.trading_desk import TradingDesk, eventually, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, clock, eventually, get, trading_desk
 
 pytestmark = pytest.mark.integration
 
@@ -327,3 +331,31 @@ async def test_the_descriptors_come_through_the_usual_client_of_reflection(desk:
 
 def test_an_empty_request_is_one() -> None:
     assert parsed(v1.GetPnLRequest, b"") == v1.GetPnLRequest()
+
+
+# -- the port ------------------------------------------------------------------------------------------------------
+
+
+async def test_doors_that_close_before_grpc_is_imported_give_the_port_back() -> None:
+    doors = Doors(Desk(clock, "1"), http_port=0, metrics_port=0, grpc_port=0)
+    await doors.start()
+    host, _, port = doors.grpc_address.rpartition(":")
+    await doors.stop()
+
+    for listener in await listen(host, int(port), "grpc"):
+        listener.close()
+
+
+async def test_a_port_that_another_service_answers_on_is_taken(desk: TradingDesk) -> None:
+    port = int(desk.doors.grpc_address.rpartition(":")[2])
+    second = Doors(Desk(clock, "1"), http_port=0, metrics_port=0, grpc_port=port)
+    with pytest.raises(ConfigurationError, match=f"grpc: cannot listen on 127.0.0.1:{port}, it is taken"):
+        await second.start()
+
+
+async def test_every_address_of_a_host_is_served(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path, grpc_host="localhost", grpc_port=0) as desk:
+        await desk.open()
+        assert desk.doors.grpc_address.startswith("localhost:")
+        async with calling(desk) as channel:
+            assert (await ask(channel, "GetPnL")).total_trades == 0

@@ -88,6 +88,7 @@ class Doors:
         self._metrics_front = Front(desk, Guard(metrics_host, origins))
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
         self.http_url = ""
         self.metrics_url = ""
 
@@ -115,6 +116,7 @@ class Doors:
 
     async def stop(self) -> None:
         """Take no more requests, finish those that are being answered, close the sockets of clients."""
+        self._is_stopping = True
         await self.publisher.stop()
         for server in self._servers:
             server.should_exit = True
@@ -161,7 +163,7 @@ class Doors:
         await self._open_grpc()
 
     async def _open_grpc(self) -> None:
-        if self._grpc is None:
+        if self._grpc is None or self._is_stopping:
             return
         try:
             await self._grpc.open()

@@ -50,6 +50,9 @@ class GrpcDoor:
         self._tally = Tally()
         self._reserved: list[socket.socket] = []
         self._server: GrpcServer | None = None
+        self._is_closed = False
+        self._changing = asyncio.Lock()
+        """Held while the server starts or stops."""
         self.address = ""
         """Where clients connect to, as `127.0.0.1:50051`."""
 
@@ -59,22 +62,30 @@ class GrpcDoor:
         self.address = _address(self._reserved[0], self._place[0])
 
     async def open(self) -> None:
-        """Return when calls are answered. Raises: RuntimeError where somebody took the port just now."""
+        """Return when calls are answered, or the door was closed meanwhile.
+
+        Raises: RuntimeError where somebody took the port just now.
+        """
         module = await asyncio.to_thread(import_module, "account_monitor.api.grpc.server")
         credentials = None if self._credentials is None else await asyncio.to_thread(self._credentials)
         server: GrpcServer = module.GrpcServer(
             self._desk, self._publisher, self._tally, access=self._access, max_connections=self._max_connections
         )
-        addresses = [_address(reserved) for reserved in self._reserved]
-        self._release()  # gRPC opens its sockets itself
-        await server.start(addresses, credentials)
-        self._server = server
+        async with self._changing:
+            if self._is_closed:
+                return
+            addresses = [_address(reserved) for reserved in self._reserved]
+            self._release()  # gRPC opens its sockets itself
+            await server.start(addresses, credentials)
+            self._server = server
 
     async def close(self, grace_seconds: float) -> None:
         """Take no more calls; those being answered may take so long."""
-        self._release()
-        if self._server is not None:
-            await self._server.stop(grace_seconds)
+        async with self._changing:
+            self._is_closed = True
+            self._release()
+            if self._server is not None:
+                await self._server.stop(grace_seconds)
 
     def samples(self) -> list[Told]:
         """Return how many calls there were, and how long they took."""
