@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,6 @@ def noted(desk: TradingDesk, account: str = "main") -> int:
     """Return up to where the journal says that alerts were published."""
     position = desk.monitor(account).journal.positions.get(ALERTS_PUBLISHED)
     return 0 if position is None else position.sequence
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path / "nats") as running:
-        yield running
 
 
 async def test_every_transition_is_published_in_order_as_rest_shows_it(tmp_path: Path, server: NatsServer) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from account_monitor.notifiers.courier import failures
 from account_monitor.notifiers.people import reach_of
 from tests.integration.mail_server import mail_server
 from tests.integration.people_rig import Rig, firing, resolved, settings, telling
-from tests.integration.trading_desk import TradingDesk, clock, eventually, trading_desk
+from tests.integration.trading_desk import TradingDesk, clock, eventually
 from tests.integration.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.integration
@@ -23,16 +21,9 @@ SHORT = 0.4
 
 
 @pytest.fixture
-async def hook() -> AsyncIterator[Webhook]:
-    async with webhook() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open()
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open()
+    return desk
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from account_monitor.monitor.health import Status
 from tests.integration.service import Service
 from tests.integration.trading_desk import trading_desk
 
+pytestmark = pytest.mark.integration
+
 OPENING = {"balances": {"USDT": "10000"}, "positions": {"BTCUSDT": {"quantity": "2", "entry_price": "100"}}}
 
 

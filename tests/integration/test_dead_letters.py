@@ -12,6 +12,8 @@ import pytest
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
 
+pytestmark = pytest.mark.integration
+
 FILL = {
     "id": "7", "account": "alt", "symbol": "BTCUSDT", "side": "BUY", "quantity": "2", "price": "100",
     "timestamp": "2026-11-22T12:00:00.000Z",
@@ -28,15 +30,14 @@ def published(server: NatsServer, *payloads: bytes, subject: str = "trading.fill
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    async def make_stream(started: NatsServer) -> None:
-        client = await started.connect()
+def server(server: NatsServer) -> NatsServer:
+    async def make_stream() -> None:
+        client = await server.connect()
         await add_stream(client.jetstream())
         await client.close()
 
-    with NatsServer(tmp_path / "nats") as started:
-        asyncio.run(make_stream(started))
-        yield started
+    asyncio.run(make_stream())
+    return server
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -19,12 +18,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(nats_server_path() is None, reason="there is no nats-server"),
 ]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,9 @@ import pytest
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service, free_port
 from tests.integration.trading_desk import eventually
-from tests.integration.webhook import Webhook, webhook
+from tests.integration.webhook import Webhook
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def hook() -> AsyncIterator[Webhook]:
-    async with webhook() as opened:
-        yield opened
 
 
 def configured(folder: Path, nats_url: str | None, *urls: str) -> Service:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,16 +11,15 @@ from click.testing import CliRunner
 
 from account_monitor.cli.alerts import alerts as alerts_command
 from account_monitor.monitor.alarms import AlarmBoard
-from tests.integration.trading_desk import TradingDesk, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, get
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open("main")
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open("main")
+    return desk
 
 
 @pytest.fixture
