@@ -21,3 +21,8 @@ settings.load_profile("any machine")
 def logs_as_they_are_before_a_command_sets_them() -> None:
     """Take back what an earlier test in this process made of the logs: their level, and where they are written."""
     structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process is left alone with it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
