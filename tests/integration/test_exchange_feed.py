@@ -30,6 +30,7 @@ async def test_after_ten_thousand_orders_under_every_fault_of_the_sockets_the_bo
         assert sum(here.faults.struck.values()) > 10
 
 
+@pytest.mark.timeout(300)  # it starts five times
 async def test_a_service_that_is_killed_amid_trades_comes_back_with_equal_books(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
