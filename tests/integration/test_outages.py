@@ -88,8 +88,8 @@ async def written(service: Service) -> tuple[int, int]:
     settings = service.document["database"]
     connection = await asyncpg.connect(settings["url"], password=os.environ[settings["password_env"]])
     try:
-        fills = await connection.fetchval("SELECT count(DISTINCT (symbol, id)) FROM fills")
-        rows = await connection.fetchval("SELECT count(*) FROM fills")
+        # In one statement, as fills are still being written.
+        [(fills, rows)] = await connection.fetch("SELECT count(DISTINCT (symbol, id)), count(*) FROM fills")
         assert rows == fills
         return fills, await connection.fetchval("SELECT seq FROM projections WHERE account = 'main'")
     finally:
