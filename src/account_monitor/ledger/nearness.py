@@ -34,10 +34,15 @@ from account_monitor.ledger.valuation import PositionValue
 Positions: TypeAlias = Mapping[str, PositionValue]
 
 _HUNDREDTH = Decimal("0.01")
+_HALF: Final = Decimal("0.5")
 _ENDLESS: Final = Decimal("Infinity")
 
 _ROUNDINGS: Final = Decimal("1e-7")
 """More than what the venue cuts off at eight decimals adds up to for the legs of a symbol, in their asset."""
+
+
+_ROOM: Final = Decimal("0.01")
+"""How much the reach of a position may change before its place is looked at again: most fills and marks are small."""
 
 
 class Crossings(NamedTuple):
@@ -105,6 +110,8 @@ class Nearness:
         self._near: dict[str, _Line | None] = dict.fromkeys(held)
         """By key, a line that does not cover its need; None: of an isolated position, or not looked for yet."""
         self._held = set(self._near)
+        self._bounded: dict[str, Decimal] = {}
+        """By key of an only leg, up to which reach its place is right; if it is near, down to which sure reach."""
         self._stale = set(positions)
         """The keys of positions that have changed since their needs were computed."""
         self._legs: dict[str, list[str]] = {}
@@ -156,6 +163,7 @@ class Nearness:
         self._terms = terms
         self._lines = {}
         self._near = dict.fromkeys(self._near)
+        self._bounded.clear()
         self._stale.update(self._positions)
 
     def _taken(self) -> Crossings:
@@ -168,26 +176,33 @@ class Nearness:
     def _revise(self, key: str) -> None:
         """Give a position the place that it has after it changed."""
         position = self._positions[key]
-        margin = position.margin
-        legs = self._legs.get(position.symbol)
-        if legs is None:
-            legs = self._legs[position.symbol] = [key]
-        elif key not in legs:
-            legs.append(key)
-        if margin is None or not position.quantity:
+        margin, bounded = position.margin, self._bounded.get(key)
+        if margin is None:
             self._remove(key, position.settlement_asset)
+        elif bounded is not None:
+            if margin.sure_reach < bounded if key in self._near else margin.reach > bounded:
+                self._place(key, position, margin)
+            return
         elif margin.isolated_wallet is not None:
             self._judge_isolated(key, position, margin)
             return
         else:
+            self._know(key, position.symbol)
             self._place(key, position, margin)
-        if len(legs) > 1:  # in a cross pool, what one of them needs depends on all
-            for other in legs:
-                other_margin = self._positions[other].margin
-                if other != key and other_margin is not None and other_margin.isolated_wallet is None:
-                    self._place(other, self._positions[other], other_margin)
+        for other in self._legs.get(position.symbol, ()):  # in a cross pool, what one of them needs depends on all
+            other_margin = self._positions[other].margin
+            if other != key and other_margin is not None and other_margin.isolated_wallet is None:
+                self._place(other, self._positions[other], other_margin)
+
+    def _know(self, key: str, symbol: str) -> None:
+        legs = self._legs.setdefault(symbol, [])
+        if key not in legs:
+            legs.append(key)
+            for leg in legs:
+                self._bounded.pop(leg, None)
 
     def _remove(self, key: str, asset: str) -> None:
+        self._bounded.pop(key, None)
         for line in self._lines.get(asset, ()):
             line.forget(key)
         if key in self._near:
@@ -199,6 +214,7 @@ class Nearness:
         if line is not None:
             line.forget(key)
         self._held.discard(key)
+        self._bounded.pop(key, None)
 
     def _judge_isolated(self, key: str, position: PositionValue, margin: PositionMargin) -> None:
         cushion = isolated_balance(margin) - margin.maintenance
@@ -221,14 +237,23 @@ class Nearness:
         lines = self._lines.get(asset)
         if lines is None:
             lines = self._lines[asset] = _lines_of(asset, terms)
+        legs = self._legs[position.symbol]
         if key in self._near:
             line = self._near[key]
             if line is None:
                 line = self._near[key] = lines[0]
-            line.uncover(key, self._least_need(key, position, margin, lines.index(line)))
+            mid = terms.rates[asset].mid if terms.is_multi_assets else ONE
+            is_bounded = terms.brackets[position.symbol][-1].ratio <= _HALF and mid * _HALF <= line.rate
+            if len(legs) == 1 and is_bounded:
+                line.uncover(key, self._least_need(key, margin.sure_reach, line.rate, mid))
+            else:
+                line.uncover(key, self._needs_of(key)[lines.index(line)])
             return
-        legs = self._legs[position.symbol]
-        reach = margin.reach if len(legs) == 1 else self._reach(legs)
+        if len(legs) == 1:
+            reach = self._bounded[key] = margin.reach + margin.reach * _ROOM
+        else:
+            margins = [self._positions[leg].margin for leg in legs]
+            reach = sum([each.reach for each in margins if each is not None], ZERO)
         bound = reach * self._limit + _ROUNDINGS
         if terms.is_multi_assets:
             rate = terms.rates[asset]
@@ -236,19 +261,14 @@ class Nearness:
         for line in lines:
             line.cover(key, bound)
 
-    def _reach(self, legs: list[str]) -> Decimal:
-        """Return the most that a pool may lose by all legs of a symbol."""
-        margins = [self._positions[leg].margin for leg in legs]
-        return sum([margin.reach for margin in margins if margin is not None], ZERO)
-
-    def _least_need(self, key: str, position: PositionValue, margin: PositionMargin, line: int) -> Decimal:
-        """Return what a position that is near needs at the least: a bound, where there is one."""
-        assert self._terms is not None
-        if self._terms.is_multi_assets or len(self._legs[position.symbol]) > 1:
-            return self._needs_of(key)[line]
+    def _least_need(self, key: str, sure_reach: Decimal, rate: Decimal, mid: Decimal) -> Decimal:
+        """Return a bound of what the only leg of a symbol needs that is near, and remember how far it holds."""
+        reach = self._bounded[key] = sure_reach - sure_reach * _ROOM
         # Where the band is wider than the whole mark, a mark of zero is as far as it may fall.
         share = min(self._clear, ONE) if key in self._held else self._limit
-        return margin.sure_reach * share - _ROUNDINGS
+        # What is demanded counts at `mid`: more than the value where that is owned, and it is at most half as much.
+        weight = min(rate, 2 * rate - mid)
+        return reach * share * weight - _ROUNDINGS * max(rate, mid)
 
     # -- needs and cushions ------------------------------------------------------------------------------------------
 
@@ -260,6 +280,7 @@ class Nearness:
     def _decide(self, key: str, lines: tuple[_Line, ...], cushions: tuple[Decimal, ...]) -> None:
         """Give a position the place that its exact need demands."""
         needs = self._needs_of(key)
+        self._bounded.pop(key, None)
         for line in lines:
             line.forget(key)
         for line, need, cushion in zip(lines, needs, cushions, strict=True):
