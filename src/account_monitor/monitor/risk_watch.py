@@ -148,7 +148,8 @@ class AccountWatch:
                     self._since.pop(rule.type, None)
                 continue
             is_raised = rule.type in self._raised
-            if limits.holds(figure, is_firing=is_raised) is is_raised:
+            edge = limits.clear if is_raised else limits.limit  # `limits.holds`, without the price of a call
+            if (figure < edge if limits.is_floor else figure > edge) is is_raised:
                 if not is_raised and self._since:
                     self._since.pop(rule.type, None)
             elif is_raised:
