@@ -145,6 +145,7 @@ TERMS = {
     "SilenceReport.until": _time("When it ends."),
     "SilenceReport.by": Term("Who ordered it."),
     "SilenceReport.reason": Term("Why."),
+    "SilencedReport.note": Term("What may be wrong with it, as where nothing is called as `symbol` says; else null."),
     "SilenceOrder.type": Term("Alert type; null: every type."),
     "SilenceOrder.symbol": Term("Position key, asset or stream; null: all of them."),
     "duration": Term("From now on, such as 2h; 0s ends a silence of the same type and symbol. At most 30d."),
