@@ -40,6 +40,7 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
+from account_monitor.monitor.price_watch import PriceWatch
 from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ class App:
             is_enabled=settings.alerts.enabled,
         )
         self.risks = RiskWatch(self.alarms, time.monotonic)
+        self.prices = PriceWatch(
+            self.desk, self.alarms, clock=now_ms, monotonic=time.monotonic, subject=settings.pubsub.topics.prices
+        )
         self.inboxes = Inboxes()
         self.doors = Doors(
             self.desk,
@@ -275,6 +279,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
+                self.prices.look_at(self._monitors[account.name])  # before what it speaks of is taken to be over
                 self.alarms.settle(account.name, but=OF_OTHERS)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
@@ -563,6 +568,7 @@ class App:
                 self._watch_journal(name, monitor)
                 if name != UNROUTED:
                     self._watch_alarms(name)
+            self.prices.look()
             self.alarms.look()
             if self._feed is not None:
                 self._watch_feed(self._feed)

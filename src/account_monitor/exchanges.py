@@ -29,14 +29,12 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.price_watch import MARK_PRICES
 from account_monitor.monitor.quality import AccountQuality, AddressQuality, ExchangeQuality
 from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Policy, Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
-
-MARK_PRICES = "mark prices"
-"""What stands for a symbol in an alarm about the stream of mark prices."""
 
 
 class _Served(NamedTuple):
