@@ -256,7 +256,9 @@ class App:
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
-        self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
+        unrouted = await self._open_monitor(UNROUTED, self.inboxes.unrouted, None)
+        self.desk.add(unrouted)
+        self.alarms.attach_unrouted(unrouted)
 
     async def _open_account(self, account: AccountSettings, *, is_start: bool = False) -> Monitor:
         from account_monitor.historian.restoration import Restoration
@@ -409,6 +411,7 @@ class App:
         self.desk.add(monitor)
         if account is None:
             self.inboxes.unrouted = monitor.inbox
+            self.alarms.attach_unrouted(monitor)
         else:
             self.inboxes.add(name, monitor.inbox)
             self.alarms.attach_again(monitor)
