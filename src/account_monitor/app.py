@@ -531,6 +531,7 @@ class App:
             inboxes=self.inboxes,
             prices=self,
             recorded=self._positions(),
+            clock=self._latest_ms,
             fills_subject=topics.fill_events,
             prices_subject=topics.prices,
             credentials_file=None if nats.credentials_file is None else str(nats.credentials_file),
@@ -544,6 +545,10 @@ class App:
         self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
         alerts = notifiers.AlertNotifier(self.desk, server, topics.alerts, unrecorded=self.alarms.unrecorded)
         self.spawn("alerts", alerts.run())
+
+    def _latest_ms(self) -> int:
+        """Return what time it is at the latest, as this machine and the exchanges say: one of them may be late."""
+        return now_ms() if self._exchanges is None else max(now_ms(), self._exchanges.latest_ms())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:

@@ -220,6 +220,11 @@ class Exchanges:
             [quality_of_address(name, venue, self._silent.get(venue)) for venue, name in names.items()],
         )
 
+    def latest_ms(self) -> int:
+        """Return the latest of the exchanges' clocks, 0 where none was asked yet."""
+        asked = (venue.server_time for venue in self._venues.values() if venue.server_time.error_ms is not None)
+        return max((server_time.now_ms() for server_time in asked), default=0)
+
     def _venue(self, account: AccountSettings) -> BinanceVenue:
         rest_url = account.rest_url or REST_URLS[account.testnet]
         websocket_url = account.websocket_url or WEBSOCKET_URLS[account.testnet]
