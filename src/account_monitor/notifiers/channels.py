@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextvars import ContextVar
 from hashlib import sha256
-from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -98,6 +98,7 @@ class Channel:
         """Hand a letter over. Raises: ChannelFailed, saying why without a secret.
 
         It waits in a thread that nothing waits for at the end: what hangs must not keep the process from stopping.
+        Nothing waits for its beginning, either: `Thread.start` holds up the event loop until it has had its first turn.
         """
         if self._hanging >= MAX_HANGING:
             raise ChannelFailed(f"{self._hanging} attempts hang")
@@ -117,7 +118,7 @@ class Channel:
                 return  # the loop is closed, and nobody waits any more
 
         self._hanging += 1
-        Thread(target=work, name=f"channel {self.name}", daemon=True).start()
+        start_new_thread(work, ())
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 problem = await outcome

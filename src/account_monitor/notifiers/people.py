@@ -17,6 +17,7 @@ from account_monitor.monitor.views import Change, View
 from account_monitor.notifiers.channels import Channel, channel_problems, channels_of
 from account_monitor.notifiers.courier import LOOK_SECONDS, Courier, failures
 from account_monitor.notifiers.daily_report import DailyReports
+from account_monitor.notifiers.doors import Doors
 from account_monitor.notifiers.heartbeat import Heartbeat, heartbeat_url_of
 from account_monitor.notifiers.outbox import leave_places
 
@@ -61,6 +62,7 @@ class People:
         self._desk = desk
         self._alarms = alarms
         self._reports = DailyReports(desk, day_starts_at_minutes=day_starts_at_minutes)
+        self._doors = Doors()
         self._spawn = spawn
         self._cancel = cancel
         self._couriers: dict[str, Courier] = {}
@@ -92,7 +94,7 @@ class People:
                 known.reminders.configure(reach.repeat_seconds)
                 continue
             courier = self._couriers[digest] = Courier(
-                channel, self._desk, self._alarms, self._reports, repeat_seconds=reach.repeat_seconds
+                channel, self._desk, self._alarms, self._reports, self._doors, repeat_seconds=reach.repeat_seconds
             )
             self._spawn(f"channel:{digest}", courier.run())
         if wanted:
