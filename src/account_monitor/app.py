@@ -504,6 +504,7 @@ class App:
             day_starts_at_minutes=self.settings.service.day_starts_at_minutes,
             spawn=self.spawn,
             cancel=self._cancel,
+            is_changing=self._changing.locked,
         )
         await self._people.configure(reach)
         self.spawn("people", self._people.run())

@@ -55,9 +55,19 @@ class People:
     """Everybody who is told: the couriers of the channels, the daily report and the heartbeat."""
 
     def __init__(
-        self, desk: Desk, alarms: AlarmBoard, *, day_starts_at_minutes: int, spawn: Spawn, cancel: Cancel
+        self,
+        desk: Desk,
+        alarms: AlarmBoard,
+        *,
+        day_starts_at_minutes: int,
+        spawn: Spawn,
+        cancel: Cancel,
+        is_changing: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`spawn` runs a task under a name until `cancel` ends it."""
+        """`spawn` runs a task under a name until `cancel` ends it.
+
+        `is_changing`: whether accounts come or go just now, and channels perhaps with them.
+        """
         self.heartbeat = Heartbeat(desk)
         self._desk = desk
         self._alarms = alarms
@@ -65,6 +75,7 @@ class People:
         self._doors = Doors()
         self._spawn = spawn
         self._cancel = cancel
+        self._is_changing = is_changing
         self._couriers: dict[str, Courier] = {}
         """By the digest of the channel."""
         desk.observe(self._note)
@@ -75,8 +86,9 @@ class People:
         while True:
             self._reports.look(self._desk.clock())
             self._resolve()
-            for monitor in self._desk.monitors():
-                leave_places(monitor, self._couriers)
+            if not self._is_changing():  # an account that comes back may come back with its channel
+                for monitor in self._desk.monitors():
+                    leave_places(monitor, self._couriers)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def configure(self, reach: Reach) -> None:
