@@ -33,6 +33,8 @@ class Kind(NamedTuple):
 
 BAD_PARAMETER = Kind("bad-parameter", 400, "A query parameter is unknown, missing or not as expected")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
+UNAUTHENTICATED = Kind("unauthenticated", 401, "A token is needed, and there is none that is valid")
+FORBIDDEN = Kind("forbidden", 403, "The token may not do this")
 FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another origin may not do this")
 NOT_FOUND = Kind("not-found", 404, "There is nothing at this address")
 UNKNOWN_ACCOUNT = Kind("unknown-account", 404, "No account of this name is configured")
@@ -51,6 +53,7 @@ UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket 
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
+TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "More was asked than is answered in this time")
 BUSY = Kind("busy", 503, "Too many questions that take long are waiting")
 NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer in time")
 HISTORY_UNAVAILABLE = Kind("history-unavailable", 503, "The history cannot be read now")
@@ -58,7 +61,8 @@ NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
 
 KINDS = (
-    BAD_PARAMETER, BAD_REQUEST, FOREIGN_ORIGIN, NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING, ACKNOWLEDGED,
+    BAD_PARAMETER, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, TOO_MANY_REQUESTS, FOREIGN_ORIGIN,
+    NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING, ACKNOWLEDGED,
     METHOD_NOT_ALLOWED, NO_EXCHANGE, NOT_QUARANTINED, NO_EQUITY, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY,
     UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED,
     TOO_MANY_CLIENTS,
