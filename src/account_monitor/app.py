@@ -637,10 +637,14 @@ class App:
             self.desk.wait_for("nats", None)
 
     def _note_gap(self, gap: StreamGap) -> None:
-        """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
+        """Say it until somebody has looked and restarted: what a stream lost nobody can read again.
+
+        Each account that misses something has an alert of its own: nobody knows whose fills are lost, and who looks
+        after one account does not look at another.
+        """
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
-        for name in self.desk.accounts:
+        for name in [account for account in self.desk.accounts if account in gap.accounts]:
             self.alarms.fire(name, "STREAM_GAP", gap.text, for_seconds=PASSING_SECONDS)
 
     def _samples(self) -> list[Told]:

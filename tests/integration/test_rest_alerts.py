@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from account_monitor.api import alerts as alerts_of_api
 from account_monitor.cli.alerts import alerts as alerts_command
+from account_monitor.ledger.alerts import Alert, AlertType
 from account_monitor.monitor.alarms import AlarmBoard
+from account_monitor.monitor.ports import JournalEntry, RemarkKind
 from tests.integration.trading_desk import TradingDesk, get, trading_desk
 
 pytestmark = pytest.mark.integration
@@ -191,3 +194,32 @@ async def test_alerts_are_acknowledged_and_silenced_from_the_terminal(desk: Trad
     (alert,) = (await get(url + "/api/alerts"))["alerts"]
     (silence,) = (await get(url + "/api/alerts/silences"))["silences"]
     assert (alert["acked_by"], silence["type"]) == ("ann", "STREAM_STALE")
+
+
+async def test_a_type_that_is_rare_reads_no_more_the_longer_the_journal_is(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transition(number: int, type_: AlertType) -> Alert:
+        return Alert(str(number), type_, None, "WARNING", "FIRING", "it is", number, number)
+
+    read: list[int] = []
+    remarks = desk.monitor().journal.remarks
+
+    def counted(kind: RemarkKind) -> Iterator[JournalEntry]:
+        for entry in remarks(kind):
+            read.append(entry.seq)
+            yield entry
+
+    monkeypatch.setattr(alerts_of_api, "MOST_READ", 20)
+    monkeypatch.setattr(desk.monitor().journal, "remarks", counted)
+    desk.put(transition(1, "MARGIN_CALL"), *(transition(number, "STREAM_STALE") for number in range(2, 21)))
+    await desk.reach(21)
+    short = await get(desk.doors.http_url + "/api/alerts?type=MARGIN_CALL")
+    desk.put(*(transition(number, "STREAM_STALE") for number in range(21, 121)))
+    await desk.reach(121)
+    read.clear()
+    long = await get(desk.doors.http_url + "/api/alerts?type=MARGIN_CALL")
+
+    assert ([alert["id"] for alert in short["alerts"]], short["looked_back_to"]) == (["1"], None)
+    assert (long["alerts"], long["looked_back_to"]) == ([], "1970-01-01T00:00:00.100Z")
+    assert len(read) == 21

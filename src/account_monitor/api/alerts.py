@@ -24,6 +24,9 @@ LONGEST_SILENCE_SECONDS = 30 * 86_400
 STATES: Final[tuple[AlertState, ...]] = get_args(AlertState)
 TYPES: Final[tuple[AlertType, ...]] = tuple(sorted(name for names in get_args(AlertType) for name in get_args(names)))
 
+MOST_READ = 10_000
+"""Transitions that one question reads at most: a tenth of a second. A type that is rare may be further back."""
+
 NAMES_SHOWN = 20
 """Of what a silence may be about, where nothing is called as it says."""
 
@@ -35,9 +38,10 @@ OF_ACKNOWLEDGING = {**OF_ORDER, **explained(problems.UNKNOWN_ACCOUNT, problems.N
 
 
 class AlertsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts of an account."""
+    """Alerts of an account, and how far back they were looked for."""
 
     alerts: list[AlertReport]
+    looked_back_to: str | None
 
 
 class SilenceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,13 +98,17 @@ async def alerts(
 ) -> AlertsReport:
     """As journaled, the one that changed last first; while one fires, its text and its figures are those of now."""
     wanted_state, wanted_type = _one_of("state", state_, STATES), _one_of("type", type_, TYPES)
+    looked_back_ms: int | None = None
     if wanted_state == "FIRING":  # the ledger holds all of them; the journal may be long
         firing = reversed(monitor.alerts)
         found = [alert for alert in firing if alert.state == "FIRING" and wanted_type in (None, alert.type)][:limit]
-    else:  # a type that is rare takes a look at every alert
+    else:
         async with in_turn(desk.looking_back):
-            found = await asyncio.to_thread(_read, monitor, limit, wanted_state, wanted_type)
-    return AlertsReport(alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found])
+            found, looked_back_ms = await asyncio.to_thread(_read, monitor, limit, wanted_state, wanted_type)
+    return AlertsReport(
+        alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found],
+        looked_back_to=None if looked_back_ms is None else time_text(looked_back_ms),
+    )
 
 
 @get("/api/alerts/silences", operation_id="silences", summary="What is silenced", responses=OF_ACCOUNT)
@@ -197,13 +205,20 @@ def _note_on(monitor: Monitor, symbol: str) -> str | None:
     return f"account {monitor.name} has nothing called {symbol!r} now, and the silence counts once it has; {shown}"
 
 
-def _read(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None) -> list[Alert]:
-    """Read alerts from the journal, the youngest first: of each its last transition, if that is as wanted."""
+def _read(
+    monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None
+) -> tuple[list[Alert], int | None]:
+    """Read alerts from the journal, the youngest first: of each its last transition, if that is as wanted.
+
+    Beside them: when the last was that was read, where others before it were not; None where nothing was left out.
+    """
     seen: set[str] = set()
     found: list[Alert] = []
-    for entry in monitor.journal.remarks("alert"):
+    for count, entry in enumerate(monitor.journal.remarks("alert"), start=1):
         alert = entry.event
         assert isinstance(alert, Alert)  # the journal was asked for alerts
+        if count > MOST_READ:
+            return found, alert.at_ms
         if alert.id in seen:
             continue
         seen.add(alert.id)
@@ -211,4 +226,4 @@ def _read(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertTy
             found.append(alert)
             if len(found) == limit:
                 break
-    return found
+    return found, None
