@@ -479,6 +479,31 @@ async def live_through_much(desk: TradingDesk, rig: Rig, other: Webhook) -> None
     await eventually(lambda: any(alert.symbol == "still" for alert in desk.monitor().alerts))
 
 
+async def test_an_account_that_comes_back_amid_a_reload_with_its_channel_repeats_nothing_there(
+    desk: TradingDesk, hook: Webhook
+) -> None:
+    async with webhook() as other, telling(desk, hook.url) as rig:
+        rig.alarms.attach(await desk.open("alt"))
+        rig.alarms.fire("alt", "STREAM_STALE", "silent", symbol="told")
+        await hook.until(1)
+        await eventually(lambda: noted(desk, hook.url, "alt") > 1)
+        await desk.close("alt")
+        rig.alarms.forget("alt")
+        await rig.serve(other.url)
+        await asyncio.sleep(1.2)
+
+        rig.is_changing = True
+        rig.alarms.attach(await desk.open("alt"))
+        await asyncio.sleep(2.5)  # the channels are taken over last
+        await rig.serve(hook.url, other.url)
+        rig.is_changing = False
+        await asyncio.sleep(3 * SHORT)
+        rig.alarms.fire("alt", "STREAM_STALE", "silent", symbol="new")
+        await hook.until(2)
+
+    assert [title.split()[3] for title in hook.titles] == ["told", "new"]
+
+
 async def restart(desk: TradingDesk) -> None:
     await desk.close("main")
     await desk.open()

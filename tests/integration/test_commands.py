@@ -74,6 +74,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         (["backup", "backup.tar"], 1, "no such data directory"),
         (["restore", "absent.tar"], 2, "absent.tar"),
         (["status"], 1, "is the service running?"),
+        (["status", "--config", "absent.yaml"], 2, "absent.yaml"),
+        (["status", "--config", "absent.yaml"], 2, "--url http://127.0.0.1:8080"),
         (["dead-letters", "show", "one"], 2, "one"),
         (["demo", "--minutes", "0"], 2, "minutes"),
     ],

@@ -271,3 +271,23 @@ async def test_cancelled_it_leaves_nothing_behind(server: NatsServer, client: Cl
     await until(lambda: asyncio.all_tasks() == before)
     while await client.jetstream().consumers_info("FILLS"):
         pass  # it was asked to go, and nobody waits for the answer
+
+
+@pytest.mark.usefixtures("stream")
+async def test_the_clock_of_the_stream_vouches_for_fills_when_ours_is_late(server: NatsServer, client: Client) -> None:
+    await publish(client, [fill_json(1)])
+
+    async with Rig(server.url, clock=lambda: 0) as rig:
+        await rig.has([1])
+        assert rig.main.rejections == []
+
+
+async def test_on_core_nats_a_fill_from_the_future_is_parked(server: NatsServer, client: Client) -> None:
+    async with Rig(server.url, clock=lambda: 0) as rig:
+        await rig.reaches_end()
+        await client.publish("trading.fills", fill_json(1))
+        await until(lambda: len(rig.main.deliveries) == 1)
+
+        ((rejection, reason),) = rig.main.rejections
+        assert rejection == MALFORMED_EVENT
+        assert reason.startswith('timestamp was "2026-11-22T12:00:00.000Z", expected at most 1970-01-02T00:00:00.000Z')

@@ -111,6 +111,38 @@ async def test_a_reload_takes_over_channels_and_an_error_keeps_what_was(
     assert "hunter2" not in told
 
 
+async def test_an_account_that_comes_back_together_with_its_channel_repeats_nothing_there(
+    tmp_path: Path, server: NatsServer, hook: Webhook
+) -> None:
+    service = configured(tmp_path, server.url, hook.url)
+    both = service.document["accounts"] = [{"name": name, "exchange": "none"} for name in ("main", "alt")]
+    client = await server.connect()
+    await add_stream(client.jetstream())
+
+    async def reload(accounts: list[dict[str, str]], url: str, count: int) -> None:
+        (tmp_path / "channels").write_text(url)
+        service.document["accounts"] = accounts
+        service.write_config()
+        await eventually(lambda: service.log_file.read_text().count('"reloaded"') == count, timeout_seconds=15)
+
+    await asyncio.to_thread(service.start)
+    try:
+        await publish(client, [b"no fill"], "trading.fills.alt")
+        await hook.until(1)
+        await reload(both[:1], f"json://127.0.0.1:{free_port()}/elsewhere", 1)
+        await asyncio.sleep(1.5)
+        await reload(both, hook.url, 2)
+        await asyncio.sleep(2.5)
+        again = [title for title in hook.titles[1:] if " alt " in title]
+        await publish(client, [b'{"id":"1"}', b"no fill either"], "trading.fills.main")
+        await eventually(lambda: any(" main MALFORMED_EVENT" in title for title in hook.titles), timeout_seconds=10)
+    finally:
+        await asyncio.to_thread(service.stop)
+        await client.close()
+
+    assert again == []
+
+
 async def test_the_log_shows_no_secret_even_at_debug(tmp_path: Path, server: NatsServer, hook: Webhook) -> None:
     service = configured(tmp_path, server.url, hook.url)
     service.document["logging"] = {"level": "debug"}
