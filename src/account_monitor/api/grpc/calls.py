@@ -18,7 +18,7 @@ from account_monitor.api.access import EVERYONE, Access, Caller
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.grpc.statuses import TOO_MANY_CALLS, status_of
 from account_monitor.api.grpc.tally import Tally
-from account_monitor.api.problems import UNAUTHENTICATED, Refused, bad_parameter
+from account_monitor.api.problems import TOO_MANY_REQUESTS, UNAUTHENTICATED, Refused, bad_parameter
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 
@@ -81,8 +81,13 @@ class Calls:
 
     def ask_again(self, asker: Asker, account: str) -> None:
         """Raises: Refused where who asked may not read the account any more."""
-        if self._access is not None:
+        if self._access is None:
+            return
+        try:
             self._access.caller(asker.token, asker.address).require("read", account)
+        except Refused as refusal:
+            if refusal.kind is not TOO_MANY_REQUESTS:  # what else the token is used for does not end a stream
+                raise
 
     async def _serve(self, method: str, context: Context, work: Callable[[Asker], Awaitable[T]]) -> T:
         started, status = time.perf_counter(), StatusCode.OK

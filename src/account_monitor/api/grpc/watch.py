@@ -17,7 +17,10 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.v1 import account_monitor_pb2 as v1
 
 LOOK_SECONDS = 0.25
-"""How often it is looked whether a client may go on watching."""
+"""How often it is looked whether a client is to be sent away."""
+
+ASK_AGAIN_SECONDS = 1.0
+"""How often it is asked whether its token is still valid."""
 
 _KINDS = {
     "snapshot": v1.AccountState,
@@ -75,7 +78,9 @@ class Watching:
             raise Refused(TOO_SLOW, "nothing was taken for too long; watch again with `since` of the last message")
         if watcher.account not in self._desk.accounts:
             raise Refused(UNKNOWN_ACCOUNT, f"account: {watcher.account!r} is not configured any more")
-        self._calls.ask_again(asker, watcher.account)
+        watcher.looks += 1
+        if watcher.looks % round(ASK_AGAIN_SECONDS / LOOK_SECONDS) == 0:
+            self._calls.ask_again(asker, watcher.account)
 
 
 class _Watcher:
@@ -91,6 +96,8 @@ class _Watcher:
     ) -> None:
         self.account = account
         self.is_cut = False
+        self.looks = 0
+        """How often it was looked whether it is to be sent away."""
         self._write = context.write
         self.subscriber = Subscriber(
             publisher,
