@@ -10,8 +10,8 @@ from litestar import get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import OF_ACCOUNT, GivenDesk, GivenMonitor, explained, in_turn
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given
+from account_monitor.api.answering import OF_ACCOUNT, GivenCaller, GivenDesk, GivenMonitor, explained, in_turn
+from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given
 from account_monitor.api.problems import Refused
 from account_monitor.config import values
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Silence
@@ -50,9 +50,9 @@ class SilencesReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who looks after an alert."""
+    """Who looks after an alert; with tokens, the one of the token, whatever stands here."""
 
-    by: str
+    by: str | None = None
 
 
 class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     duration: str
     reason: str
-    by: str
+    by: str | None = None
     type: AlertType | None = None
     symbol: str | None = None
 
@@ -105,12 +105,13 @@ async def silences(desk: GivenDesk, monitor: GivenMonitor) -> SilencesReport:
     responses=OF_ACKNOWLEDGING, status_code=201,
 )  # fmt: skip
 async def acknowledge(
+    caller: GivenCaller,
     monitor: GivenMonitor,
     alert_id: Annotated[str, PathParameter(description="`id` of an alert that fires.")],
     data: JSONBody[Acknowledgement],
 ) -> RecordedReport:
     """Let people know who looks after an alert: they are not reminded of it any more, unless it becomes more severe."""
-    by = text_given("by", data.by)
+    by = signed(caller, data.by)
     known = next((alert for alert in monitor.alerts if alert.id == alert_id), None)
     if known is not None and known.state == "FIRING" and known.acked_by == by:
         raise Refused(problems.ACKNOWLEDGED, f"{by[:50]!r} looks after alert {alert_id[:50]!r} already")
@@ -119,19 +120,21 @@ async def acknowledge(
     alert = monitor.acknowledge(alert_id, by)
     if alert is None:
         raise Refused(problems.NOT_FIRING, f"no alert {alert_id[:50]!r} of account {monitor.name} fires")
-    return await recorded(monitor, alert)
+    return await recorded(monitor, alert, by)
 
 
 @post("/api/alerts/silence", operation_id="silence", summary="Silence alerts", responses=OF_ORDER, status_code=201)
-async def silence(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]) -> RecordedReport:
+async def silence(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]
+) -> RecordedReport:
     """Do not tell people of some alerts for a while, such as a maintenance. They are journaled, published on NATS and
     shown all the same; what still fires when the silence is over is told then.
     """
     symbol = None if data.symbol is None else text_given("symbol", data.symbol)
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
     now_ms = desk.clock()
     until_ms = now_ms + int(_duration(data.duration) * 1000)
-    return await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason))
+    return await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
 
 
 HANDLERS = (alerts, silences, acknowledge, silence)

@@ -12,7 +12,7 @@ import click
 
 from account_monitor.api.alerts import Acknowledgement, SilenceOrder
 from account_monitor.api.orders import RecordedReport
-from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.options import account_option, config_option, settings_from, token_option
 from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
@@ -62,10 +62,11 @@ def test(config_file: Path | None) -> None:
 @alerts.command("ack")
 @config_option
 @account_option
-@click.option("--by", required=True, help="Who looks after it.")
+@token_option
+@click.option("--by", help="Who looks after it; with a token, the one whose it is.")
 @click.option("--url", help="Of the service; default: as configured.")
 @click.argument("alert_id", metavar="ID")
-def ack(config_file: Path | None, account: str | None, by: str, url: str | None, alert_id: str) -> None:
+def ack(config_file: Path | None, account: str | None, by: str | None, url: str | None, alert_id: str) -> None:
     """Say who looks after an alert that fires, so that nobody is reminded of it; its ID is in the letter."""
     _order(url or address(config_file), f"/api/alerts/{quote(alert_id, safe='')}/ack", account, Acknowledgement(by=by))
 
@@ -73,7 +74,8 @@ def ack(config_file: Path | None, account: str | None, by: str, url: str | None,
 @alerts.command("silence")
 @config_option
 @account_option
-@click.option("--by", required=True, help="Who says so.")
+@token_option
+@click.option("--by", help="Who says so; with a token, the one whose it is.")
 @click.option("--reason", required=True, help="Why; journaled.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), metavar="TYPE", help="Default: every type.")
 @click.option("--symbol", help="Position key, asset or stream; default: all of them.")
@@ -82,7 +84,7 @@ def ack(config_file: Path | None, account: str | None, by: str, url: str | None,
 def silence(
     config_file: Path | None,
     account: str | None,
-    by: str,
+    by: str | None,
     reason: str,
     type_: AlertType | None,
     symbol: str | None,
@@ -97,7 +99,7 @@ def silence(
 def _order(url: str, path: str, account: str | None, order: Acknowledgement | SilenceOrder) -> None:
     query = "" if account is None else f"?{urlencode({'account': account})}"
     entry = document(f"{url}{path}{query}", RecordedReport, order=order)
-    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}")
+    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}  by {entry.by}")
 
 
 async def _sent(channels: tuple[Channel, ...], letter: Letter) -> list[bool]:
