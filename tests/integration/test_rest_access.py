@@ -341,6 +341,8 @@ async def test_what_was_ordered_is_journaled_under_the_name_of_the_token(desked:
     assert by == dict.fromkeys(kinds, "operator")
     (deed,) = [event for event in events if isinstance(event, Deed)]
     assert (deed.kind, deed.by) == ("reconcile", "operator")
+    status, _, explained = await desked.ask("GET", "/api/explain", "reader", query="account=main")
+    assert (status, explained["residual"]) == (200, "0")  # what moves nothing explains nothing
 
 
 async def test_without_tokens_an_order_says_who_gives_it(tmp_path: Path) -> None:
