@@ -266,6 +266,23 @@ def test_what_nothing_explains_is_corrected_with_its_evidence(tmp_path: Path) ->
     run(scenario())
 
 
+def test_nothing_is_corrected_while_the_funding_of_the_hour_may_be_under_way(tmp_path: Path) -> None:
+    hour_ms = 1_790_002_800_000
+
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1, wallets={"USDT": "100000"})
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            mystery(desk)
+            await asyncio.sleep((hour_ms + 29_000 - desk.loop.clock_ms()) / 1000)
+            assert desk.reconciler.to_correct == [USDT]
+            assert entries_of(desk, Adjustment) == []
+            await asyncio.sleep(5)
+            assert [event.wallets for event in entries_of(desk, Adjustment)] == [(("USDT", D(5)),)]
+
+    run_virtual(scenario(), start_ms=hour_ms - 10_000)
+
+
 def test_what_only_is_to_be_observed_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)
