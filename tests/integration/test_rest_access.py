@@ -266,6 +266,21 @@ async def test_a_token_for_one_account_need_not_name_it(desked: Desked) -> None:
         assert '"main"' not in json.dumps(body), path
 
 
+async def test_a_token_for_an_account_that_is_gone_does_not_mean_the_only_one_that_is_left(tmp_path: Path) -> None:
+    token, text = new_token("old", "operate", ["gone"], now_ms=clock(), by="ann")
+    access = TokenAccess(TokenSet([token]), clock=clock)
+    async with trading_desk(tmp_path, access=access) as desk:
+        made = Desked(desk, access, {"old": token}, {"old": text})
+        await desk.open("main")
+        for method, path in SHUT:
+            status, _, body = await made.ask(method, path, "old")
+
+            assert (status, '"main"' in json.dumps(body)) in ((404, False), (200, False)), (path, body)
+            if status == 200:
+                assert SHUT[method, path].shows == "accounts", path
+        assert desk.monitor().view.seq == 1
+
+
 async def test_lists_hold_the_accounts_of_the_token(desked: Desked) -> None:
     for token, wanted in (("reader", ["main", "alt"]), ("alt-reader", ["alt"])):
         _, _, body = await desked.ask("GET", "/api/accounts", token)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from account_monitor.cli import run
+from account_monitor.cli.findings import Outcome
+from account_monitor.cli.local_checks import check_tokens
 
 CONFIG = {
     "service": {"data_dir": "data"},
@@ -114,6 +116,20 @@ def test_check_config_refuses_a_file_that_may_not_be_used(
     said = capsys.readouterr().err
     assert said.startswith("account-monitor: config.yaml: auth.tokens_file: tokens.json: ")
     assert wanted in said
+
+
+@pytest.mark.usefixtures("operator")
+def test_doctor_tells_whether_the_file_lets_anybody_in() -> None:
+    file = Path("tokens.json")
+    found = [check_tokens(file)]
+    assert run(["token", "revoke", "operator"]) == 0
+    found.append(check_tokens(file))
+    file.chmod(0o644)
+    found.append(check_tokens(file))
+    found.append(check_tokens(Path("none.json")))
+
+    assert [each.outcome for each in found] == [Outcome.OK, Outcome.WARNING, Outcome.FAILED, Outcome.WARNING]
+    assert found[0].found == "tokens.json: 1 valid, 0 expired, 0 revoked"
 
 
 @pytest.mark.parametrize("section", ["http", "grpc"])
