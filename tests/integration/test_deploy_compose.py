@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import nats
 import pytest
+import yaml
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from tests.deployed import DEPLOY, RULES_FILE, compose, services
 from tests.integration.nats_server import free_port, nats_server_path
+from tests.integration.service import Service
 from tests.servers.process import ServerProcess
 from tests.servers.valkey import valkey_program
 
@@ -130,3 +132,35 @@ def test_prometheus_takes_its_configuration_with_the_rules_beside_it(tmp_path: P
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_demo_without_docker_becomes_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and the configuration of the profile, on this machine's loopback, where no tokens are needed."""
+    port = free_port()
+    command = ["--host=127.0.0.1" if word.startswith("--host=") else word for word in services()["exchange"]["command"]]
+    command = [f"--port={port}" if word.startswith("--port=") else word for word in command]
+    for name, value in services()["demo-monitor"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    exchange = ServerProcess([sys.executable, "-m", "account_monitor", *command], log=tmp_path / "exchange.log")
+    service = Service(tmp_path / "monitor", None)
+    service.folder.mkdir()
+    text = (FILES / "demo.yaml").read_text().replace("exchange:9100", f"127.0.0.1:{port}")
+    written = yaml.safe_load(text)
+    service.document |= {"accounts": written["accounts"], "pubsub": written["pubsub"]}
+    try:
+        exchange.wait_until(lambda: health_check_of_exchange(port).returncode == 0)
+        service.start()
+
+        assert service.account("demo")["positions"]
+        assert service.stop() == 0
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            service.kill()
+        exchange.kill()
+
+
+def health_check_of_exchange(port: int) -> subprocess.CompletedProcess[bytes]:
+    """Ask as compose.yaml does."""
+    _, _, option, code = services()["exchange"]["healthcheck"]["test"]
+    command = [sys.executable, option, code.replace(":9100/", f":{port}/")]
+    return subprocess.run(command, capture_output=True, check=False, timeout=30)

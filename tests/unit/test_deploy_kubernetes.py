@@ -240,6 +240,19 @@ def test_what_is_switched_off_is_left_out(tmp_path: Path) -> None:
 
 
 @needs_helm
+def test_a_null_of_the_configuration_stays_one(tmp_path: Path) -> None:
+    """Helm takes null for "without the default of the chart"; of the configuration it switches something off."""
+    done = render(
+        tmp_path, config__pubsub={"nats": {"url": None}}, config__alerts={"thresholds": {"max_leverage": None}}
+    )
+    made = next(each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "ConfigMap")
+    document = yaml.safe_load(made["data"]["config.yaml"])
+
+    assert document["pubsub"]["nats"] == {"url": None}
+    assert document["alerts"]["thresholds"] == {"max_leverage": None}
+
+
+@needs_helm
 def test_a_digest_takes_the_place_of_the_tag_and_runbooks_get_an_address(tmp_path: Path) -> None:
     digest = "sha256:" + "ab" * 32
     done = render(tmp_path, image={"digest": digest}, prometheusRule__runbooks="https://wiki.example.org/monitor")
