@@ -95,7 +95,7 @@ run_once() { # starts the service, waits until its HEALTHCHECK says that it is w
     service=
     took=$(($(now) - begun))
     [ "$status" = 0 ] || { cat "$folder/log" >&2; fail "SIGTERM: ended with $status"; }
-    [ "$took" -lt 5000 ] || fail "SIGTERM: took $took ms, expected less than 5000"
+    [ "$took" -lt 10000 ] || fail "SIGTERM: took $took ms; Compose and systemd kill after 10000"
     say "SIGTERM: ended with 0 after $took ms"
 }
 run_once
