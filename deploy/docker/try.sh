@@ -9,7 +9,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
-service=
+service=""
 
 now() { date +%s%3N; }
 say() { echo "try: $*"; }
@@ -25,21 +25,30 @@ else
 fi
 chmod 755 "$folder"
 
-as_user=
+as_user=""
 if [ "$(id -u)" = 0 ]; then
     as_user="setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all"
     # A Python that this user may run: one below /root is none.
     for python in "${PYTHON:-}" python3 /usr/bin/python3 as-root; do
         $as_user "$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
     done
-    [ "$python" != as-root ] || { say "no Python >= 3.11 that user 10001 could run: trying it as root"; as_user= python=python3; }
+    if [ "$python" = as-root ]; then
+        say "there is no Python >= 3.11 that user 10001 may run: trying it as root"
+        as_user=""
+        python=python3
+    fi
     export PYTHON="$python"
 fi
 
-# -- as the Dockerfile: RUN build.sh, COPY health.py, RUN install /data ------------------------------------------------
+# -- as the Dockerfile: COPY of what .dockerignore lets in, RUN build.sh, RUN install /data ----------------------------
+mkdir "$folder/checkout"
+sed -n 's/^!//p' "$checkout/.dockerignore" | while read -r path; do
+    (cd "$checkout" && cp -R --parents "$path" "$folder/checkout")
+done
 begun=$(now)
-sh "$here/build.sh" "$checkout" "$folder/opt"
-cp "$here/health.py" "$folder/opt/health.py"
+sh "$folder/checkout/deploy/docker/build.sh" "$folder/checkout" "$folder/opt"
+cp "$folder/checkout/deploy/docker/health.py" "$folder/opt/health.py"
+rm -r "$folder/checkout"
 mkdir -m 0700 "$folder/data"
 mkdir "$folder/etc"
 say "installed in $(($(now) - begun)) ms, $(du -sm "$folder/opt" | cut -f1) MB"
@@ -67,6 +76,7 @@ inside() { # inside COMMAND...: as it would be run in the container
         'ACCOUNT_MONITOR__SERVICE__DATA_DIR=$folder/data' 'ACCOUNT_MONITOR__METRICS__PORT=$port' \"\$@\""
 }
 
+# shellcheck disable=SC2016 # the shell inside expands it
 (inside sh -c 'echo "try: user $(id -u), capabilities $(sed -n "s/^CapEff:[[:space:]]*//p" /proc/self/status)"')
 if (inside sh -c ": >'/tmp/try.$$' && rm '/tmp/try.$$'") 2>/dev/null; then
     say "the file system outside of the folder could not be made read-only"
@@ -74,25 +84,34 @@ else
     say "the file system is read-only"
 fi
 for written in opt etc; do
+    [ -n "$as_user" ] || [ "$(id -u)" != 0 ] || continue # root may always
     if (inside sh -c ": >'$folder/$written/x'") 2>/dev/null; then fail "$folder/$written can be written"; fi
 done
 (inside sh -c ": >'$folder/data/x' && rm '$folder/data/x'") || fail "$folder/data cannot be written"
 
-run_once() { # starts the service, waits until its HEALTHCHECK says that it is well, and ends it
+is_well() { inside python "$folder/opt/health.py"; } # the HEALTHCHECK
+is_ready() { # the readiness probe of Kubernetes
+    inside python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/ready', timeout=5)"
+}
+wait_until() { # wait_until QUESTION WORD: asks until it is so
+    until said=$( ("$1") 2>&1); do
+        kill -0 "$service" 2>/dev/null || { service=""; cat "$folder/log" >&2; fail "the service ended"; }
+        [ $(($(now) - begun)) -lt 30000 ] || { cat "$folder/log" >&2; fail "not $2 after 30 s: $said"; }
+        sleep 0.1
+    done
+    say "$2 after $(($(now) - begun)) ms"
+}
+run_once() { # starts the service, waits until it is well and ready, and ends it
     begun=$(now)
     (inside account-monitor run) >"$folder/log" 2>&1 &
     service=$!
-    until said=$( (inside python "$folder/opt/health.py") 2>&1); do
-        kill -0 "$service" 2>/dev/null || { service=; cat "$folder/log" >&2; fail "the service ended"; }
-        [ $(($(now) - begun)) -lt 20000 ] || { cat "$folder/log" >&2; fail "not well after 20 s: $said"; }
-        sleep 0.1
-    done
-    say "well after $(($(now) - begun)) ms"
+    wait_until is_well well
+    wait_until is_ready ready
     begun=$(now)
     kill -TERM "$service"
     status=0
     wait "$service" || status=$?
-    service=
+    service=""
     took=$(($(now) - begun))
     [ "$status" = 0 ] || { cat "$folder/log" >&2; fail "SIGTERM: ended with $status"; }
     [ "$took" -lt 10000 ] || fail "SIGTERM: took $took ms; Compose and systemd kill after 10000"
@@ -100,6 +119,6 @@ run_once() { # starts the service, waits until its HEALTHCHECK says that it is w
 }
 run_once
 run_once # with the journal of the first
-if (inside python "$folder/opt/health.py") >/dev/null 2>&1; then fail "the health check is well without a service"; fi
+if (is_well) >/dev/null 2>&1; then fail "the health check is well without a service"; fi
 say "data: $(cd "$folder/data" && echo *)"
 say "ok"
