@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from account_monitor import __version__
+from account_monitor.admission import Admission
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
@@ -99,6 +100,7 @@ class App:
             self.desk, self.alarms, clock=now_ms, monotonic=time.monotonic, subject=settings.pubsub.topics.prices
         )
         self.inboxes = Inboxes()
+        self._admission = Admission(settings.auth, self.desk)
         self.doors = Doors(
             self.desk,
             http_host=settings.http.host,
@@ -110,6 +112,8 @@ class App:
             grpc_port=settings.grpc.port,
             grpc_max_connections=settings.grpc.max_connections,
             allowed_origins=settings.http.allowed_origins,
+            access=self._admission.access,
+            metrics_need_token=settings.metrics.require_token,
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -139,7 +143,9 @@ class App:
     async def run(self) -> None:
         """Serve until `stop`. Raises: ConfigurationError or JournalError at start; whatever broke a part later."""
         self.desk.configure([account.name for account in self.settings.accounts])
+        await self._admission.open()
         await self.doors.start()
+        self.spawn("admission", self._admission.run())
         self.spawn("doors", self.doors.watch())
         log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
         try:
@@ -696,7 +702,7 @@ class App:
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
         people = [] if self._people is None else _people_samples(self._people)
-        return [*nats, *exchanges, *alarms, *residuals, *lags, *people]
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people, *self._admission.samples()]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status
