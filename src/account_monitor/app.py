@@ -19,6 +19,7 @@ import structlog
 from account_monitor import __version__
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
+from account_monitor.api.tls import certificates_of
 from account_monitor.clock import now_ms
 from account_monitor.config import (
     AccountSettings,
@@ -26,6 +27,7 @@ from account_monitor.config import (
     OpeningSettings,
     Settings,
     changed_accounts,
+    exposed_files,
     split_position_key,
 )
 from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, JournalInUse, StartAborted
@@ -95,6 +97,8 @@ class App:
         )
         self.risks = RiskWatch(self.alarms, time.monotonic)
         self.inboxes = Inboxes()
+        http_tls = certificates_of(settings.http.tls, "http.tls")
+        grpc_tls = http_tls if settings.grpc.tls is None else certificates_of(settings.grpc.tls, "grpc.tls")
         self.doors = Doors(
             self.desk,
             http_host=settings.http.host,
@@ -103,6 +107,9 @@ class App:
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
             allowed_origins=settings.http.allowed_origins,
+            max_connections=settings.http.max_connections,
+            max_connections_per_address=settings.http.max_connections_per_address,
+            certificates=(http_tls, grpc_tls),
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -134,6 +141,7 @@ class App:
         self.desk.configure([account.name for account in self.settings.accounts])
         await self.doors.start()
         self.spawn("doors", self.doors.watch())
+        self._warn_of_exposed_files(self.settings)
         log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()
@@ -157,6 +165,10 @@ class App:
             await self._close()
         if self._failure is not None:
             raise self._failure
+
+    def _warn_of_exposed_files(self, settings: Settings) -> None:
+        for problem in exposed_files(settings):
+            log.warning("secret_file_exposed", problem=problem)
 
     def stop(self) -> None:
         """End `run`: what was heard is recorded first."""
@@ -236,6 +248,7 @@ class App:
         if self._historian is not None:
             self._historian.assign(self.desk.accounts)
         configure_logging(settings.logging)
+        self._warn_of_exposed_files(settings)
         await self._tell_feed()
         log.info("reloaded", **changes._asdict(), took_over=took_over, needs_restart=needs_restart)
 

@@ -12,7 +12,7 @@ import click
 
 from account_monitor.api.alerts import Acknowledgement, SilenceOrder
 from account_monitor.api.orders import RecordedReport
-from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.options import account_option, config_option, settings_from, tls_options
 from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
@@ -62,6 +62,7 @@ def test(config_file: Path | None) -> None:
 @alerts.command("ack")
 @config_option
 @account_option
+@tls_options
 @click.option("--by", required=True, help="Who looks after it.")
 @click.option("--url", help="Of the service; default: as configured.")
 @click.argument("alert_id", metavar="ID")
@@ -73,6 +74,7 @@ def ack(config_file: Path | None, account: str | None, by: str, url: str | None,
 @alerts.command("silence")
 @config_option
 @account_option
+@tls_options
 @click.option("--by", required=True, help="Who says so.")
 @click.option("--reason", required=True, help="Why; journaled.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), metavar="TYPE", help="Default: every type.")

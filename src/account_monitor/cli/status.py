@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import time
 import urllib.error
@@ -23,7 +24,7 @@ from rich.text import Text
 
 from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
-from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.options import account_option, config_option, settings_from, tls_context, tls_options
 from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed
 from account_monitor.failures import reason
@@ -40,6 +41,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @click.command()
 @config_option
 @account_option
+@tls_options
 @click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C, also while nothing answers.")
 @click.option("--url", help="Of the service; default: as configured.")
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
@@ -62,8 +64,9 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
 def address(config_file: Path | None) -> str:
     """Return where the service answers, as configured. Raises: ConfigurationError."""
     http = settings_from(config_file, secrets=()).http
-    host = f"[{http.host}]" if ":" in http.host else http.host
-    return f"http://{host}:{http.port}"
+    bound = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  # recognized, not bound
+    host = f"[{bound}]" if ":" in bound else bound
+    return f"{'http' if http.tls.cert_file is None else 'https'}://{host}:{http.port}"
 
 
 def _watched(url: str, account: str | None, width: int) -> RenderableType:
@@ -154,7 +157,8 @@ def _answer(url: str, order: object = None) -> bytes:
     try:
         body = None if order is None else msgspec.json.encode(order)
         asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
-        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # checked above
+        tls = tls_context() if url.startswith("https://") else None
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310  # checked above
             answered: bytes = response.read(_MAX_BODY_BYTES)
             return answered
     except urllib.error.HTTPError as error:
@@ -167,6 +171,8 @@ def _answer(url: str, order: object = None) -> bytes:
     except (urllib.error.URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         said = reason(cause) if isinstance(cause, BaseException) else cause
+        if isinstance(cause, ssl.SSLError):
+            raise CommandFailed(f"{url}: {said}; --ca names whom to trust, --client-cert what to show") from error
         raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
 
 

@@ -34,6 +34,7 @@ class Purpose(Enum):
     CACHE = auto()
     NATS = auto()
     CHANNELS = auto()
+    TLS = auto()
 
 
 EVERY_PURPOSE = frozenset(Purpose)
