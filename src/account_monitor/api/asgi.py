@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -45,7 +46,9 @@ class Reply(NamedTuple):
         await send({"type": f"{prefix}.body", "body": self.body})
 
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers, those of the body included."""
+        """Return the headers, those of the body included where there may be one."""
+        if self.status == HTTPStatus.NOT_MODIFIED:
+            return list(self.headers)
         return [
             (b"content-type", self.media_type.encode()),
             (b"content-length", str(len(self.body)).encode()),

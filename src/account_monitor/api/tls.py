@@ -67,9 +67,7 @@ class Certificates:
         self.context = _bare_context()
         """For the server; every handshake goes on with what was loaded last."""
         if settings.client_ca_file is not None:
-            self.context.verify_mode = (
-                ssl.CERT_REQUIRED
-            )  # whether one is asked for is not moved; by whom it is signed is
+            self.context.verify_mode = ssl.CERT_REQUIRED  # a handshake that is moved keeps whether it asks
         self.context.sni_callback = self._choose
 
     @property
