@@ -13,7 +13,7 @@ install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
 
-.PHONY: help setup demo test check sim conformance bench peers lock clean
+.PHONY: help setup demo test check sim conformance bench peers sbom audit lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -37,6 +37,7 @@ check: ## formatting, lint, types, the direction of imports, and what is made fr
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m deploy.grafana --check
+	$(BIN)/python -m deploy.supply licences
 
 bench: ## run the benchmarks
 	$(install) dev
@@ -57,6 +58,16 @@ peers: ## add what the benchmarks compare with, in .venv-peers
 	@test -x .venv-peers/bin/python || "$(PYTHON)" -m venv --without-pip .venv-peers
 	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-peers/bin/python requirements/peers.txt
 
+sbom: ## write the bill of materials of what is locked, sbom.json (CycloneDX)
+	$(install) dev
+	@exec $(BIN)/python -m deploy.supply sbom $(ARGS)
+
+audit: ## ask whether known weaknesses concern what is locked, in .venv-audit
+	$(install) uv
+	@test -x .venv-audit/bin/python || "$(PYTHON)" -m venv --without-pip .venv-audit
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-audit/bin/python requirements/audit.txt
+	@exec bash deploy/audit.sh
+
 lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(install) uv
 	$(UV_COMPILE) $(ARGS) --output-file requirements/bootstrap.txt requirements/bootstrap.in
@@ -64,7 +75,8 @@ lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-conformance .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-conformance .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
