@@ -42,6 +42,7 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
+from account_monitor.monitor.price_watch import PriceWatch
 from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class App:
             is_enabled=settings.alerts.enabled,
         )
         self.risks = RiskWatch(self.alarms, time.monotonic)
+        self.prices = PriceWatch(
+            self.desk, self.alarms, clock=now_ms, monotonic=time.monotonic, subject=settings.pubsub.topics.prices
+        )
         self.inboxes = Inboxes()
         http_tls = certificates_of(settings.http.tls, "http.tls")
         grpc_tls = http_tls if settings.grpc.tls is None else certificates_of(settings.grpc.tls, "grpc.tls")
@@ -265,7 +269,9 @@ class App:
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
-        self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
+        unrouted = await self._open_monitor(UNROUTED, self.inboxes.unrouted, None)
+        self.desk.add(unrouted)
+        self.alarms.attach_unrouted(unrouted)
 
     async def _open_account(self, account: AccountSettings, *, is_start: bool = False) -> Monitor:
         from account_monitor.historian.restoration import Restoration
@@ -288,6 +294,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
+                self.prices.look_at(self._monitors[account.name])  # before what it speaks of is taken to be over
                 self.alarms.settle(account.name, but=OF_OTHERS)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
@@ -417,6 +424,7 @@ class App:
         self.desk.add(monitor)
         if account is None:
             self.inboxes.unrouted = monitor.inbox
+            self.alarms.attach_unrouted(monitor)
         else:
             self.inboxes.add(name, monitor.inbox)
             self.alarms.attach_again(monitor)
@@ -509,6 +517,7 @@ class App:
             day_starts_at_minutes=self.settings.service.day_starts_at_minutes,
             spawn=self.spawn,
             cancel=self._cancel,
+            is_changing=self._changing.locked,
         )
         await self._people.configure(reach)
         self.spawn("people", self._people.run())
@@ -536,6 +545,7 @@ class App:
             inboxes=self.inboxes,
             prices=self,
             recorded=self._positions(),
+            clock=self._latest_ms,
             fills_subject=topics.fill_events,
             prices_subject=topics.prices,
             credentials_file=None if nats.credentials_file is None else str(nats.credentials_file),
@@ -549,6 +559,10 @@ class App:
         self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
         alerts = notifiers.AlertNotifier(self.desk, server, topics.alerts, unrecorded=self.alarms.unrecorded)
         self.spawn("alerts", alerts.run())
+
+    def _latest_ms(self) -> int:
+        """Return what time it is at the latest, as this machine and the exchanges say: one of them may be late."""
+        return now_ms() if self._exchanges is None else max(now_ms(), self._exchanges.latest_ms())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:
@@ -576,6 +590,7 @@ class App:
                 self._watch_journal(name, monitor)
                 if name != UNROUTED:
                     self._watch_alarms(name)
+            self.prices.look()
             self.alarms.look()
             if self._feed is not None:
                 self._watch_feed(self._feed)
@@ -635,10 +650,14 @@ class App:
             self.desk.wait_for("nats", None)
 
     def _note_gap(self, gap: StreamGap) -> None:
-        """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
+        """Say it until somebody has looked and restarted: what a stream lost nobody can read again.
+
+        Each account that misses something has an alert of its own: nobody knows whose fills are lost, and who looks
+        after one account does not look at another.
+        """
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
-        for name in self.desk.accounts:
+        for name in [account for account in self.desk.accounts if account in gap.accounts]:
             self.alarms.fire(name, "STREAM_GAP", gap.text, for_seconds=PASSING_SECONDS)
 
     def _samples(self) -> list[Told]:

@@ -266,6 +266,23 @@ def test_what_nothing_explains_is_corrected_with_its_evidence(tmp_path: Path) ->
     run(scenario())
 
 
+def test_nothing_is_corrected_while_the_funding_of_the_hour_may_be_under_way(tmp_path: Path) -> None:
+    hour_ms = 1_790_002_800_000
+
+    async def scenario() -> None:
+        desk = DeskInMemory(tmp_path, seed=1, wallets={"USDT": "100000"})
+        async with desk.exchange_running(), desk.monitored():
+            await desk.ready()
+            mystery(desk)
+            await asyncio.sleep((hour_ms + 29_000 - desk.loop.clock_ms()) / 1000)
+            assert desk.reconciler.to_correct == [USDT]
+            assert entries_of(desk, Adjustment) == []
+            await asyncio.sleep(5)
+            assert [event.wallets for event in entries_of(desk, Adjustment)] == [(("USDT", D(5)),)]
+
+    run_virtual(scenario(), start_ms=hour_ms - 10_000)
+
+
 def test_what_only_is_to_be_observed_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk = DeskInMemory(tmp_path, seed=1)
@@ -623,7 +640,9 @@ def test_an_idle_account_is_never_called_stale_and_writes_nothing(tmp_path: Path
         async with desk.exchange_running(), desk.monitored():
             await desk.ready()
             seq = desk.monitor.view.seq
-            await asyncio.sleep(6 * 3600)
+            await asyncio.sleep(
+                2 * 3600
+            )  # its key is extended every half hour at the latest, and what is asked every hour, twice
             assert not desk.raised
             assert desk.monitor.view.seq == seq
 

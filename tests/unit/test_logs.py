@@ -306,12 +306,17 @@ def test_a_line_that_cannot_be_made_says_so(log: Log) -> None:
     assert log.entry() == {"level": "error", "event": "log_line_failed", "exception": "OverflowError"}
 
 
-def test_a_stream_that_is_gone_loses_the_line_and_nothing_else(log: Log) -> None:
+def test_a_stream_that_is_gone_loses_the_line_and_nothing_else(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     logger = log.configure()
     log.stream.close()
 
     logger.info("lost")
     logging.getLogger("x").error("lost too")
+
+    assert capsys.readouterr() == ("", "")  # nor is there a traceback of the logging
+    log.stream = io.StringIO()
+    log.configure().info("kept")
+    assert log.entry()["event"] == "kept"
 
 
 def test_a_stream_that_does_not_know_the_letters_gets_escapes() -> None:

@@ -26,7 +26,7 @@ from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import account_option, config_option, settings_from, tls_context, tls_options
 from account_monitor.cli.screen import UNBOUNDED, account_screen
-from account_monitor.errors import CommandFailed
+from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.failures import reason
 from account_monitor.monitor.reports import AccountReport, AlertReport
 
@@ -62,8 +62,11 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
 
 
 def address(config_file: Path | None) -> str:
-    """Return where the service answers, as configured. Raises: ConfigurationError."""
-    http = settings_from(config_file, secrets=()).http
+    """Return where the service answers, as configured. Raises: ConfigurationError, which says how to do without."""
+    try:
+        http = settings_from(config_file, secrets=()).http
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; with --url no configuration is read: --url http://127.0.0.1:8080") from None
     bound = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  # recognized, not bound
     host = f"[{bound}]" if ":" in bound else bound
     return f"{'http' if http.tls.cert_file is None else 'https'}://{host}:{http.port}"

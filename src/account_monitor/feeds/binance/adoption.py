@@ -16,8 +16,8 @@ APART_SECONDS = 0.15
 """Between the two statements that must agree: more than the clocks may differ by."""
 
 SETTLEMENT_MS = 30_000
-"""How long the funding of an hour may take to be in the wallets: an account is not adopted meanwhile, as nobody could
-tell whether they contain it.
+"""How long the funding of an hour may take to be in the wallets: an account is neither adopted nor corrected meanwhile,
+as nobody could tell whether they contain it.
 """
 
 LAST_TRADES = 100

@@ -462,7 +462,7 @@ class BinanceFeed:
                 self._judge_now()
                 if now >= self._statement_due:
                     self._asking.start(group)
-                if self._reconciler.to_correct and now >= self._correct_at:
+                if self._reconciler.to_correct and now >= self._correct_at and not self._settlement_seconds:
                     self._correcting.start(group)
                 if self._search.is_due(now):
                     self._fetching.start(group)
@@ -470,6 +470,11 @@ class BinanceFeed:
                 now - max(self._answered_at, began), is_starting=now < began + self._venue.start_seconds
             )
             await asyncio.sleep(LOOK_SECONDS)
+
+    @property
+    def _settlement_seconds(self) -> float:
+        """How long nobody can tell whether what the exchange states contains the funding of the hour."""
+        return settlement_seconds(self._venue.server_time.now_ms())
 
     @property
     def _statement_due(self) -> float:
@@ -531,7 +536,7 @@ class BinanceFeed:
             await asyncio.sleep(ADOPTION_SECONDS * self._chance.uniform(0.5, 1.5))
         self._adoptions += 1
         self._answered_at = self._monotonic()  # it is not the exchange that keeps the account waiting
-        if seconds := settlement_seconds(self._venue.server_time.now_ms()):
+        if seconds := self._settlement_seconds:
             self.unready = f"the funding of this hour may be under way; the account is adopted in {seconds:.0f} s"
             return False
         adopted = await adopt(self._requests, self._venue.server_time, moved=lambda: self._moved_count)
