@@ -17,7 +17,7 @@ install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
 
-.PHONY: help setup demo test check sim conformance bench peers sbom audit lock clean
+.PHONY: help setup demo test check proto sim conformance bench peers sbom audit lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -42,6 +42,11 @@ check: ## formatting, lint, types, the direction of imports, and what is made fr
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m deploy.grafana --check
 	$(BIN)/python -m deploy.supply licences
+	$(BIN)/python -m proto --check
+
+proto: ## make the messages of gRPC from proto/
+	$(install) dev
+	$(BIN)/python -m proto
 
 bench: ## run the benchmarks
 	$(install) dev

@@ -1,4 +1,4 @@
-"""What do clients that mean harm cost the others? How long a fill takes to a WebSocket client, quiet and under abuse.
+"""What do clients that mean harm cost the others? How long a fill takes to the view, and to a WebSocket client.
 
 The service runs in a process of its own, and whoever abuses it in another: sockets that send a request byte by byte
 (slow-loris), listeners of which some never read, nonsense as fast as one process sends it. Then: do memory and
@@ -14,11 +14,13 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ import aiohttp
 import psutil
 import uvloop
 
+from account_monitor.clock import now_ms
 from benchmarks.fills import fills, message
 from benchmarks.histogram import shares
 from tests.integration.nats_server import NatsServer, add_stream
@@ -77,15 +80,33 @@ async def _compare(server: NatsServer, service: Service) -> None:
             command = [sys.executable, "-m", "benchmarks.abuse", str(service.http_port), kind, str(SECONDS + 4)]
             attack = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
             await asyncio.sleep(2)
+        counted = await asyncio.to_thread(_latencies, service)
         taken = await _measure(server, service, numbers)
+        view = _shares(counted, await asyncio.to_thread(_latencies, service))
         peak = _held(process)
         said = ""
         if attack is not None:
             output, _ = await attack.communicate()
             said = output.decode().strip()
-        print(f"{kind:10} {shares(taken)}   {_said(peak)}   {said}", flush=True)
+        print(f"{kind:10} view: {view}; client: {shares(taken)}; {_said(peak)}; {said}", flush=True)
     await asyncio.sleep(SETTLE_SECONDS)
     print(f"before     {_said(before)}\nafterwards {_said(_held(process))}")
+
+
+def _latencies(service: Service) -> dict[float, float]:
+    """Return how many fills were in a view within so many seconds of their publication, as the service counts them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=30) as page:
+        text = page.read().decode()
+    found = re.findall(r'^fill_latency_seconds_bucket\{le="([^"]+)"\} (\S+)', text, re.MULTILINE)
+    return {float(bound): float(count) for bound, count in found}
+
+
+def _shares(before: dict[float, float], after: dict[float, float]) -> str:
+    """Say within how many milliseconds half, 99 % and all were, as the bounds of the histogram tell it."""
+    counts = {bound: count - before.get(bound, 0) for bound, count in after.items()}
+    every = max(counts.values())
+    bounds = (next(bound for bound, count in counts.items() if count >= share * every) for share in (0.5, 0.99, 1.0))
+    return "half, 99 %, all within {:g}, {:g}, {:g} ms".format(*(bound * 1000 for bound in bounds))
 
 
 def _held(process: psutil.Process) -> tuple[int, int]:
@@ -125,8 +146,8 @@ _PATIENT = aiohttp.ClientWSTimeout(ws_close=30)
 async def _publish(client: Any, count: int, published: dict[str, float], run: int) -> None:
     started = time.perf_counter()
     for number, fill in enumerate(fills(count, symbols=("BTCUSDT", "ETHUSDT"), first=run * 1_000_000)):
-        payload = message(fill)
         await asyncio.sleep(max(0.0, started + number / PER_SECOND - time.perf_counter()))
+        payload = message(fill._replace(at_ms=now_ms()))
         published[fill.trade_id] = time.perf_counter()
         await client.publish("trading.fills.main", payload)
 

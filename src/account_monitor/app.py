@@ -110,10 +110,14 @@ class App:
             metrics_host=settings.metrics.host,
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
+            grpc_host=settings.grpc.host,
+            grpc_port=settings.grpc.port,
+            grpc_max_connections=settings.grpc.max_connections,
             allowed_origins=settings.http.allowed_origins,
             max_connections=settings.http.max_connections,
             max_connections_per_address=settings.http.max_connections_per_address,
-            certificates=(http_tls, grpc_tls),
+            http_certificates=http_tls,
+            grpc_certificates=grpc_tls,
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -146,7 +150,7 @@ class App:
         await self.doors.start()
         self.spawn("doors", self.doors.watch())
         self._warn_of_exposed_files(self.settings)
-        log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
+        log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()
             self.opened.set()
@@ -156,7 +160,7 @@ class App:
             await self._open_current_state()
             await self._open_people()
             await self._open_feed()
-            await self.doors.complete()
+            await self._complete_doors()
             gc.collect()
             gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
@@ -173,6 +177,17 @@ class App:
     def _warn_of_exposed_files(self, settings: Settings) -> None:
         for problem in exposed_files(settings):
             log.warning("secret_file_exposed", problem=problem)
+
+    async def _complete_doors(self) -> None:
+        """Return when everything is answered. Raises: StartAborted where nobody wants that any more."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        completing = asyncio.create_task(self.doors.complete())
+        await asyncio.wait([stopping, completing], return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping.is_set():
+            completing.cancel()
+            raise StartAborted("stopped before the doors were complete")
+        stopping.cancel()
+        await completing
 
     def stop(self) -> None:
         """End `run`: what was heard is recorded first."""

@@ -10,9 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from account_monitor.api import server
 from account_monitor.api.server import Doors
@@ -41,7 +45,15 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def opened(settings: TlsSettings) -> AsyncIterator[Doors]:
-    doors = Doors(Desk(clock, "1"), http_port=0, metrics_port=0, certificates=[Certificates(settings, "http.tls")])
+    certificates = Certificates(settings, "http.tls")
+    doors = Doors(
+        Desk(clock, "1"),
+        http_port=0,
+        metrics_port=0,
+        grpc_port=0,
+        http_certificates=certificates,
+        grpc_certificates=certificates,
+    )
     await doors.start()
     try:
         await doors.complete()
@@ -259,6 +271,53 @@ def test_an_encrypted_key_is_refused_rather_than_asked_for(authority: Authority)
 
     with pytest.raises(ConfigurationError, match="the key is encrypted"):
         Certificates(settings, "http.tls")
+
+
+# -- gRPC --------------------------------------------------------------------------------------------------------------
+
+
+async def is_answered(doors: Doors, trusted: Path, shown: TlsSettings | None = None) -> bool:
+    """Whether gRPC answers a client that trusts an authority, and shows a certificate where it has one."""
+    async with grpc.aio.secure_channel(doors.grpc_address, client_credentials(trusted, shown)) as channel:
+        try:
+            await health_stub(channel).Check(HealthCheckRequest(), timeout=3)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+        return True
+
+
+def client_credentials(trusted: Path, shown: TlsSettings | None) -> grpc.ChannelCredentials:
+    if shown is None or shown.key_file is None or shown.cert_file is None:
+        return grpc.ssl_channel_credentials(trusted.read_bytes())
+    return grpc.ssl_channel_credentials(trusted.read_bytes(), shown.key_file.read_bytes(), shown.cert_file.read_bytes())
+
+
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    return HealthStub(channel)
+
+
+async def test_grpc_shows_the_same_and_takes_over_what_changes(authority: Authority, tmp_path: Path) -> None:
+    settings = authority.issue()
+    (tmp_path / "new").mkdir()
+    newer = Authority(tmp_path / "new")
+    async with opened(settings) as doors:
+        assert await is_answered(doors, authority.write())
+
+        replace(settings, newer.issue())
+        async with asyncio.timeout(10):
+            while not await is_answered(doors, newer.write()):  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.02)
+
+        assert not await is_answered(doors, authority.write())
+
+
+async def test_grpc_asks_for_a_certificate_where_http_does(authority: Authority) -> None:
+    settings = authority.issue()._replace(client_ca_file=authority.write())
+    async with opened(settings) as doors:
+        assert await is_answered(doors, authority.write(), authority.issue("ann@example.org", stem="ann"))
+        assert not await is_answered(doors, authority.write())
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Redirect
 
 from account_monitor.api import problems
-from account_monitor.api.accounts import monitor_meant
+from account_monitor.api.accounts import monitor_meant, never_held
 from account_monitor.api.alerts import HANDLERS as ALERT_HANDLERS
 from account_monitor.api.alerts import REPORTS as ALERT_REPORTS
 from account_monitor.api.answering import (
@@ -186,7 +186,7 @@ async def positions(
     if symbol is None:
         return await _made(positions_report, view)
     if symbol not in view.positions:
-        raise _unknown_symbol(view, symbol)
+        raise never_held(view.account, symbol)
     return {symbol: held_report(view.held(symbol))}
 
 
@@ -228,7 +228,7 @@ async def fills(
     except ValueError as error:
         raise bad_parameter("cursor", f"{error}; expected `next` of a page before") from None
     if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
-        raise _unknown_symbol(monitor.view, symbol)
+        raise never_held(monitor.name, symbol)
     return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
 
 
@@ -249,7 +249,7 @@ async def explain(
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
     if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
-        raise _unknown_symbol(monitor.view, symbol)
+        raise never_held(monitor.name, symbol)
     try:
         span = await _looked_back(desk, monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
     except TooOld as error:
@@ -330,10 +330,6 @@ def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
 
 def _was_held(view: View, symbol: str) -> bool:
     return any(position.symbol == symbol for position in view.positions.values())
-
-
-def _unknown_symbol(view: View, symbol: str) -> Refused:
-    return Refused(problems.UNKNOWN_SYMBOL, f"symbol: account {view.account} never held {symbol!r}")
 
 
 # -- how it is refused -------------------------------------------------------------------------------------------------

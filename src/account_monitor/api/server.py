@@ -1,4 +1,4 @@
-"""Server: the two HTTP ports of the process, open from the first moment, complete a second later."""
+"""Server: the ports of the process, HTTP open from the first moment, complete with gRPC a second later."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import cast
 
 import structlog
 import uvicorn
 
+from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import OVER_TLS, Application
 from account_monitor.api.front import Front
+from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Sample, Told
 from account_monitor.api.protocol import IDLE_SECONDS, REQUEST_SECONDS, Connections, HttpProtocol, StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
-from account_monitor.api.tls import LOOK_SECONDS, Certificates
+from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
 from account_monitor.api.turnstile import MAX_CONNECTIONS, MAX_PER_ADDRESS, Turnstile
 from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
 from account_monitor.monitor.desk import Desk
@@ -41,7 +44,7 @@ log = structlog.get_logger()
 
 
 class Doors:
-    """REST, WebSocket, metrics and health of one desk."""
+    """REST, WebSocket, gRPC, metrics and health of one desk."""
 
     def __init__(
         self,
@@ -52,27 +55,45 @@ class Doors:
         metrics_host: str = "127.0.0.1",
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
+        grpc_host: str = "127.0.0.1",
+        grpc_port: int | None = None,
+        grpc_max_connections: int = 100,
         allowed_origins: Iterable[str] = (),
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
+        access: Access | None = None,
         max_connections: int = MAX_CONNECTIONS,
         max_connections_per_address: int = MAX_PER_ADDRESS,
-        certificates: Iterable[Certificates | None] = (),
+        http_certificates: Certificates | None = None,
+        grpc_certificates: Certificates | None = None,
     ) -> None:
         """`samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
-        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. Of `certificates`, the
-        first are what HTTP shows, None without TLS; all of them are watched.
+        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. `grpc_port` None:
+        without gRPC. `access` None: whoever reaches the ports may do everything. Certificates None: without TLS.
         """
         self._desk = desk
         self._http = (http_host, http_port)
         self._metrics = (metrics_host, metrics_port)
         self._metrics_path = metrics_path
-        self._certificates = tuple(certificates)
-        self._meter = Meter(desk, lambda: [*samples(), *self._expiries()])
+        self._certificates = http_certificates
+        watched = dict.fromkeys(each for each in (http_certificates, grpc_certificates) if each is not None)
+        self._watched = list(watched)  # one, where both doors show the same
         self._limits = (max_connections, max_connections_per_address)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
+        self._grpc: GrpcDoor | None = None
+        if grpc_port is not None:
+            self._grpc = GrpcDoor(
+                desk,
+                self.publisher,
+                host=grpc_host,
+                port=grpc_port,
+                max_connections=grpc_max_connections,
+                access=access or OpenAccess(),
+                credentials=None if grpc_certificates is None else partial(grpc_credentials, grpc_certificates),
+            )
+        self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples(), *self._expiries()))
         origins = tuple(allowed_origins)
         sockets = {"/ws": StreamDoor(desk, self.publisher, max_clients=max_clients)}
         self._front = Front(desk, Guard(http_host, origins), sockets)
@@ -80,46 +101,60 @@ class Doors:
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.http_url = ""
         self.metrics_url = ""
 
     async def start(self) -> None:
-        """Return when both ports listen and health is answered; the rest follows within a second.
+        """Return when all ports are taken and health is answered; the rest follows within a second.
 
         Raises: ConfigurationError for a port that cannot be had.
         """
-        http = await listen(*self._http, "http")
+        opened: list[socket.socket] = []
         try:
-            metrics = await listen(*self._metrics, "metrics")
+            opened += (http := await listen(*self._http, "http"))
+            opened += (metrics := await listen(*self._metrics, "metrics"))
+            if self._grpc is not None:
+                await self._grpc.reserve()
         except BaseException:
-            _close(http)
+            _close(opened)
             raise
-        tls = self._certificates[0] if self._certificates else None
+        tls = self._certificates
         self.http_url = url_of(http[0], self._http[0], is_tls=tls is not None)
         self.metrics_url = url_of(metrics[0], self._metrics[0])
         self.publisher.start()
         await self._serve(self._front, http, tls)
         await self._serve(self._metrics_front, metrics)
-        if watched := list(dict.fromkeys(each for each in self._certificates if each is not None)):
-            self._watching = asyncio.create_task(self._watch_certificates(watched), name="certificates")
+        if self._watched:
+            self._watching = asyncio.create_task(self._watch_certificates(self._watched), name="certificates")
             self._tasks.append(self._watching)
         self._completion = asyncio.create_task(self._complete(), name="doors")
         self._tasks.append(self._completion)
 
     async def stop(self) -> None:
         """Take no more requests, finish those that are being answered, close the sockets of clients."""
+        self._is_stopping = True
         await self.publisher.stop()
         if self._watching is not None:
             self._watching.cancel()
         for server in self._servers:
             server.should_exit = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        closing = [] if self._grpc is None else [self._grpc.close(STOP_SECONDS)]
+        await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
         self._servers.clear()
         self._tasks.clear()
 
     async def complete(self) -> None:
         """Return when everything is answered, not only health."""
         await asyncio.shield(self._completion)
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients of gRPC connect to; empty where it is not served."""
+        return "" if self._grpc is None else self._grpc.address
+
+    def _grpc_samples(self) -> list[Told]:
+        return [] if self._grpc is None else self._grpc.samples()
 
     async def watch(self) -> None:
         """Raise what a part of the doors died of; for ever otherwise."""
@@ -156,7 +191,7 @@ class Doors:
                 "tls_certificate_expires_seconds", "Until the certificate that a door shows expires; below 0: since.",
                 "gauge", (each.expires_ms - now_ms) / 1000, {"section": each.section},
             )
-            for each in dict.fromkeys(self._certificates) if each is not None
+            for each in self._watched
         ]  # fmt: skip
 
     async def _complete(self) -> None:
@@ -167,6 +202,16 @@ class Doors:
         except Exception as error:
             log.exception("doors_incomplete")
             self._desk.health.report("http", Status.UNHEALTHY, f"REST and metrics cannot be served: {error}")
+        await self._open_grpc()
+
+    async def _open_grpc(self) -> None:
+        if self._grpc is None or self._is_stopping:
+            return
+        try:
+            await self._grpc.open()
+        except Exception as error:
+            log.exception("grpc_not_open")
+            self._desk.health.report("grpc", Status.UNHEALTHY, f"gRPC cannot be served: {error}")
 
     def _make_metrics(self) -> Application:
         exposition = import_module("account_monitor.api.exposition")

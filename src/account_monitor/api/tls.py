@@ -11,9 +11,8 @@ import re
 import ssl
 import stat
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -30,6 +29,9 @@ WARN_DAYS = 14
 
 MAX_FILE_BYTES = 1 << 20
 """Chains and lists of authorities are far smaller."""
+
+if TYPE_CHECKING:
+    import grpc
 
 _DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -221,16 +223,17 @@ def certificates_of(settings: TlsSettings, section: str) -> Certificates | None:
     return None if settings.cert_file is None else Certificates(settings, section)
 
 
-def grpc_credentials(certificates: Certificates) -> Any:
-    """Return the `grpc.ServerCredentials` of a server; it asks for them at every handshake, in a thread of its own."""
-    grpc: Any = import_module("grpc")  # here: it takes a while, and not everyone serves it
+def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """Return the credentials of a server of gRPC, which asks for them at every handshake, in a thread of its own."""
+    import grpc  # here: it takes a while, and health is answered before
+
     told: list[tuple[bytes, bytes, bytes | None]] = [certificates.texts()]
 
-    def configuration(texts: tuple[bytes, bytes, bytes | None]) -> Any:
+    def configuration(texts: tuple[bytes, bytes, bytes | None]) -> grpc.ServerCertificateConfiguration:
         key, chain, authorities = texts
         return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
 
-    def fetch() -> Any:
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
         texts = certificates.texts()
         if texts == told[0]:
             return None  # as before
@@ -238,7 +241,11 @@ def grpc_credentials(certificates: Certificates) -> Any:
         return configuration(texts)
 
     asks_clients = told[0][2] is not None
-    return grpc.dynamic_ssl_server_credentials(configuration(told[0]), fetch, asks_clients)
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(told[0]),
+        fetch,  # type: ignore[arg-type]  # None says: as before; the types forgot that
+        asks_clients,
+    )
 
 
 # -- when does it expire? ----------------------------------------------------------------------------------------------
