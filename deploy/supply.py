@@ -47,7 +47,7 @@ _BY_CLASSIFIER = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-_BY_TEXT = {"Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
+_BY_TEXT = {"3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
 
 _entry = re.compile(r"^([A-Za-z0-9._-]+)==([^ \\;]+)", re.MULTILINE)
 _via = re.compile(r"^    #(?: via|  ) +(?:via )?(\S+)", re.MULTILINE)
