@@ -17,7 +17,11 @@ install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
 
-.PHONY: help setup demo test check proto sim conformance bench peers sbom audit lock clean
+# What checks deploy/, in an environment of its own: Helm and the schemas of Kubernetes are large.
+deploy_tools = @test -x .venv-deploy/bin/python || "$(PYTHON)" -m venv --without-pip .venv-deploy; \
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-deploy/bin/python requirements/deploy.txt
+
+.PHONY: help setup demo test check proto sim conformance bench peers manifests sbom audit lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -43,6 +47,9 @@ check: ## formatting, lint, types, the direction of imports, and what is made fr
 	$(BIN)/python -m deploy.grafana --check
 	$(BIN)/python -m deploy.supply licences
 	$(BIN)/python -m proto --check
+	$(deploy_tools)
+	.venv-deploy/bin/python -m deploy.helm --check
+	.venv-deploy/bin/python -m deploy.schemas
 
 proto: ## make the messages of gRPC from proto/
 	$(install) dev
@@ -77,15 +84,23 @@ audit: ## ask whether known weaknesses concern what is locked, in .venv-audit
 	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-audit/bin/python requirements/audit.txt
 	@exec bash deploy/audit.sh
 
+manifests: ## render deploy/kubernetes from the chart, with Helm, in .venv-deploy
+	$(install) uv
+	$(deploy_tools)
+	@exec .venv-deploy/bin/python -m deploy.helm
+
 lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(install) uv
 	$(UV_COMPILE) $(ARGS) --output-file requirements/bootstrap.txt requirements/bootstrap.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/run.txt --extra embedded --extra notify pyproject.toml requirements/build.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/image.txt --extra notify --constraint requirements/run.txt pyproject.toml
+	$(UV_COMPILE) $(ARGS) --output-file requirements/build.txt --constraint requirements/run.txt requirements/build.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/deploy.txt requirements/deploy.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-conformance .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-conformance .venv-deploy .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

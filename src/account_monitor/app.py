@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from account_monitor import __version__
+from account_monitor.admission import Admission
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
 from account_monitor.api.tls import certificates_of
@@ -103,6 +104,7 @@ class App:
         self.inboxes = Inboxes()
         http_tls = certificates_of(settings.http.tls, "http.tls")
         grpc_tls = http_tls if settings.grpc.tls is None else certificates_of(settings.grpc.tls, "grpc.tls")
+        self._admission = Admission(settings.auth, self.desk)
         self.doors = Doors(
             self.desk,
             http_host=settings.http.host,
@@ -118,6 +120,8 @@ class App:
             max_connections_per_address=settings.http.max_connections_per_address,
             http_certificates=http_tls,
             grpc_certificates=grpc_tls,
+            access=self._admission.access,
+            metrics_need_token=settings.metrics.require_token,
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -147,7 +151,9 @@ class App:
     async def run(self) -> None:
         """Serve until `stop`. Raises: ConfigurationError or JournalError at start; whatever broke a part later."""
         self.desk.configure([account.name for account in self.settings.accounts])
+        await self._admission.open()
         await self.doors.start()
+        self.spawn("admission", self._admission.run())
         self.spawn("doors", self.doors.watch())
         self._warn_of_exposed_files(self.settings)
         log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
@@ -710,7 +716,7 @@ class App:
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
         people = [] if self._people is None else _people_samples(self._people)
-        return [*nats, *exchanges, *alarms, *residuals, *lags, *people]
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people, *self._admission.samples()]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status

@@ -71,6 +71,19 @@ class Tokens:
             "alt": Caller("bob", "read", frozenset({"alt"})),
         }
         self.addresses: set[str] = set()
+        self.forbidden: list[str] = []
+
+    def visitor(self, token: str | None, address: str) -> Caller:
+        raise AssertionError("gRPC has nothing that is told to everyone in part")
+
+    def is_valid(self, caller: Caller) -> bool:
+        return caller in self.callers.values()
+
+    async def ended(self, caller: Caller) -> None:
+        raise AssertionError("gRPC asks `is_valid` instead")
+
+    def note_forbidden(self, caller: Caller) -> None:
+        self.forbidden.append(caller.name)
 
     def caller(self, token: str | None, address: str) -> Caller:
         self.addresses.add(address)
@@ -98,7 +111,7 @@ async def guarded(tmp_path: Path, tokens: Tokens) -> AsyncIterator[TradingDesk]:
         yield opened
 
 
-async def test_every_method_asks_for_a_token_and_keeps_it_to_its_accounts(guarded: TradingDesk) -> None:
+async def test_every_method_asks_for_a_token_and_keeps_it_to_its_accounts(guarded: TradingDesk, tokens: Tokens) -> None:
     async with calling(guarded) as channel:
         for method in METHODS:
             for metadata, expected in (
@@ -109,6 +122,7 @@ async def test_every_method_asks_for_a_token_and_keeps_it_to_its_accounts(guarde
                 assert status == expected, (method, metadata)
                 assert "wrong" not in detail
         assert (await ask(channel, "GetAccountState", account="main", metadata=bearer("all"))).account == "main"
+    assert tokens.forbidden == ["bob"] * len(METHODS)
 
 
 async def test_a_token_for_one_account_need_not_name_it_and_hears_of_no_other(guarded: TradingDesk) -> None:

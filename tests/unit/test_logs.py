@@ -210,6 +210,8 @@ def test_secrets_are_hidden_by_type_and_by_name(log: Log) -> None:
         "host=db password=hunter2 user=x",
         "GET /fapi/v3/account?timestamp=1&signature=hunter2",
         "GET /ws?listenKey=hunter2&x=1",
+        "authorization: Bearer am_0123456789ab_hunter2-_hunter2",
+        "bearer.am_0123456789ab_hunter2_x offered",
     ],
 )
 def test_passwords_inside_texts_are_hidden(log: Log, text: str) -> None:

@@ -10,8 +10,8 @@ from litestar import get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import OF_ACCOUNT, GivenDesk, GivenMonitor, explained, in_turn
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given
+from account_monitor.api.answering import OF_ACCOUNT, GivenCaller, GivenDesk, GivenMonitor, explained, in_turn
+from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given
 from account_monitor.api.problems import Refused
 from account_monitor.config import values
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Silence
@@ -68,9 +68,9 @@ class SilencedReport(RecordedReport, frozen=True, kw_only=True):
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who looks after an alert."""
+    """Who looks after an alert; with tokens, the one of the token, whatever stands here."""
 
-    by: str
+    by: str | None = None
 
 
 class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +78,7 @@ class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     duration: str
     reason: str
-    by: str
+    by: str | None = None
     type: AlertType | None = None
     symbol: str | None = None
 
@@ -131,12 +131,13 @@ async def silences(desk: GivenDesk, monitor: GivenMonitor) -> SilencesReport:
     responses=OF_ACKNOWLEDGING, status_code=201,
 )  # fmt: skip
 async def acknowledge(
+    caller: GivenCaller,
     monitor: GivenMonitor,
     alert_id: Annotated[str, PathParameter(description="`id` of an alert that fires.")],
     data: JSONBody[Acknowledgement],
 ) -> RecordedReport:
     """Let people know who looks after an alert: they are not reminded of it any more, unless it becomes more severe."""
-    by = text_given("by", data.by)
+    by = signed(caller, data.by)
     known = next((alert for alert in monitor.alerts if alert.id == alert_id), None)
     if known is not None and known.state == "FIRING" and known.acked_by == by:
         raise Refused(problems.ACKNOWLEDGED, f"{by[:50]!r} looks after alert {alert_id[:50]!r} already")
@@ -145,20 +146,22 @@ async def acknowledge(
     alert = monitor.acknowledge(alert_id, by)
     if alert is None:
         raise Refused(problems.NOT_FIRING, f"no alert {alert_id[:50]!r} of account {monitor.name} fires")
-    return await recorded(monitor, alert)
+    return await recorded(monitor, alert, by)
 
 
 @post("/api/alerts/silence", operation_id="silence", summary="Silence alerts", responses=OF_ORDER, status_code=201)
-async def silence(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]) -> SilencedReport:
+async def silence(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]
+) -> SilencedReport:
     """Do not tell people of some alerts for a while, such as a maintenance. They are journaled, published on NATS and
     shown all the same; what still fires when the silence is over is told then. `note` says where nothing is called as
     `symbol` says: a position may still be opened under that name, or it is misspelt.
     """
     symbol = None if data.symbol is None else text_given("symbol", data.symbol)
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
     now_ms = desk.clock()
     until_ms = now_ms + int(_duration(data.duration) * 1000)
-    entry = await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason))
+    entry = await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
     note = None if symbol is None or until_ms == now_ms else _note_on(monitor, symbol)
     return SilencedReport(**msgspec.structs.asdict(entry), note=note)
 

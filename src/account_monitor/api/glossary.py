@@ -146,6 +146,7 @@ TERMS = {
     "SilenceReport.symbol": Term("Position key, asset or stream that it is about; null: all of them."),
     "SilenceReport.since": _time("When it began."),
     "SilenceReport.until": _time("When it ends."),
+    "RecordedReport.by": Term("Who ordered it, as journaled: with tokens, the name of the token."),
     "SilenceReport.by": Term("Who ordered it."),
     "SilenceReport.reason": Term("Why."),
     "SilencedReport.note": Term("What may be wrong with it, as where nothing is called as `symbol` says; else null."),

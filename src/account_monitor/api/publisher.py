@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
 from account_monitor.api.rounds import Rounds
@@ -173,12 +174,15 @@ class Subscriber:
         account: str | None,
         since: dict[str, tuple[int, int]],
         interval_seconds: float,
+        caller: Caller = EVERYONE,
     ) -> None:
         """`send` returns once the client took something, and raises OSError when it is gone; `abort` cuts it off.
 
-        `account` None means all. `since` is, by account, the epoch and sequence that the client was told last.
+        `account` None means all that the caller sees. `since` is, by account, the epoch and sequence that the client
+        was told last.
         """
         self.account = account
+        self.caller = caller
         self._since = since
         self._interval = interval_seconds
         self._publisher = publisher
@@ -198,7 +202,7 @@ class Subscriber:
 
     def wants(self, account: str) -> bool:
         """Whether this client asked for the account."""
-        return self.account is None or self.account == account
+        return self.account in (None, account) and self.caller.sees(account)
 
     # -- what the publisher calls, which must be quick ---------------------------------------------------------------
 
@@ -274,7 +278,7 @@ class Subscriber:
         number = self._publisher.health_number
         if number != self._told_health:
             self._told_health = number
-            await self._tell([self._publisher.health()])
+            await self._tell([self._publisher.health(self.caller)])
 
     async def _tell(self, notices: list[Notice]) -> None:
         for start in range(0, len(notices), TURN):
@@ -314,9 +318,9 @@ class Publisher:
         """Return the time of the desk."""
         return self._desk.clock()
 
-    def health(self) -> Notice:
+    def health(self, caller: Caller = EVERYONE) -> Notice:
         """Return the message that says how well the process is."""
-        return health_notice(health_report(self._desk), self._desk.clock())
+        return health_notice(health_report(self._desk, caller), self._desk.clock())
 
     def start(self) -> None:
         """Begin to watch health, accounts and stalled clients."""

@@ -16,6 +16,8 @@ import msgspec
 
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.asgi import Application, Receive, Reply, Scope, Send, header
+from account_monitor.api.credentials import caller_of
+from account_monitor.api.sight import desk_seen_by
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import account_report, balances_report, pnl_report, positions_report, time_text
@@ -109,7 +111,8 @@ class Present:
         if kind is None or scope["method"] != "GET" or not _names_at_most_an_account(query):
             await self._framework(scope, receive, send)
             return
-        monitor = monitor_meant(self._desk, query[len(_ACCOUNT) :].decode("ascii") if query else None)
+        seen = desk_seen_by(caller_of(scope), self._desk)
+        monitor = monitor_meant(seen, query[len(_ACCOUNT) :].decode("ascii") if query else None)
         rendered = await self._renderings.of(monitor, kind)
         await self._reply(scope, rendered, kind).send(scope, send)
 

@@ -15,7 +15,7 @@ import uvicorn
 
 from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import OVER_TLS, Application
-from account_monitor.api.front import Front
+from account_monitor.api.front import STATIC, Front
 from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
@@ -59,19 +59,23 @@ class Doors:
         grpc_port: int | None = None,
         grpc_max_connections: int = 100,
         allowed_origins: Iterable[str] = (),
+        access: Access | None = None,
+        metrics_need_token: bool = False,
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
-        access: Access | None = None,
         max_connections: int = MAX_CONNECTIONS,
         max_connections_per_address: int = MAX_PER_ADDRESS,
         http_certificates: Certificates | None = None,
         grpc_certificates: Certificates | None = None,
     ) -> None:
-        """`samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
+        """`access` says who may come in; without it everyone may, so bind to loopback then. The metrics are for all
+        who reach their port unless `metrics_need_token`.
+
+        `samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
         `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. `grpc_port` None:
-        without gRPC. `access` None: whoever reaches the ports may do everything. Certificates None: without TLS.
+        without gRPC. Certificates None: without TLS.
         """
         self._desk = desk
         self._http = (http_host, http_port)
@@ -82,6 +86,7 @@ class Doors:
         self._watched = list(watched)  # one, where both doors show the same
         self._limits = (max_connections, max_connections_per_address)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
+        access = access or OpenAccess()
         self._grpc: GrpcDoor | None = None
         if grpc_port is not None:
             self._grpc = GrpcDoor(
@@ -90,14 +95,16 @@ class Doors:
                 host=grpc_host,
                 port=grpc_port,
                 max_connections=grpc_max_connections,
-                access=access or OpenAccess(),
+                access=access,
                 credentials=None if grpc_certificates is None else partial(grpc_credentials, grpc_certificates),
             )
         self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples(), *self._expiries()))
         origins = tuple(allowed_origins)
-        sockets = {"/ws": StreamDoor(desk, self.publisher, max_clients=max_clients)}
-        self._front = Front(desk, Guard(http_host, origins), sockets)
-        self._metrics_front = Front(desk, Guard(metrics_host, origins))
+        sockets = {"/ws": StreamDoor(desk, self.publisher, access, max_clients=max_clients)}
+        self._front = Front(desk, Guard(http_host, origins), access, sockets, open_paths=STATIC)
+        self._metrics_front = Front(
+            desk, Guard(metrics_host, origins), access, asks_for_token=metrics_need_token, is_for_all=True
+        )
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: asyncio.Task[None] | None = None

@@ -12,7 +12,7 @@ import click
 
 from account_monitor.api.alerts import TYPES, Acknowledgement, SilencedReport, SilenceOrder
 from account_monitor.api.orders import RecordedReport
-from account_monitor.cli.options import account_option, config_option, settings_from, tls_options
+from account_monitor.cli.options import account_option, config_option, settings_from, tls_options, token_option
 from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
@@ -56,10 +56,11 @@ def test(config_file: Path | None) -> None:
 @config_option
 @account_option
 @tls_options
-@click.option("--by", required=True, help="Who looks after it.")
+@token_option
+@click.option("--by", help="Who looks after it; with a token, the one whose it is.")
 @click.option("--url", help="Of the service; default: as configured.")
 @click.argument("alert_id", metavar="ID")
-def ack(config_file: Path | None, account: str | None, by: str, url: str | None, alert_id: str) -> None:
+def ack(config_file: Path | None, account: str | None, by: str | None, url: str | None, alert_id: str) -> None:
     """Say who looks after an alert that fires, so that nobody is reminded of it; its ID is in the letter."""
     path = f"/api/alerts/{quote(alert_id, safe='')}/ack{_query(account)}"
     _say(document(f"{url or address(config_file)}{path}", RecordedReport, order=Acknowledgement(by=by)))
@@ -69,7 +70,8 @@ def ack(config_file: Path | None, account: str | None, by: str, url: str | None,
 @config_option
 @account_option
 @tls_options
-@click.option("--by", required=True, help="Who says so.")
+@token_option
+@click.option("--by", help="Who says so; with a token, the one whose it is.")
 @click.option("--reason", required=True, help="Why; journaled.")
 @click.option("--type", "type_", type=click.Choice(TYPES), metavar="TYPE", help="Default: every type.")
 @click.option("--symbol", help="Position key, asset or stream; default: all of them.")
@@ -78,7 +80,7 @@ def ack(config_file: Path | None, account: str | None, by: str, url: str | None,
 def silence(
     config_file: Path | None,
     account: str | None,
-    by: str,
+    by: str | None,
     reason: str,
     type_: AlertType | None,
     symbol: str | None,
@@ -99,7 +101,7 @@ def _query(account: str | None) -> str:
 
 
 def _say(entry: RecordedReport) -> None:
-    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}")
+    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}  by {entry.by}")
 
 
 async def _sent(channels: tuple[Channel, ...], letter: Letter) -> list[bool]:

@@ -64,6 +64,7 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
         check_nats,
         check_people,
         check_redis,
+        check_tokens,
     )
 
     yield _configuration(settings, file)
@@ -80,6 +81,8 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
     yield await check_redis(settings.database)
     for finding in check_people(settings.alerts):
         yield finding
+    if settings.auth.tokens_file is not None:
+        yield check_tokens(settings.auth.tokens_file)
     async for finding in _exchanges(settings.accounts, data_dir):
         yield finding
 

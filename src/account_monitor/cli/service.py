@@ -16,7 +16,7 @@ import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
 from account_monitor.config import Settings, check_settings, exposed_files, load_settings
-from account_monitor.errors import ConfigurationError
+from account_monitor.errors import ConfigurationError, TokensRefused
 from account_monitor.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def check_config(config_file: Path | None) -> None:
     _require_certificates(settings)
     for exposed in exposed_files(settings):
         click.echo(f"warning: {exposed}", err=True)
+    _require_tokens(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
     click.echo(f"{config_file or 'environment'}: ok; accounts: {accounts}")
 
@@ -144,6 +145,24 @@ def _require_certificates(settings: Settings) -> None:
 
     certificates_of(settings.http.tls, "http.tls")
     certificates_of(settings.grpc_tls, "http.tls" if settings.grpc.tls is None else "grpc.tls")
+
+
+def _require_tokens(settings: Settings, config_file: Path | None) -> None:
+    """Raises: ConfigurationError for a file of tokens that may not be used; one that is not there is made later."""
+    path = settings.auth.tokens_file
+    if path is None:
+        return
+    from account_monitor.stores.tokens_file import TokensFile
+
+    try:
+        tokens = TokensFile(path).read()
+    except TokensRefused as error:
+        raise ConfigurationError(f"{config_file or 'environment'}: auth.tokens_file: {error}") from error
+    if not tokens:
+        told = (
+            f"auth.tokens_file: {path} holds no token yet, so nobody is let in: account-monitor token create makes one"
+        )
+        click.echo(f"{config_file or 'environment'}: {told}", err=True)
 
 
 def _require_accounts(settings: Settings, config_file: Path | None) -> None:

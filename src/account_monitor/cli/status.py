@@ -24,7 +24,16 @@ from rich.text import Text
 
 from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
-from account_monitor.cli.options import account_option, config_option, settings_from, tls_context, tls_options
+from account_monitor.cli.options import (
+    TOKEN_VARIABLE,
+    account_option,
+    config_option,
+    given_token,
+    settings_from,
+    tls_context,
+    tls_options,
+    token_option,
+)
 from account_monitor.cli.screen import UNBOUNDED, account_screen
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.failures import reason
@@ -42,6 +51,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @config_option
 @account_option
 @tls_options
+@token_option
 @click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C, also while nothing answers.")
 @click.option("--url", help="Of the service; default: as configured.")
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
@@ -160,6 +170,8 @@ def _answer(url: str, order: object = None) -> bytes:
     try:
         body = None if order is None else msgspec.json.encode(order)
         asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
+        if (token := given_token()) is not None:
+            asked.add_unredirected_header("Authorization", f"Bearer {token}")  # for the service, and no one it names
         tls = tls_context() if url.startswith("https://") else None
         with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310  # checked above
             answered: bytes = response.read(_MAX_BODY_BYTES)
@@ -168,7 +180,7 @@ def _answer(url: str, order: object = None) -> bytes:
         body = error.read(_MAX_BODY_BYTES)
         if url.endswith(("/health", "/ready")) and error.code == HTTPStatus.SERVICE_UNAVAILABLE:
             return body  # it says what is not well
-        problem = f"{url}: {error.code} {_detail(body) or error.reason}"
+        problem = f"{url}: {error.code} {_detail(body) or error.reason}{_advice(error.code)}"
         is_passing = error.code == HTTPStatus.SERVICE_UNAVAILABLE
         raise (_NoAnswer if is_passing else CommandFailed)(problem) from error
     except (urllib.error.URLError, OSError, HTTPException) as error:
@@ -177,6 +189,14 @@ def _answer(url: str, order: object = None) -> bytes:
         if isinstance(cause, ssl.SSLError):
             raise CommandFailed(f"{url}: {said}; --ca names whom to trust, --client-cert what to show") from error
         raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
+
+
+def _advice(status: int) -> str:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"; this command takes it from {TOKEN_VARIABLE} or --token-file"
+    if status == HTTPStatus.FORBIDDEN:
+        return f"; another token can be given in {TOKEN_VARIABLE} or --token-file"
+    return ""
 
 
 def _detail(body: bytes) -> str | None:

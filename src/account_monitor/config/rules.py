@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 
 from account_monitor.config.problems import Violation
 from account_monitor.config.settings import Exchange, Lease, OpeningPosition, Settings, TlsSettings, split_position_key
@@ -64,8 +64,14 @@ def _signs(path: str, key: str, position: OpeningPosition) -> Iterator[Violation
 def _open_doors(settings: Settings) -> Iterator[Violation]:
     for path, host in (("grpc.host", settings.grpc.host), ("http.host", settings.http.host)):
         if settings.auth.tokens_file is None and not is_loopback(host):
-            text = f'was "{host}", expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read'
+            text = (
+                f'was "{host}", expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read; or'
+                " name a file there, and make tokens with: account-monitor token create"
+            )
             yield Violation(("auth.tokens_file", path), text)
+    if settings.metrics.require_token and settings.auth.tokens_file is None:
+        text = "was true, expected false without auth.tokens_file: there is no token that could be shown"
+        yield Violation(("auth.tokens_file", "metrics.require_token"), text)
 
 
 def _same_ports(settings: Settings) -> Iterator[Violation]:
@@ -120,13 +126,6 @@ def not_built(settings: Settings) -> Iterator[Violation]:
         yield _not_built("service.reporting_currency", settings.service.reporting_currency, "USD")
     if settings.cluster.lease is not Lease.NONE:
         yield _not_built("cluster.lease", settings.cluster.lease, "none")
-    for path, value in _switched_on(settings):
-        if value is not None:
-            yield _not_built(path, "what it switches on", "null")
-
-
-def _switched_on(settings: Settings) -> Sequence[tuple[str, object]]:
-    return (("auth.tokens_file", settings.auth.tokens_file),)
 
 
 def _not_built(path: str, asked: str, works: str) -> Violation:

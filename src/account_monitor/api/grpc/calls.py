@@ -18,7 +18,8 @@ from account_monitor.api.access import EVERYONE, Access, Caller
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.grpc.statuses import TOO_MANY_CALLS, status_of
 from account_monitor.api.grpc.tally import Tally
-from account_monitor.api.problems import UNAUTHENTICATED, Refused, bad_parameter
+from account_monitor.api.problems import FORBIDDEN, UNAUTHENTICATED, Refused, bad_parameter
+from account_monitor.api.sight import desk_seen_by
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 
@@ -31,10 +32,8 @@ log = structlog.get_logger()
 
 
 class Asker(NamedTuple):
-    """Who asks: as they said, and who that is."""
+    """Who asks."""
 
-    token: str | None
-    address: str
     caller: Caller
 
 
@@ -79,20 +78,23 @@ class Calls:
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    def ask_again(self, asker: Asker, account: str) -> None:
-        """Raises: Refused where who asked may not read the account any more."""
-        if self._access is not None:
-            self._access.caller(asker.token, asker.address).require("read", account)
+    def check_again(self, asker: Asker) -> None:
+        """Raises: Refused where who asked would not be let in any more."""
+        if self._access is not None and not self._access.is_valid(asker.caller):
+            raise Refused(UNAUTHENTICATED, "the token is no longer valid")
 
     async def _serve(self, method: str, context: Context, work: Callable[[Asker], Awaitable[T]]) -> T:
-        started, status = time.perf_counter(), StatusCode.OK
+        started, status, asker = time.perf_counter(), StatusCode.OK, None
         self.active += 1
         try:
             if self.active > self._limit:
                 raise Refused(TOO_MANY_CALLS, f"{self._limit} calls are being answered; expected to wait for one")
-            return await work(self._asker(context))
+            asker = self._asker(context)
+            return await work(asker)
         except Refused as refusal:
             status = status_of(refusal.kind)
+            if refusal.kind is FORBIDDEN and asker is not None and self._access is not None:
+                self._access.note_forbidden(asker.caller)
             await context.abort(status, refusal.detail)  # raises; a client that takes nothing delays it
         except asyncio.CancelledError:
             status = StatusCode.DEADLINE_EXCEEDED if _is_late(context) else StatusCode.CANCELLED
@@ -107,14 +109,13 @@ class Calls:
 
     def _asker(self, context: Context) -> Asker:
         if self._access is None:
-            return Asker(None, "", EVERYONE)
+            return Asker(EVERYONE)
         token = None
         for name, value in context.invocation_metadata() or ():
             if name == "authorization":
                 token = _bearer(value)
                 break
-        address = _address(context.peer())
-        return Asker(token, address, self._access.caller(token, address))
+        return Asker(self._access.caller(token, _address(context.peer())))
 
 
 def _is_late(context: Context) -> bool:
@@ -153,11 +154,5 @@ def parsed(kind: type[M], body: bytes) -> M:
 
 def monitor_asked_for(desk: Desk, caller: Caller, account: str | None) -> Monitor:
     """Return the monitor of an account, or of the only one that the caller may read. Raises: Refused."""
-    if account is None and caller.accounts is not None:
-        names = [name for name in desk.accounts if caller.sees(name)]
-        if len(names) != 1:
-            readable = ", ".join(names) or "none"
-            raise bad_parameter("account", f"must be given; token {caller.name!r} reads: {readable}")
-        account = names[0]
     caller.require("read", account)  # before anything is said of an account that they may not know of
-    return monitor_meant(desk, account)
+    return monitor_meant(desk_seen_by(caller, desk), account)

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from account_monitor.api.access import Caller
 from account_monitor.api.grpc.calls import Asker, Calls, Context, monitor_asked_for, parsed
 from account_monitor.api.grpc.messages import message_of, timestamp_of
 from account_monitor.api.grpc.statuses import STOPPING, TOO_SLOW
@@ -17,7 +18,7 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.v1 import account_monitor_pb2 as v1
 
 LOOK_SECONDS = 0.25
-"""How often it is looked whether a client may go on watching."""
+"""How often it is looked whether a client is to be sent away."""
 
 _KINDS = {
     "snapshot": v1.AccountState,
@@ -65,7 +66,7 @@ class Watching:
         if len(self._publisher) >= MAX_CLIENTS:
             raise Refused(TOO_MANY_CLIENTS, f"{MAX_CLIENTS} clients are connected; try again later")
         since = {account: (request.since.epoch, request.since.seq)} if request.HasField("since") else {}
-        return _Watcher(self._publisher, context, account, since, interval_ms / 1000)
+        return _Watcher(self._publisher, context, asker.caller, account, since, interval_ms / 1000)
 
     def _check(self, asker: Asker, watcher: _Watcher) -> None:
         """Raises: Refused where a client may not go on."""
@@ -75,7 +76,7 @@ class Watching:
             raise Refused(TOO_SLOW, "nothing was taken for too long; watch again with `since` of the last message")
         if watcher.account not in self._desk.accounts:
             raise Refused(UNKNOWN_ACCOUNT, f"account: {watcher.account!r} is not configured any more")
-        self._calls.ask_again(asker, watcher.account)
+        self._calls.check_again(asker)
 
 
 class _Watcher:
@@ -85,6 +86,7 @@ class _Watcher:
         self,
         publisher: Publisher,
         context: Context,
+        caller: Caller,
         account: str,
         since: dict[str, tuple[int, int]],
         interval_seconds: float,
@@ -99,6 +101,7 @@ class _Watcher:
             account=account,
             since=since,
             interval_seconds=interval_seconds,
+            caller=caller,
         )
 
     async def _send(self, notices: list[Notice]) -> None:
