@@ -103,6 +103,7 @@ class App:
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
             allowed_origins=settings.http.allowed_origins,
+            shows_page=settings.http.dashboard_enabled,
             samples=self._samples,
         )
         self.opened = asyncio.Event()

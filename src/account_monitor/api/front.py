@@ -9,6 +9,7 @@ import structlog
 from account_monitor.api.asgi import ALWAYS, Application, Message, Receive, Scope, Send
 from account_monitor.api.guard import Guard
 from account_monitor.api.health import health_reply, ready_reply
+from account_monitor.api.page import Page
 from account_monitor.api.problems import (
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -29,8 +30,15 @@ _UPGRADE = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
 class Front:
     """The application of one port. `inner` is None until it is imported; `sockets` are by path."""
 
-    def __init__(self, desk: Desk, guard: Guard, sockets: Mapping[str, Application] | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        guard: Guard,
+        sockets: Mapping[str, Application] | None = None,
+        page: Page | None = None,
+    ) -> None:
         self.inner: Application | None = None
+        self._page = page
         self._desk = desk
         self._guard = guard
         self._sockets = dict(sockets or {})
@@ -63,6 +71,9 @@ class Front:
         if path in _OWN:
             require_get(scope)
             await _OWN[path](self._desk).send(scope, send)
+        elif self._page is not None and (file := self._page.reply(scope)) is not None:
+            require_get(scope)
+            await file.send(scope, send)
         elif self.inner is None:
             raise Refused(STARTING, "only /health and /ready answer yet; try again in a second")
         else:

@@ -17,6 +17,7 @@ from account_monitor.api.front import Front
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Told
+from account_monitor.api.page import Page
 from account_monitor.api.protocol import StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
 from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
@@ -51,6 +52,7 @@ class Doors:
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
         allowed_origins: Iterable[str] = (),
+        shows_page: bool = True,
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
@@ -67,7 +69,7 @@ class Doors:
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
         origins = tuple(allowed_origins)
         sockets = {"/ws": StreamDoor(desk, self.publisher, max_clients=max_clients)}
-        self._front = Front(desk, Guard(http_host, origins), sockets)
+        self._front = Front(desk, Guard(http_host, origins), sockets, Page() if shows_page else None)
         self._metrics_front = Front(desk, Guard(metrics_host, origins))
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
