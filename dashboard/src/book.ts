@@ -2,7 +2,7 @@
 
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { sum } from "./decimal.ts";
-import type { Point } from "./history.ts";
+import type { Point } from "./line.ts";
 import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk } from "./wire.ts";
 
 const MAX_FILLS = 200;

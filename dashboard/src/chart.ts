@@ -1,7 +1,7 @@
 /** Chart: equity over time, and how far below its peak the P&L is. */
 
 import { AreaSeries, ColorType, createChart, type IChartApi, type ISeriesApi, type UTCTimestamp } from "lightweight-charts";
-import { below, type Point } from "./history.ts";
+import { below, type Point } from "./line.ts";
 
 const EQUITY_SHARE = 3;
 

@@ -1,5 +1,6 @@
 /** History: P&L over time, of one account or of several together, for the picture of it. */
 
+import { addedUp, type Point } from "./line.ts";
 import { read } from "./rest.ts";
 import type { Bucket } from "./wire.ts";
 
@@ -23,13 +24,6 @@ export const RANGES: readonly Range[] = [
   { name: "1 y", ms: 365 * DAY, interval: "1d" },
 ];
 
-export interface Point {
-  /** Seconds since 1970. */
-  time: number;
-  equity: number;
-  net: number;
-}
-
 /** Read the points of some accounts added up; an account without a figure at a time counts with its last one. */
 export async function points(accounts: readonly string[], range: Range, signal: AbortSignal): Promise<Point[]> {
   const from = new Date(Date.now() - range.ms).toISOString();
@@ -42,41 +36,4 @@ export async function points(accounts: readonly string[], range: Range, signal: 
 function point(bucket: Bucket): Point | null {
   const { equity, net_pnl: net } = bucket.last;
   return equity === null || net === null ? null : { time: Date.parse(bucket.timestamp) / 1000, equity: Number(equity), net: Number(net) };
-}
-
-/** Add up lines point by point. It begins where all have begun. */
-export function addedUp(lines: readonly (readonly Point[])[]): Point[] {
-  const [first, ...others] = lines;
-  if (first === undefined) return [];
-  if (others.length === 0) return [...first];
-  const times = [...new Set(lines.flatMap((line) => line.map((each) => each.time)))].sort((a, b) => a - b);
-  const places = lines.map(() => -1);
-  const whole: Point[] = [];
-  for (const time of times) {
-    let equity = 0;
-    let net = 0;
-    let isWhole = true;
-    lines.forEach((line, index) => {
-      let place = places[index] ?? -1;
-      while (place + 1 < line.length && (line[place + 1]?.time ?? Infinity) <= time) place++;
-      places[index] = place;
-      const known = line[place];
-      if (known === undefined) isWhole = false;
-      else {
-        equity += known.equity;
-        net += known.net;
-      }
-    });
-    if (isWhole) whole.push({ time, equity, net });
-  }
-  return whole;
-}
-
-/** How far below its highest so far each net P&L is: a drawdown in money, which no deposit changes. */
-export function below(line: readonly Point[]): number[] {
-  let peak = -Infinity;
-  return line.map((each) => {
-    peak = Math.max(peak, each.net);
-    return each.net - peak;
-  });
 }

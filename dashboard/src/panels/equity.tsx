@@ -2,7 +2,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { shownLedgers } from "../book.ts";
 import { EquityChart } from "../chart.ts";
-import { addedUp, points, RANGES, type Point, type Range } from "../history.ts";
+import { points, RANGES, type Range } from "../history.ts";
+import { addedUp, type Point } from "../line.ts";
 import { Panel } from "./panel.tsx";
 
 const AGAIN_MS = 15_000;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addedUp, below } from "../src/history.ts";
+import { addedUp, below } from "../src/line.ts";
 
 test("lines are added up from where all have begun, each with its last value", () => {
   const one = [{ time: 1, equity: 10, net: 1 }, { time: 3, equity: 12, net: 3 }];
