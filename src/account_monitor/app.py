@@ -122,6 +122,7 @@ class App:
             grpc_certificates=grpc_tls,
             access=self._admission.access,
             metrics_need_token=settings.metrics.require_token,
+            shows_page=settings.http.dashboard_enabled,
             samples=self._samples,
         )
         self.opened = asyncio.Event()

@@ -20,6 +20,7 @@ from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Sample, Told
+from account_monitor.api.page import Page
 from account_monitor.api.protocol import IDLE_SECONDS, REQUEST_SECONDS, Connections, HttpProtocol, StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
 from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
@@ -61,6 +62,7 @@ class Doors:
         allowed_origins: Iterable[str] = (),
         access: Access | None = None,
         metrics_need_token: bool = False,
+        shows_page: bool = True,
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
@@ -101,7 +103,9 @@ class Doors:
         self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples(), *self._expiries()))
         origins = tuple(allowed_origins)
         sockets = {"/ws": StreamDoor(desk, self.publisher, access, max_clients=max_clients)}
-        self._front = Front(desk, Guard(http_host, origins), access, sockets, open_paths=STATIC)
+        self._front = Front(
+            desk, Guard(http_host, origins), access, sockets, page=Page() if shows_page else None, open_paths=STATIC
+        )
         self._metrics_front = Front(
             desk, Guard(metrics_host, origins), access, asks_for_token=metrics_need_token, is_for_all=True
         )
