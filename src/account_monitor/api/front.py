@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import structlog
 
 from account_monitor.api.access import NOBODY, Access, Caller
-from account_monitor.api.asgi import ALWAYS, Application, Message, Receive, Scope, Send
+from account_monitor.api.asgi import Application, Message, Receive, Scope, Send, with_always
 from account_monitor.api.credentials import CALLER, address_of, admitted, check_url, token_of
 from account_monitor.api.guard import Guard
 from account_monitor.api.health import health_reply, ready_reply
@@ -134,13 +134,8 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind.endswith("response.start"):
-            message["headers"] = _with_always(message["headers"])
+            message["headers"] = with_always(message["headers"])
             self.is_started = True
         elif kind == "websocket.accept":
             self.is_started = True
         await self._send(message)
-
-
-def _with_always(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    present = {name.lower() for name, _ in headers}
-    return [*headers, *(extra for extra in ALWAYS if extra[0] not in present)]

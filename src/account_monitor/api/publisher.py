@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
+from account_monitor.api.rounds import Rounds
 from account_monitor.api.stream import ENTRY_KINDS, Channel, Message, Notice, Step, health_notice
 from account_monitor.ledger.valuation import PnL
 from account_monitor.monitor.desk import Desk
@@ -281,8 +282,10 @@ class Subscriber:
 
     async def _tell(self, notices: list[Notice]) -> None:
         for start in range(0, len(notices), TURN):
+            some = notices[start : start + TURN]
+            await self._publisher.rounds.take(len(some))
             self.blocked_since = self._loop.time()
-            await self._send(notices[start : start + TURN])
+            await self._send(some)
             self.blocked_since = None
             if len(notices) >= TURN:
                 await asyncio.sleep(0)
@@ -296,6 +299,8 @@ class Publisher:
         self._stall_seconds = stall_seconds
         self._channels: dict[str, Channel] = {}
         self._subscribers: set[Subscriber] = set()
+        self.rounds = Rounds()
+        """What all clients together are told in a round of the loop: the monitors come first."""
         self._task: asyncio.Task[None] | None = None
         self._checks = desk.health.checks
         self.health_number = 1

@@ -34,7 +34,7 @@ from account_monitor.api.answering import (
     explained,
     in_turn,
 )
-from account_monitor.api.asgi import Headers, Reply, Scope
+from account_monitor.api.asgi import Application, Headers, Reply, Scope
 from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
@@ -48,6 +48,7 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.api.rendering import MANY_POSITIONS, PLAIN, Present
 from account_monitor.api.sight import desk_seen_by
 from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
 from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
@@ -81,8 +82,7 @@ from account_monitor.monitor.reports import (
 )
 from account_monitor.monitor.views import View
 
-MANY_POSITIONS = 200
-"""So many take about 4 ms to report."""
+UNCHANGED = "It is still the one whose `ETag` is in `If-None-Match`; only where no parameter but `account` is given"
 
 log = structlog.get_logger()
 
@@ -401,15 +401,17 @@ class _KnownParameters:
 # -- together ----------------------------------------------------------------------------------------------------------
 
 
-def rest_application(desk: Desk) -> Litestar:
+def rest_application(desk: Desk) -> Application:
     """Return the application that answers everything but health and sockets."""
     description = describe(_schema(desk), _meanings())
+    for path in PLAIN:
+        description["paths"][path]["get"]["responses"]["304"] = {"description": UNCHANGED}
     page = reference_page(description)
     known = {
         path: [parameter["name"] for operation in operations.values() for parameter in operation.get("parameters", ())]
         for path, operations in description["paths"].items()
     }
-    return Litestar(
+    framework = Litestar(
         [*_DESCRIBED, openapi, docs, root],
         dependencies={**_given(desk), "page": Provide(lambda: page, sync_to_thread=False)},
         before_request=_KnownParameters(known),
@@ -424,6 +426,7 @@ def rest_application(desk: Desk) -> Litestar:
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,  # also where nobody says how long it is
     )
+    return Present(desk, cast(Application, framework))
 
 
 def _schema(desk: Desk) -> dict[str, Any]:
