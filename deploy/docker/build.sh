@@ -22,6 +22,7 @@ uv="$UV --quiet"
 "$python" -m venv --without-pip "$tools/python"
 $uv pip install --python "$tools/python/bin/python" --no-deps --only-binary=:all: --require-hashes \
     --requirement "$checkout/requirements/build.txt"
+"$tools/python/bin/python" "$checkout/dashboard/build.py" --strict
 $uv build --wheel --offline --no-build-isolation --python "$tools/python/bin/python" \
     --out-dir "$tools/wheels" "$checkout"
 

@@ -45,6 +45,7 @@ mkdir "$folder/checkout"
 sed -n 's/^!//p' "$checkout/.dockerignore" | while read -r path; do
     (cd "$checkout" && cp -R --parents "$path" "$folder/checkout")
 done
+sed -n '/^[^!#*]/p' "$checkout/.dockerignore" | while read -r path; do rm -rf "$folder/checkout/$path"; done
 begun=$(now)
 sh "$folder/checkout/deploy/docker/build.sh" "$folder/checkout" "$folder/opt"
 cp "$folder/checkout/deploy/docker/health.py" "$folder/opt/health.py"

