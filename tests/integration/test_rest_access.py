@@ -142,7 +142,7 @@ async def two_accounts(data_dir: Path, **doors: Any) -> AsyncIterator[Desked]:
 
 
 def routes_of(application: Any) -> Iterator[tuple[str, str]]:
-    for route in application.routes:
+    for route in application.framework.routes:
         for method in route.methods - {"OPTIONS", "HEAD"}:
             yield method, route.path_format
 

@@ -102,14 +102,15 @@ class Present:
 
     def __init__(self, desk: Desk, framework: Application) -> None:
         self._desk = desk
-        self._framework = framework
+        self.framework = framework
+        """Knows every address, also those that are answered before it."""
         self._renderings = Renderings(desk.started_ms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises: Refused for an account that cannot be shown."""
         kind, query = PLAIN.get(scope["path"]), scope["query_string"]
         if kind is None or scope["method"] != "GET" or not _names_at_most_an_account(query):
-            await self._framework(scope, receive, send)
+            await self.framework(scope, receive, send)
             return
         seen = desk_seen_by(caller_of(scope), self._desk)
         monitor = monitor_meant(seen, query[len(_ACCOUNT) :].decode("ascii") if query else None)
