@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from account_monitor.cluster.leases import HeldLease, Session, Terms
+from account_monitor.cluster.leases import HeldLease, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
 from account_monitor.cluster.postgres import PostgresLeases, claim, fence
 from account_monitor.errors import LeaseLost
@@ -30,7 +30,7 @@ class Desk:
         store = PostgresLeases(self._url)
         self._stores.append(store)
         await store.open()
-        session = Session(name, Terms(ttl))
+        session = Session(name, Terms(ttl), new_session_id())
         await store.join(session, Card())
         return store, session
 
@@ -181,7 +181,9 @@ async def test_a_writer_without_a_pause_does_not_keep_anybody_from_taking_over(d
     await asyncio.sleep(0.3)
     await one.leave(former)
     async with asyncio.timeout(10):
-        while not await other.acquire(session, {"main": 0}):
+        while True:
+            if await other.acquire(session, {"main": 0}):
+                break
             await asyncio.sleep(0.01)
         outcomes = await asyncio.gather(*writers, return_exceptions=True)
 
@@ -190,7 +192,7 @@ async def test_a_writer_without_a_pause_does_not_keep_anybody_from_taking_over(d
 
 async def test_where_leases_are_elsewhere_the_youngest_claim_writes(desk: Desk) -> None:
     await desk.member("one")  # makes the tables
-    former, session = Session("one", Terms(5)), Session("other", Terms(5))
+    former, session = Session("one", Terms(5), "s1"), Session("other", Terms(5), "s2")
     connection = await desk.connection()
     await claim(connection, HeldLease("main", 7, former))
     async with connection.transaction():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from account_monitor.clock import boot_seconds, now_ms
-from account_monitor.cluster.leases import HeldLease, LeaseStore, Session, Terms
+from account_monitor.cluster.leases import HeldLease, LeaseStore, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
 from account_monitor.cluster.nats import NatsLeases
 from account_monitor.cluster.nats import NatsServer as NatsPlace
@@ -155,7 +155,7 @@ Stores = Callable[[], LeaseStore]
 async def joined(store: LeaseStore, name: str, terms: Terms = LONG, card: Card = Card()) -> Session:  # noqa: B008
     """Open a store and begin a session."""
     await store.open()
-    session = Session(name, terms)
+    session = Session(name, terms, new_session_id())
     sent_at = boot_seconds()
     await store.join(session, card)
     session.confirm(sent_at)

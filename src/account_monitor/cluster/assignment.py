@@ -63,8 +63,11 @@ class _Loads:
         share = self.share[session]
         return self.of[session] < share + max(1, int(share * OVERLOAD))
 
-    def emptiest(self) -> str:
-        """Return the member with the most room."""
+    def emptiest(self, unable: Collection[str] = ()) -> str | None:
+        """Return the member with the most room, of those that are able; None: none is."""
+        if unable:
+            able = [session for session in self.of if session not in unable]
+            return max(able, key=lambda each: (self.room(each), each)) if able else None
         while True:
             _, load, session = self._heap[0]
             if load == self.of[session]:
@@ -92,15 +95,15 @@ def assign(accounts: Collection[str], board: Board, *, moves_at_once: int, ignor
         return Plan({}, [])
     held, free, leaving = _sorted_out(accounts, board)
     loads = _Loads(members, held, len(accounts))
-    warm = _warm(members)
+    able = _Able(members)
     acquire: dict[str, list[str]] = defaultdict(list)
     for account, session in _heirs(free, board, loads, ignored_heirs):
         acquire[session].append(account)
         loads.add(session)
     taken = {account for found in acquire.values() for account in found}
-    for account, session in _placed((a for a in free if a not in taken), board, loads, warm, members):
+    for account, session in _placed((a for a in free if a not in taken), board, loads, able, members):
         acquire[session].append(account)
-    return Plan(dict(acquire), list(_moves(leaving, held, loads, warm, moves_at_once)))
+    return Plan(dict(acquire), list(_moves(leaving, held, loads, able, moves_at_once)))
 
 
 def _sorted_out(accounts: Iterable[str], board: Board) -> tuple[dict[str, list[str]], list[str], list[tuple[str, str]]]:
@@ -119,13 +122,19 @@ def _sorted_out(accounts: Iterable[str], board: Board) -> tuple[dict[str, list[s
     return held, free, leaving
 
 
-def _warm(members: Iterable[Member]) -> dict[str, list[str]]:
-    """Return by account who is warm for it."""
-    warm: dict[str, list[str]] = defaultdict(list)
-    for member in members:
-        for account in member.card.warm:
-            warm[account].append(member.session)
-    return warm
+class _Able:
+    """By account, who is warm for it, and who could not take it up."""
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        warm: dict[str, list[str]] = defaultdict(list)
+        unable: dict[str, set[str]] = defaultdict(set)
+        for member in members:
+            for account in member.card.unable:
+                unable[account].add(member.session)
+            for account in member.card.warm - member.card.unable:
+                warm[account].append(member.session)
+        self.warm: Mapping[str, Sequence[str]] = dict(warm)
+        self.unable: Mapping[str, Collection[str]] = dict(unable)
 
 
 def _heirs(free: Iterable[str], board: Board, loads: _Loads, ignored: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -138,63 +147,66 @@ def _heirs(free: Iterable[str], board: Board, loads: _Loads, ignored: Collection
 
 
 def _placed(
-    free: Iterable[str], board: Board, loads: _Loads, warm: Mapping[str, list[str]], members: Sequence[Member]
+    free: Iterable[str], board: Board, loads: _Loads, able: _Able, members: Sequence[Member]
 ) -> Iterator[tuple[str, str]]:
     """Yield who takes what nobody holds: who held it before or is warm for it, if that is not too much, else anybody.
 
-    Those with the fewest that are warm come first: the others have more to choose from.
+    Those with the fewest that are warm come first: the others have more to choose from. What nobody is able to take
+    up now is taken by nobody.
     """
     by_name = {member.name: member.session for member in members}
     choices = []
     for account in free:
-        sessions = list(warm.get(account, ()))
+        sessions, unable = list(able.warm.get(account, ())), able.unable.get(account, ())
         holding = board.holdings.get(account)
-        if holding is not None and (before := by_name.get(holding.member)) is not None and before not in sessions:
+        before = None if holding is None else by_name.get(holding.member)
+        if before is not None and before not in sessions and before not in unable:
             sessions.append(before)  # its own journal of the account is as good as a follower's
         choices.append((len(sessions) or len(members), account, sessions))
     choices.sort()
     for _, account, sessions in choices:
         ready = [session for session in sessions if loads.may_overload(session)]
-        session = max(ready, key=lambda each: (loads.room(each), each)) if ready else loads.emptiest()
-        loads.add(session)
-        yield account, session
+        session = _roomiest(ready, loads) if ready else loads.emptiest(able.unable.get(account, ()))
+        if session is not None:
+            loads.add(session)
+            yield account, session
+
+
+def _roomiest(sessions: Iterable[str], loads: _Loads) -> str:
+    return max(sessions, key=lambda each: (loads.room(each), each))
 
 
 def _moves(
-    leaving: list[tuple[str, str]],
-    held: Mapping[str, list[str]],
-    loads: _Loads,
-    warm: Mapping[str, list[str]],
-    limit: int,
+    leaving: list[tuple[str, str]], held: Mapping[str, list[str]], loads: _Loads, able: _Able, limit: int
 ) -> Iterator[Move]:
     """Yield what should be handed over, so many at most: what leaves, then what is too much somewhere."""
     for account, source in leaving[:limit]:
-        target = _target(account, loads, warm)
-        loads.add(target)
-        yield Move(account, source, target)
+        if (target := _target(account, loads, able)) is not None:
+            loads.add(target)
+            yield Move(account, source, target)
     limit -= len(leaving[:limit])
     surplus = sorted((loads.room(session), session) for session in held if loads.room(session) < 0)
     for room, source in surplus:
         if limit <= 0:
             return
-        for account in _movable(held[source], loads, warm)[: min(-room, limit)]:
-            target = _target(account, loads, warm)
-            if loads.room(target) <= 0:
-                return  # what was given up before fills it
+        for account in _movable(held[source], loads, able)[: min(-room, limit)]:
+            target = _target(account, loads, able)
+            if target is None or loads.room(target) <= 0:
+                continue  # what was given up before fills it
             loads.remove(source)
             loads.add(target)
             limit -= 1
             yield Move(account, source, target)
 
 
-def _movable(accounts: Iterable[str], loads: _Loads, warm: Mapping[str, list[str]]) -> list[str]:
+def _movable(accounts: Iterable[str], loads: _Loads, able: _Able) -> list[str]:
     """Return accounts in the order in which to hand them over: first those for which somebody with room is warm."""
-    return sorted(accounts, key=lambda a: (not any(loads.room(s) > 0 for s in warm.get(a, ())), a))
+    return sorted(accounts, key=lambda a: (not any(loads.room(s) > 0 for s in able.warm.get(a, ())), a))
 
 
-def _target(account: str, loads: _Loads, warm: Mapping[str, list[str]]) -> str:
-    ready = [session for session in warm.get(account, ()) if loads.room(session) > 0]
-    return max(ready, key=lambda each: (loads.room(each), each)) if ready else loads.emptiest()
+def _target(account: str, loads: _Loads, able: _Able) -> str | None:
+    ready = [session for session in able.warm.get(account, ()) if loads.room(session) > 0]
+    return _roomiest(ready, loads) if ready else loads.emptiest(able.unable.get(account, ()))
 
 
 # -- followers ---------------------------------------------------------------------------------------------------------

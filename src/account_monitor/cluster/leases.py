@@ -53,11 +53,17 @@ class Terms(NamedTuple):
         return self.ttl_seconds * (1 - MARGIN)
 
 
+def new_session_id() -> str:
+    """Return what nobody else has."""
+    return secrets.token_hex(8)
+
+
 class Session:
     """One run of one member, from `join` on. A process that starts again under its name is another session."""
 
-    def __init__(self, member: str, terms: Terms, session_id: str | None = None) -> None:
-        self.id = session_id or secrets.token_hex(8)
+    def __init__(self, member: str, terms: Terms, session_id: str) -> None:
+        """`session_id` was never used before, by anybody."""
+        self.id = session_id
         self.member = member
         self.terms = terms
         self.is_over = False

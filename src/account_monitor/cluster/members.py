@@ -13,6 +13,8 @@ class Card(msgspec.Struct, frozen=True):
 
     warm: frozenset[str] = frozenset()
     """Accounts whose replicated journals it follows, so that it can take them over at once."""
+    unable: frozenset[str] = frozenset()
+    """Accounts that it could not take up a moment ago: others should try."""
     is_draining: bool = False
     """It is about to leave: it takes nothing, and hands over what it has."""
     address: str = ""
