@@ -11,7 +11,7 @@ import pytest
 
 from account_monitor.cluster.leases import HeldLease, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
-from account_monitor.cluster.postgres import PostgresLeases, claim, fence
+from account_monitor.cluster.postgres import PostgresLeases, claim, claimed_epoch, fence
 from account_monitor.errors import LeaseLost
 from tests.servers.postgres import FreshDatabase
 
@@ -204,6 +204,7 @@ async def test_where_leases_are_elsewhere_the_youngest_claim_writes(desk: Desk) 
     with pytest.raises(LeaseLost):
         async with connection.transaction():
             await fence(connection, "main", 7, former.id, is_lease=False)
+    assert await claimed_epoch(connection, "main") == 8
     with pytest.raises(LeaseLost, match="account main was claimed under a younger epoch than 7"):
         await claim(connection, HeldLease("main", 7, former))
     with pytest.raises(LeaseLost):  # two that a store gave one epoch, having lost the first

@@ -298,3 +298,8 @@ async def claim(connection: AnyConnection, lease: HeldLease) -> None:
     told = (lease.account, lease.epoch, lease.session.id, lease.session.member)
     if await connection.fetchval(SQL["claim"], *told) is None:
         raise LeaseLost(f"account {lease.account} was claimed under a younger epoch than {lease.epoch}")
+
+
+async def claimed_epoch(connection: AnyConnection, account: str) -> int:
+    """Return the youngest epoch under which an account was held or claimed in this database, 0 for none."""
+    return int(await connection.fetchval(SQL["claimed"], account) or 0)

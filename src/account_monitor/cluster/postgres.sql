@@ -87,6 +87,9 @@ WHERE account = $1 AND epoch = $2 AND session = $3
 AND (NOT $5 OR EXISTS (SELECT 1 FROM account_monitor_sessions WHERE id = $3))
 FOR SHARE OF lease;
 
+-- name: claimed
+SELECT epoch FROM account_monitor_leases WHERE account = $1;
+
 -- name: claim
 -- For leases that are held elsewhere: the first who comes with the highest epoch.
 INSERT INTO account_monitor_leases AS lease (account, epoch, session, member, heir, changed_at)
