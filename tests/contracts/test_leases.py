@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from account_monitor.clock import boot_seconds, now_ms
-from account_monitor.cluster.leases import HeldLease, LeaseStore, Session, Terms, new_session_id
+from account_monitor.cluster.keeper import Keeper
+from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
 from account_monitor.cluster.nats import NatsLeases
 from account_monitor.cluster.nats import NatsServer as NatsPlace
@@ -495,3 +496,66 @@ async def test_a_server_that_is_not_there_is_said_in_one_line(breakable: Backend
     assert store.description in str(raised.value)
     assert "\n" not in str(raised.value)
     await store.close()
+
+
+# -- keepers -----------------------------------------------------------------------------------------------------------
+
+
+class Speaker:
+    """What a service does with its leases, at once."""
+
+    def __init__(self) -> None:
+        self.leases: dict[str, HeldLease] = {}
+
+    async def take_up(self, lease: HeldLease) -> None:
+        self.leases[lease.account] = lease
+
+    async def lay_down(self, lease: HeldLease, why: Loss) -> None:
+        self.leases.pop(lease.account, None)
+
+    def known_epoch(self, account: str) -> int:
+        return 0
+
+    @property
+    def valid(self) -> set[str]:
+        return {account for account, lease in self.leases.items() if lease.is_valid(boot_seconds())}
+
+
+async def held_by(*speakers: Speaker, seconds: float = 20) -> None:
+    """Return once all accounts are spoken for, by nobody twice."""
+    async with asyncio.timeout(seconds):
+        while True:
+            valid = [account for speaker in speakers for account in speaker.valid]
+            assert len(valid) == len(set(valid))
+            if set(valid) == set(KEPT):
+                return
+            await asyncio.sleep(0.01)
+
+
+KEPT = [f"account-{number}" for number in range(6)]
+
+
+async def test_keepers_share_take_over_from_the_dead_and_hand_over(stores: Stores) -> None:
+    speakers = [Speaker() for _ in range(3)]
+    keepers = [
+        Keeper(stores(), f"m{number}", SHORT, speaker, clock=boot_seconds, accounts=lambda: KEPT)
+        for number, speaker in enumerate(speakers)
+    ]
+    tasks = [asyncio.create_task(keeper.run()) for keeper in keepers]
+    await held_by(*speakers)
+    epochs = {account: lease.epoch for speaker in speakers for account, lease in speaker.leases.items()}
+
+    tasks[0].cancel()  # it dies
+    await asyncio.gather(tasks[0], return_exceptions=True)
+    speakers[0].leases.clear()
+    await held_by(*speakers[1:])
+    after = {account: lease.epoch for speaker in speakers[1:] for account, lease in speaker.leases.items()}
+    assert all(after[account] >= epochs[account] for account in KEPT)
+
+    keepers[1].drain()
+    await asyncio.wait_for(tasks[1], 20)
+    assert speakers[1].leases == {}
+    await held_by(speakers[2])
+
+    keepers[2].drain()
+    await asyncio.wait_for(tasks[2], 20)
