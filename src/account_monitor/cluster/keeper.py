@@ -37,7 +37,7 @@ THREAD_FROM = 2_000
 """Accounts from which a plan is made in a thread: for a hundred thousand it takes most of a second."""
 
 LOOKING_SHARE = 10
-"""How many times as long as a look took there is none."""
+"""How many times as long as a plan took there is no other one."""
 
 EVERYTHING = 1 << 30
 
@@ -113,6 +113,8 @@ class Keeper:
         self._is_card_new = False
         self._draining = asyncio.Event()
         self._wake = asyncio.Event()
+        self._thought_seconds = 0.0
+        """How long the last plan took."""
         self._group: asyncio.TaskGroup
 
     # -- what others ask ---------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ class Keeper:
         """Look at the board, again and again, and do what it says."""
         while True:
             seconds = self._terms.beat_seconds
-            began = self._clock()
+            self._thought_seconds = 0.0
             if self._is_joined:
                 try:
                     seconds = await self._act()
@@ -237,8 +239,9 @@ class Keeper:
             else:
                 seconds = RETRY_SECONDS
             # Where there is much to look at, and it changes all the time, the service has other things to do.
-            await asyncio.sleep(min(LOOKING_SHARE * (self._clock() - began), self._terms.beat_seconds))
-            await self._wait(seconds)
+            pause = min(LOOKING_SHARE * self._thought_seconds, seconds)
+            await asyncio.sleep(pause)
+            await self._wait(seconds - pause)
 
     async def _wait(self, seconds: float) -> None:
         """Return after so many seconds, or sooner when there may be something to do."""
@@ -268,7 +271,9 @@ class Keeper:
         board = self._corrected(board)
         if (settling := self._settled_at - self._clock()) > 0:
             return min(settling, self._terms.beat_seconds)
+        began = self._clock()
         plan = await self._plan(board)
+        self._thought_seconds = self._clock() - began
         is_complete = await self._acquire(plan.acquire.get(session.id, []))
         for move in plan.moves_of(session.id):
             if move.account in self._held and len(self._moving) < self._moves_at_once:
