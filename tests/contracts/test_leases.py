@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from account_monitor.clock import boot_seconds, now_ms
 from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
-from account_monitor.cluster.nats import NatsLeases
+from account_monitor.cluster.nats import BUCKET, NatsLeases
 from account_monitor.cluster.nats import NatsServer as NatsPlace
 from account_monitor.cluster.postgres import PostgresLeases
 from account_monitor.errors import LeaseLost, StorageUnavailable
@@ -42,6 +43,10 @@ class Backend(ABC):
         relay = await stack.enter_async_context(relay_to(self.url))
         return self.store_at(relay.url), relay.cut
 
+    async def empty(self) -> None:
+        """Take away everything that was ever written."""
+        raise NotImplementedError
+
     url: str
 
     def store_at(self, url: str) -> LeaseStore:
@@ -65,6 +70,11 @@ class PostgresBackend(Backend):
     def store_at(self, url: str) -> LeaseStore:
         return PostgresLeases(url, answer_seconds=1.0)
 
+    async def empty(self) -> None:
+        connection = await asyncpg.connect(self.url)
+        await connection.execute("TRUNCATE account_monitor_sessions, account_monitor_leases")
+        await connection.close()
+
     def kill(self) -> None:
         assert self.server is not None  # the test asked for one that it may break
         self.server.kill()
@@ -85,6 +95,11 @@ class NatsBackend(Backend):
     def store_at(self, url: str) -> LeaseStore:
         return NatsLeases(NatsPlace((url,)), clock=boot_seconds, wall_clock=now_ms, answer_seconds=1.0)
 
+    async def empty(self) -> None:
+        client = await self.server.connect()
+        await client.jetstream().delete_stream(f"KV_{BUCKET}")
+        await client.close()
+
     def kill(self) -> None:
         self.server.kill()
 
@@ -95,6 +110,9 @@ class NatsBackend(Backend):
 class MemoryBackend(Backend):
     def __init__(self) -> None:
         self.server = MemoryServer(time.time)
+
+    async def empty(self) -> None:
+        self.server.sessions, self.server.holdings = {}, {}
 
     def store(self) -> LeaseStore:
         return MemoryLeases(self.server)
@@ -269,6 +287,19 @@ async def test_an_epoch_is_above_what_the_journal_has_and_not_below_the_time(sto
 
     assert before <= taken["new"] <= int(time.time())
     assert taken["restored"] == before + 1_000_001
+
+
+async def test_epochs_grow_although_the_store_lost_everything(backend: Backend, stores: Stores) -> None:
+    one, other = stores(), stores()
+    former = await joined(one, "one")
+    before = await acquired_within(one, former, "main")
+    await backend.empty()
+    await asyncio.sleep(1.1)  # they are numbered by the second where nothing else is known
+
+    session = await joined(other, "other")
+    assert await acquired_within(other, session, "main") > before
+    with pytest.raises((LeaseLost, StorageUnavailable)):
+        await one.beat(former)
 
 
 async def test_a_member_that_starts_again_is_another_holder(stores: Stores) -> None:
