@@ -3,8 +3,9 @@
 The service runs in a process of its own, with a real NATS server; the webhook is a real HTTP server in this process,
 which publishes the fills, too. A fill's fee takes equity below the threshold, and the next one gives it back: each
 crossing is timed, there and back. Everything is durable before it is told. Beside it, in the same run: what one flush
-of this disk costs, which is part of every figure twice, a channel that hangs all the time, and how long the other fills
-take to a WebSocket client, which says what this machine makes of everything.
+of this disk costs, which is part of every figure twice, channels that hang all the time, one and as many as there may
+be beside the webhook, and how long the other fills take to a WebSocket client, which says what this machine makes of
+everything.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from account_monitor.notifiers.channels import MAX_CHANNELS
 from benchmarks.fills import fills, message
 from benchmarks.histogram import histogram, shares
 from benchmarks.latency import flush_ms
@@ -37,6 +39,9 @@ PER_SECOND = 500
 CROSSINGS = 200
 CROSSING_SECONDS = 0.2
 """Between two crossings."""
+
+HANGING = (1, MAX_CHANNELS - 1)
+"""Channels beside the webhook that take what they are sent and never answer."""
 
 FEE = Decimal(9_000_000)
 LAST_SECONDS = 10.0
@@ -77,26 +82,38 @@ def main() -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         print(f"one flush of this disk: {flush_ms(Path(folder)):.2f} ms (median of 200)")
-    uvloop.run(_measure())
+    for hanging in HANGING:
+        print(f"\n{hanging} of {hanging + 1} channels {'hang' if hanging > 1 else 'hangs'}")
+        uvloop.run(_measure(hanging))
 
 
-async def _measure() -> None:
-    async with webhook() as hook, webhook() as hanging:
-        hanging.hangs = True
+async def _measure(hanging: int) -> None:
+    async with webhook() as hook, _silent(hanging) as urls:
         with tempfile.TemporaryDirectory() as folder, NatsServer(Path(folder) / "nats", flushes=False) as server:
             client = await server.connect()
             await add_stream(client.jetstream())
-            async with _serving(Path(folder), server.url, hook, hanging) as service:
+            async with _serving(Path(folder), server.url, hook.url, *urls) as service:
                 await _cross(client, hook, f"http://127.0.0.1:{service.http_port}/ws?account=main")
             await client.close()
 
 
 @asynccontextmanager
-async def _serving(folder: Path, nats_url: str, *hooks: Webhook) -> AsyncIterator[Service]:
+async def _silent(count: int) -> AsyncIterator[list[str]]:
+    """Give the URLs of so many channels that never answer; that costs this process next to nothing."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield [f"json://127.0.0.1:{port}/silent/{number}" for number in range(count)]
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def _serving(folder: Path, nats_url: str, *urls: str) -> AsyncIterator[Service]:
     service = AlertingService(folder, nats_url)
     opening: dict[str, Any] = {"balances": {"USDT": "10000000"}}
     service.document["accounts"] = [{"name": "main", "exchange": "none", "opening": opening}]
-    (folder / "channels").write_text("\n".join(hook.url for hook in hooks))
+    (folder / "channels").write_text("\n".join(urls))
     thresholds = {"min_balance": "5000000", "max_leverage": None, "max_drawdown_pct": None}
     service.document["alerts"] = {
         "channels_file": str(folder / "channels"), "suppression_duration": "0s", "thresholds": thresholds,

@@ -101,7 +101,7 @@ async def _record(server: NatsServer, data_dir: Path, count: int) -> list[float]
         monotonic=time.monotonic, usd_assets=USD_ASSETS, opening=None, snapshot_seconds=1.0,
     )  # fmt: skip
     await monitor.start()
-    feed = NatsFeed(server.url, inboxes=inboxes, prices=_NoPrices(), recorded={})
+    feed = NatsFeed(server.url, inboxes=inboxes, prices=_NoPrices(), recorded={}, clock=now_ms)
     marks: list[tuple[int, float]] = [(0, time.perf_counter())]
     done = asyncio.Event()
 

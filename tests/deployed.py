@@ -74,3 +74,39 @@ def documented() -> tuple[dict[str, Metric], set[str]]:
 def _rows(page: str) -> Iterator[Metric]:
     for name, labels in re.findall(r"^\| `(\w+)` \|([\w, ]*)\|", page, re.MULTILINE):
         yield Metric(name, frozenset(filter(None, labels.replace(" ", "").split(","))))
+
+
+# -- how it is run -----------------------------------------------------------------------------------------------------
+
+DEPLOY = ROOT / "deploy"
+COMPOSE_FILE = DEPLOY / "compose.yaml"
+DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+UNIT_FILE = DEPLOY / "systemd" / "account-monitor.service"
+CHART = DEPLOY / "helm" / "account-monitor"
+MANIFESTS = DEPLOY / "kubernetes"
+TOOLS_PYTHON = ROOT / ".venv-deploy" / "bin" / "python"
+"""Where Helm and the schemas are, once `make check` or `make manifests` ran."""
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = compose()["services"]
+    return found
+
+
+def manifests(*, operator: bool = False) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the rendered manifests by kind and name: those of Kubernetes, or of the Prometheus operator."""
+    folder = MANIFESTS / "prometheus-operator" if operator else MANIFESTS
+    documents = [each for file in sorted(folder.glob("*.yaml")) for each in yaml.safe_load_all(file.read_text())]
+    return {(each["kind"], each["metadata"]["name"]): each for each in documents}
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """Return the instructions of a Dockerfile with what follows them, in one line each."""
+    bare = re.sub(r"^\s*#.*\n", "", dockerfile, flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", " ", bare).splitlines()
+    return [(name, rest) for name, _, rest in (line.strip().partition(" ") for line in lines) if name]

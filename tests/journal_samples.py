@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from account_monitor.ledger.events import (
     Adjustment,
     Anchor,
     Claim,
+    Deed,
+    DeedKind,
     DrawdownReset,
     Event,
     Fill,
@@ -117,5 +120,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Quarantine, _kinds, _texts, _times, st.booleans(), _texts, st.none() | _texts),
     st.builds(Horizon, _times, _times, st.lists(_places, max_size=3).map(tuple)),
     st.builds(DrawdownReset, _texts, _times, _texts, _texts),
+    st.builds(Deed, _texts, _times, st.sampled_from(get_args(DeedKind)), st.none() | _texts, st.none() | _texts,
+              st.integers(1, 2**62), _texts),
     st.builds(Marks, _times, st.lists(st.builds(MarkPrice, _texts, decimals, _times), max_size=3).map(tuple)),
 )  # fmt: skip

@@ -36,13 +36,14 @@ async def opened(
     clock: Clock,
     opening: Opening | None = None,
     *,
+    name: str = "main",
     has_venue: bool = False,
     snapshot_seconds: float = 1.0,
 ) -> AsyncIterator[Monitor]:
-    journal = Journal.open(data_dir, "main", clock=clock)
+    journal = Journal.open(data_dir, name, clock=clock)
     try:
         monitor = Monitor(
-            "main",
+            name,
             journal,
             JournalCheckpoints(journal, USD_ASSETS),
             Inbox(),

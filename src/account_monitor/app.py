@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from account_monitor import __version__
+from account_monitor.admission import Admission
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
 from account_monitor.clock import now_ms
@@ -40,6 +41,7 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inbox, Inboxes
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import UNROUTED, StreamPosition
+from account_monitor.monitor.price_watch import PriceWatch
 from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
@@ -94,7 +96,11 @@ class App:
             is_enabled=settings.alerts.enabled,
         )
         self.risks = RiskWatch(self.alarms, time.monotonic)
+        self.prices = PriceWatch(
+            self.desk, self.alarms, clock=now_ms, monotonic=time.monotonic, subject=settings.pubsub.topics.prices
+        )
         self.inboxes = Inboxes()
+        self._admission = Admission(settings.auth, self.desk)
         self.doors = Doors(
             self.desk,
             http_host=settings.http.host,
@@ -103,6 +109,8 @@ class App:
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
             allowed_origins=settings.http.allowed_origins,
+            access=self._admission.access,
+            metrics_need_token=settings.metrics.require_token,
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -132,7 +140,9 @@ class App:
     async def run(self) -> None:
         """Serve until `stop`. Raises: ConfigurationError or JournalError at start; whatever broke a part later."""
         self.desk.configure([account.name for account in self.settings.accounts])
+        await self._admission.open()
         await self.doors.start()
+        self.spawn("admission", self._admission.run())
         self.spawn("doors", self.doors.watch())
         log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
         try:
@@ -252,7 +262,9 @@ class App:
             self._serve(monitor, account)
             if self._stopping.is_set():
                 raise StartAborted("stopped before all accounts were open")
-        self.desk.add(await self._open_monitor(UNROUTED, self.inboxes.unrouted, None))
+        unrouted = await self._open_monitor(UNROUTED, self.inboxes.unrouted, None)
+        self.desk.add(unrouted)
+        self.alarms.attach_unrouted(unrouted)
 
     async def _open_account(self, account: AccountSettings, *, is_start: bool = False) -> Monitor:
         from account_monitor.historian.restoration import Restoration
@@ -275,6 +287,7 @@ class App:
         """End what fired before a restart and nobody raised since; where there is an exchange, its feed tells when."""
         for account in accounts:
             if account.exchange is Exchange.NONE:
+                self.prices.look_at(self._monitors[account.name])  # before what it speaks of is taken to be over
                 self.alarms.settle(account.name, but=OF_OTHERS)
 
     def _serve(self, monitor: Monitor, account: AccountSettings) -> None:
@@ -404,6 +417,7 @@ class App:
         self.desk.add(monitor)
         if account is None:
             self.inboxes.unrouted = monitor.inbox
+            self.alarms.attach_unrouted(monitor)
         else:
             self.inboxes.add(name, monitor.inbox)
             self.alarms.attach_again(monitor)
@@ -496,6 +510,7 @@ class App:
             day_starts_at_minutes=self.settings.service.day_starts_at_minutes,
             spawn=self.spawn,
             cancel=self._cancel,
+            is_changing=self._changing.locked,
         )
         await self._people.configure(reach)
         self.spawn("people", self._people.run())
@@ -523,6 +538,7 @@ class App:
             inboxes=self.inboxes,
             prices=self,
             recorded=self._positions(),
+            clock=self._latest_ms,
             fills_subject=topics.fill_events,
             prices_subject=topics.prices,
             credentials_file=None if nats.credentials_file is None else str(nats.credentials_file),
@@ -536,6 +552,10 @@ class App:
         self.spawn("pnl", notifiers.PnLNotifier(self.desk, server, topics.pnl_updates).run())
         alerts = notifiers.AlertNotifier(self.desk, server, topics.alerts, unrecorded=self.alarms.unrecorded)
         self.spawn("alerts", alerts.run())
+
+    def _latest_ms(self) -> int:
+        """Return what time it is at the latest, as this machine and the exchanges say: one of them may be late."""
+        return now_ms() if self._exchanges is None else max(now_ms(), self._exchanges.latest_ms())
 
     async def _tell_feed(self) -> None:
         if self._feed is not None:
@@ -563,6 +583,7 @@ class App:
                 self._watch_journal(name, monitor)
                 if name != UNROUTED:
                     self._watch_alarms(name)
+            self.prices.look()
             self.alarms.look()
             if self._feed is not None:
                 self._watch_feed(self._feed)
@@ -622,10 +643,14 @@ class App:
             self.desk.wait_for("nats", None)
 
     def _note_gap(self, gap: StreamGap) -> None:
-        """Say it until somebody has looked and restarted: what a stream lost nobody can read again."""
+        """Say it until somebody has looked and restarted: what a stream lost nobody can read again.
+
+        Each account that misses something has an alert of its own: nobody knows whose fills are lost, and who looks
+        after one account does not look at another.
+        """
         self._gap_count += 1
         self.desk.health.report("stream", Status.DEGRADED, gap.text)
-        for name in self.desk.accounts:
+        for name in [account for account in self.desk.accounts if account in gap.accounts]:
             self.alarms.fire(name, "STREAM_GAP", gap.text, for_seconds=PASSING_SECONDS)
 
     def _samples(self) -> list[Told]:
@@ -663,7 +688,7 @@ class App:
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
         people = [] if self._people is None else _people_samples(self._people)
-        return [*nats, *exchanges, *alarms, *residuals, *lags, *people]
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people, *self._admission.samples()]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status

@@ -2,6 +2,7 @@
 
 AccountMonitorError
 ├── ConfigurationError        the operator's: one line, exit code 2
+│   └── TokensRefused         the file of tokens: others can read it, or it cannot be understood
 ├── MalformedEvent            the publisher's: parked in the dead letters, the feed goes on
 ├── JournalError              the journal cannot be used
 │   ├── JournalInUse          another process writes it
@@ -31,6 +32,10 @@ class AccountMonitorError(Exception):
 
 class ConfigurationError(AccountMonitorError):
     """The configuration names something that is not allowed. The text names file, key, value and what is allowed."""
+
+
+class TokensRefused(ConfigurationError):
+    """The file of tokens may not be used. The text names it, what is wrong, and what is expected."""
 
 
 class MalformedEvent(AccountMonitorError):

@@ -29,14 +29,12 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.histogram import Histogram
 from account_monitor.monitor.judge import Judge
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.price_watch import MARK_PRICES
 from account_monitor.monitor.quality import AccountQuality, AddressQuality, ExchangeQuality
 from account_monitor.monitor.reconciler import DRIFT_BUCKETS, DURATION_BUCKETS_SECONDS, Policy, Reconciler, Terms
 from account_monitor.stores.bans import Bans
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
-
-MARK_PRICES = "mark prices"
-"""What stands for a symbol in an alarm about the stream of mark prices."""
 
 
 class _Served(NamedTuple):
@@ -221,6 +219,11 @@ class Exchanges:
             [quality_of_account(name, names[served.venue], served.feed) for name, served in self._served.items()],
             [quality_of_address(name, venue, self._silent.get(venue)) for venue, name in names.items()],
         )
+
+    def latest_ms(self) -> int:
+        """Return the latest of the exchanges' clocks, 0 where none was asked yet."""
+        asked = (venue.server_time for venue in self._venues.values() if venue.server_time.error_ms is not None)
+        return max((server_time.now_ms() for server_time in asked), default=0)
 
     def _venue(self, account: AccountSettings) -> BinanceVenue:
         rest_url = account.rest_url or REST_URLS[account.testnet]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
+from account_monitor.clock import now_ms
 from account_monitor.feeds.nats import NatsFeed
 from account_monitor.ledger.events import Fill
 from account_monitor.monitor.inbox import Inbox, Inboxes
@@ -96,12 +97,13 @@ class Rig:
             self.recorders[account] = Recorder(inbox)
             if after is not None and account in after.recorders:
                 self.recorders[account].positions = dict(after.recorders[account].positions)
+        usual: dict[str, Any] = {"clock": now_ms, "look_seconds": 0.1, "reconnect_wait_seconds": 0.05}
         self.feed = NatsFeed(
             url,
             inboxes=self.inboxes,
             prices=self.prices,
             recorded=self.positions(),
-            **({"look_seconds": 0.1, "reconnect_wait_seconds": 0.05} | settings),
+            **(usual | settings),
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -25,12 +25,20 @@ D = Decimal
 API_KEY, SECRET = "a" * 64, "b" * 64
 
 
+SELDOM_MS = 8 * 3600_000
+"""As often as in life."""
+
+
 class Market:
-    """An exchange on a port of its own, in this process, and a customer who may do anything."""
+    """An exchange on a port of its own, in this process, and a customer who may do anything.
+
+    `funding_interval_ms` counts from `begin_funding`; before that, funding is as seldom as in life.
+    """
 
     def __init__(self, seed: int, *, funding_interval_ms: int = 10_000) -> None:
         self.clock = Clock()
-        self.venue = Venue(clock=self.clock, seed=seed, funding_interval_ms=funding_interval_ms, moving=True)
+        self.venue = Venue(clock=self.clock, seed=seed, funding_interval_ms=SELDOM_MS, moving=True)
+        self._funding_interval_ms = funding_interval_ms
         self.faults = Faults(seed)
         self.exchange = Exchange(self.venue, seed=seed, faults=self.faults)
         self.account = self.venue.open_account(
@@ -48,6 +56,19 @@ class Market:
             self.trader.step()
             if number % 20 == 0:
                 await asyncio.sleep(0.025)
+
+    def begin_funding(self) -> None:
+        """Pay funding every `funding_interval_ms` from the next multiple of it.
+
+        Nobody may adopt the account after that: the service keeps away from the first half minute of an hour, when
+        payments may be under way that lie before the opening, but it cannot keep away from one that comes every ten
+        seconds.
+        """
+        floor, interval_ms = self.venue.floor, self._funding_interval_ms
+        first_ms = (floor.now() // interval_ms + 1) * interval_ms
+        floor.funding_interval_ms = interval_ms
+        for quoted in floor.markets.values():
+            quoted.next_funding_ms = first_ms
 
     def order(self, symbol: str, side: str, quantity: str) -> None:
         """Trade at the market."""
@@ -86,7 +107,10 @@ async def market(seed: int) -> AsyncIterator[Market]:
 async def monitored(
     folder: Path, here: Market, monkeypatch: pytest.MonkeyPatch, *, nats_url: str | None = None, **sections: Any
 ) -> AsyncIterator[Service]:
-    """Monitor the account for the length of the block; it is ready at its beginning. `sections` are configuration."""
+    """Monitor the account for the length of the block; it is ready at its beginning, and then funding begins.
+
+    `sections` are configuration.
+    """
     monkeypatch.setenv("TEST_API_KEY", API_KEY)
     monkeypatch.setenv("TEST_SECRET_KEY", SECRET)
     account: dict[str, Any] = {
@@ -101,6 +125,7 @@ async def monitored(
     service = Service(folder, nats_url, [account])
     service.document |= sections
     await asyncio.to_thread(service.start)
+    here.begin_funding()
     try:
         yield service
     finally:
@@ -121,3 +146,13 @@ def books(report: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
         "fees": fees,
     }
     return {name: {key: amount for key, amount in book.items() if amount} for name, book in figures.items()}
+
+
+async def equal(service: Service, here: Market, seconds: float) -> None:
+    """Wait until the books are equal. Raises: AssertionError with what differs."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while (ours := books(await asyncio.to_thread(service.account))) != (theirs := here.books()):
+        assert asyncio.get_running_loop().time() < deadline, {
+            name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]
+        }
+        await asyncio.sleep(0.2)

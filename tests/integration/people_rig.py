@@ -29,12 +29,14 @@ class Rig:
     def __init__(self, desk: Desk, *, day_starts_at_minutes: int = 0) -> None:
         self.alarms = AlarmBoard(clock)
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.is_changing = False
         self.people = People(
             desk,
             self.alarms,
             day_starts_at_minutes=day_starts_at_minutes,
             spawn=self._spawn,
             cancel=self._cancel,
+            is_changing=lambda: self.is_changing,
         )
 
     async def serve(self, *urls: str, repeat_seconds: float = 3600.0) -> None:

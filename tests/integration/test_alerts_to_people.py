@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from account_monitor.notifiers.courier import failures
 from account_monitor.notifiers.people import reach_of
 from tests.integration.mail_server import mail_server
 from tests.integration.people_rig import Rig, firing, resolved, settings, telling
-from tests.integration.trading_desk import TradingDesk, clock, eventually, trading_desk
+from tests.integration.trading_desk import TradingDesk, clock, eventually
 from tests.integration.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.integration
@@ -23,16 +21,9 @@ SHORT = 0.4
 
 
 @pytest.fixture
-async def hook() -> AsyncIterator[Webhook]:
-    async with webhook() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open()
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open()
+    return desk
 
 
 @pytest.fixture
@@ -486,6 +477,31 @@ async def live_through_much(desk: TradingDesk, rig: Rig, other: Webhook) -> None
     rig.alarms.fire("main", "STREAM_STALE", "silent", symbol="still")
     await other.until(1)
     await eventually(lambda: any(alert.symbol == "still" for alert in desk.monitor().alerts))
+
+
+async def test_an_account_that_comes_back_amid_a_reload_with_its_channel_repeats_nothing_there(
+    desk: TradingDesk, hook: Webhook
+) -> None:
+    async with webhook() as other, telling(desk, hook.url) as rig:
+        rig.alarms.attach(await desk.open("alt"))
+        rig.alarms.fire("alt", "STREAM_STALE", "silent", symbol="told")
+        await hook.until(1)
+        await eventually(lambda: noted(desk, hook.url, "alt") > 1)
+        await desk.close("alt")
+        rig.alarms.forget("alt")
+        await rig.serve(other.url)
+        await asyncio.sleep(1.2)
+
+        rig.is_changing = True
+        rig.alarms.attach(await desk.open("alt"))
+        await asyncio.sleep(2.5)  # the channels are taken over last
+        await rig.serve(hook.url, other.url)
+        rig.is_changing = False
+        await asyncio.sleep(3 * SHORT)
+        rig.alarms.fire("alt", "STREAM_STALE", "silent", symbol="new")
+        await hook.until(2)
+
+    assert [title.split()[3] for title in hook.titles] == ["told", "new"]
 
 
 async def restart(desk: TradingDesk) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.health import Status
 from tests.integration.service import Service
 from tests.integration.trading_desk import trading_desk
+
+pytestmark = pytest.mark.integration
 
 OPENING = {"balances": {"USDT": "10000"}, "positions": {"BTCUSDT": {"quantity": "2", "entry_price": "100"}}}
 
@@ -35,12 +38,26 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, None, [{"name": "main", "exchange": "none", "opening": copy.deepcopy(OPENING)}])
+@contextmanager
+def serving(folder: Path) -> Iterator[Service]:
+    service = Service(folder, None, [{"name": "main", "exchange": "none", "opening": copy.deepcopy(OPENING)}])
     service.start()
     yield service
     service.stop()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service that the test may change and stop."""
+    with serving(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that tests look at and leave as it is."""
+    with serving(tmp_path_factory.mktemp("running")) as started:
+        yield started
 
 
 @pytest.mark.parametrize(
@@ -57,6 +74,8 @@ def service(tmp_path: Path) -> Iterator[Service]:
         (["backup", "backup.tar"], 1, "no such data directory"),
         (["restore", "absent.tar"], 2, "absent.tar"),
         (["status"], 1, "is the service running?"),
+        (["status", "--config", "absent.yaml"], 2, "absent.yaml"),
+        (["status", "--config", "absent.yaml"], 2, "--url http://127.0.0.1:8080"),
         (["dead-letters", "show", "one"], 2, "one"),
         (["demo", "--minutes", "0"], 2, "minutes"),
     ],
@@ -135,40 +154,40 @@ def test_health_is_answered_early_and_readiness_once_everything_is(tmp_path: Pat
     assert service.stop() == 0
 
 
-def test_a_taken_port_is_named(tmp_path: Path, service: Service) -> None:
+def test_a_taken_port_is_named(tmp_path: Path, running: Service) -> None:
     (tmp_path / "second").mkdir()
     second = Service(tmp_path / "second", None)
-    second.document["http"]["port"] = str(service.http_port)
+    second.document["http"]["port"] = str(running.http_port)
     second.start(wait=False)
 
     assert second.process is not None
     assert second.process.wait(20) == 2
-    assert str(service.http_port) in second.log_file.read_text()
+    assert str(running.http_port) in second.log_file.read_text()
     assert "Traceback" not in second.log_file.read_text()
 
 
-def test_a_second_service_on_the_same_journals_is_refused(tmp_path: Path, service: Service) -> None:
+def test_a_second_service_on_the_same_journals_is_refused(tmp_path: Path, running: Service) -> None:
     (tmp_path / "second").mkdir()
     second = Service(tmp_path / "second", None)
-    second.document["service"]["data_dir"] = service.document["service"]["data_dir"]
+    second.document["service"]["data_dir"] = running.document["service"]["data_dir"]
     second.start(wait=False)
 
     assert second.process is not None
     assert second.process.wait(20) == 1
-    assert str(service.process.pid if service.process else "") in second.log_file.read_text()
+    assert str(running.process.pid if running.process else "") in second.log_file.read_text()
     assert "Traceback" not in second.log_file.read_text()
 
 
-def test_status_shows_what_the_service_knows(service: Service) -> None:
-    result = service.command("status", "--config", str(service.config_file))
+def test_status_shows_what_the_service_knows(running: Service) -> None:
+    result = running.command("status", "--config", str(running.config_file))
 
     assert result.returncode == 0, result.stderr
     assert "BTCUSDT" in result.stdout
     assert "10,000 USDT" in result.stdout
 
 
-def test_status_shows_every_digit_when_it_is_piped(service: Service) -> None:
-    result = service.command("status", "--config", str(service.config_file))
+def test_status_shows_every_digit_when_it_is_piped(running: Service) -> None:
+    result = running.command("status", "--config", str(running.config_file))
 
     assert "…" not in result.stdout
     assert "fills" in result.stdout  # the column that a narrow terminal goes without
@@ -235,51 +254,51 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def test_replay_prints_the_account_while_the_service_runs(service: Service) -> None:
-    result = service.command("replay", "--verify", "--config", str(service.config_file))
+def test_replay_prints_the_account_while_the_service_runs(running: Service) -> None:
+    result = running.command("replay", "--verify", "--config", str(running.config_file))
 
     assert result.returncode == 0, result.stderr
-    replayed, live = json.loads(result.stdout), service.account()
+    replayed, live = json.loads(result.stdout), running.account()
     assert {**replayed, "timestamp": ""} == {**live, "timestamp": ""}
 
 
-def test_exports_are_made_while_the_service_runs(service: Service) -> None:
-    configured = ("--config", str(service.config_file))
+def test_exports_are_made_while_the_service_runs(running: Service) -> None:
+    configured = ("--config", str(running.config_file))
 
     def lines(what: str) -> list[str]:
-        result = service.command("export", what, *configured)
+        result = running.command("export", what, *configured)
         said = ("no history was written here yet", f"no {what} in account main")  # there may be nothing yet
         assert result.stderr == "" or any(each in result.stderr for each in said)
         return result.stdout.splitlines()
 
-    service.wait_until(lambda: len(lines("pnl")) > 1, "in the history")
+    running.wait_until(lambda: len(lines("pnl")) > 1, "in the history")
     assert [len(lines(what)) for what in ("fills", "alerts")] == [1, 1]  # the names of the columns
 
 
-def test_explain_names_causes_and_entries_while_the_service_runs(service: Service) -> None:
-    words = service.command("explain", "--config", str(service.config_file))
-    told = service.command("explain", "--json", "--config", str(service.config_file))
+def test_explain_names_causes_and_entries_while_the_service_runs(running: Service) -> None:
+    words = running.command("explain", "--config", str(running.config_file))
+    told = running.command("explain", "--json", "--config", str(running.config_file))
 
     assert words.returncode == 0, words.stderr
     assert "residual" in words.stdout
     assert "at the end" not in words.stdout
     assert "adjustments" in words.stdout
     document = json.loads(told.stdout)
-    assert document["equity_change"] == service.get("/api/pnl")[1]["equity"] is None  # nothing prices the position
+    assert document["equity_change"] == running.get("/api/pnl")[1]["equity"] is None  # nothing prices the position
     assert document["causes"]["opening"] == "10000"
-    assert document == service.get("/api/explain?limit=20")[1]
+    assert document == running.get("/api/explain?limit=20")[1]
 
 
-def test_explain_refuses_a_span_that_ends_before_it_begins(service: Service) -> None:
+def test_explain_refuses_a_span_that_ends_before_it_begins(running: Service) -> None:
     times = ("--from", "2026-11-23T00:00:00Z", "--to", "2026-11-22T00:00:00Z")
 
-    refused = service.command("explain", *times, "--config", str(service.config_file))
+    refused = running.command("explain", *times, "--config", str(running.config_file))
 
     assert (refused.returncode, "--from is later than --to" in refused.stderr) == (2, True)
 
 
-def test_replay_until_a_time_before_the_first_entry_is_empty(service: Service) -> None:
-    result = service.command("replay", "--until", "2020-01-01T00:00:00Z", "--config", str(service.config_file))
+def test_replay_until_a_time_before_the_first_entry_is_empty(running: Service) -> None:
+    result = running.command("replay", "--until", "2020-01-01T00:00:00Z", "--config", str(running.config_file))
 
     assert json.loads(result.stdout)["positions"] == {}
 
@@ -299,18 +318,18 @@ def test_replay_names_the_entry_that_somebody_edited(tmp_path: Path) -> None:
     assert "entry 1" in result.stderr
 
 
-def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path, service: Service) -> None:
-    saved = service.command("backup", "all.tar", "--config", str(service.config_file))
+def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path, running: Service) -> None:
+    saved = running.command("backup", str(tmp_path / "all.tar"), "--config", str(running.config_file))
     assert saved.returncode == 0, saved.stderr
     (tmp_path / "other").mkdir()
-    other = Service(tmp_path / "other", None, service.document["accounts"])
+    other = Service(tmp_path / "other", None, running.document["accounts"])
     other.write_config()
 
     restored = other.command("restore", str(tmp_path / "all.tar"), "--config", str(other.config_file))
 
     assert restored.returncode == 0, restored.stderr
     other.start()
-    before, after = service.account(), other.account()
+    before, after = running.account(), other.account()
     assert after["positions"] == before["positions"]
     assert after["epoch"] > before["epoch"]
     assert other.stop() == 0
@@ -319,14 +338,15 @@ def test_a_backup_restores_to_the_same_account_under_a_new_epoch(tmp_path: Path,
     assert "exists" in again.stderr
 
 
-def test_a_backup_replaces_no_file_unless_it_is_told_to(tmp_path: Path, service: Service) -> None:
+def test_a_backup_replaces_no_file_unless_it_is_told_to(tmp_path: Path, running: Service) -> None:
     (tmp_path / "all.tar").write_text("last week")
 
-    refused = service.command("backup", "all.tar", "--config", str(service.config_file))
+    refused = running.command("backup", str(tmp_path / "all.tar"), "--config", str(running.config_file))
 
     assert (refused.returncode, "--force" in refused.stderr) == (1, True)
     assert (tmp_path / "all.tar").read_text() == "last week"
-    assert service.command("backup", "all.tar", "--force", "--config", str(service.config_file)).returncode == 0
+    forced = running.command("backup", str(tmp_path / "all.tar"), "--force", "--config", str(running.config_file))
+    assert forced.returncode == 0, forced.stderr
     assert (tmp_path / "all.tar").read_bytes()[:9] != b"last week"
 
 
@@ -379,8 +399,8 @@ def test_sigterm_ends_within_five_seconds(service: Service) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_metrics_are_on_their_own_port(service: Service) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=5) as answer:
+def test_metrics_are_on_their_own_port(running: Service) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
 
     balances = [line for line in text.splitlines() if line.startswith("account_balance{")]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import pytest
 
 from account_monitor.notifiers.daily_report import ACCOUNTS_IN_ONE, DAY_MS
 from tests.integration.people_rig import Rig, firing, telling
-from tests.integration.trading_desk import TradingDesk, clock, trading_desk
+from tests.integration.trading_desk import TradingDesk, clock
 from tests.integration.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.integration
@@ -35,18 +33,6 @@ class Day:
 
     def put(self, at_ms: int) -> None:
         self.desk.desk.clock = lambda: at_ms
-
-
-@pytest.fixture
-async def hook() -> AsyncIterator[Webhook]:
-    async with webhook() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        yield opened
 
 
 async def live_through(desk: TradingDesk, hook: Webhook, day: Day) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
 
+pytestmark = pytest.mark.integration
+
 FILL = {
     "id": "7", "account": "alt", "symbol": "BTCUSDT", "side": "BUY", "quantity": "2", "price": "100",
     "timestamp": "2026-11-22T12:00:00.000Z",
@@ -28,15 +30,14 @@ def published(server: NatsServer, *payloads: bytes, subject: str = "trading.fill
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    async def make_stream(started: NatsServer) -> None:
-        client = await started.connect()
+def server(server: NatsServer) -> NatsServer:
+    async def make_stream() -> None:
+        client = await server.connect()
         await add_stream(client.jetstream())
         await client.close()
 
-    with NatsServer(tmp_path / "nats") as started:
-        asyncio.run(make_stream(started))
-        yield started
+    asyncio.run(make_stream())
+    return server
 
 
 @pytest.fixture
@@ -119,3 +120,27 @@ def test_a_letter_that_does_not_exist_is_named(service: Service) -> None:
     shown = service.command("dead-letters", "show", "--account", "main", "99", "--config", str(service.config_file))
 
     assert (shown.returncode, "99" in shown.stderr) == (1, True)
+
+
+def test_a_message_that_names_no_account_is_told_where_people_look(server: NatsServer, service: Service) -> None:
+    published(server, json.dumps(FILL).encode())
+    service.wait_until(lambda: service.get("/api/alerts")[1]["alerts"], "told")
+
+    (alert,) = service.get("/api/alerts")[1]["alerts"]
+    shown = service.command("status", "--config", str(service.config_file)).stdout
+
+    assert (alert["type"], alert["symbol"], alert["state"]) == ("MALFORMED_EVENT", "_unrouted", "FIRING")
+    assert alert["message"].startswith('trading.fills: account was "alt", which is not configured')
+    assert "MALFORMED_EVENT _unrouted" in " ".join(shown.split())
+    assert "account was" in service.get("/health")[1]["checks"]["alarms:main"]["message"]
+
+
+def test_a_fill_that_is_years_ahead_is_parked_told_and_moves_nothing(server: NatsServer, service: Service) -> None:
+    published(server, json.dumps({**FILL, "account": "main", "timestamp": "2199-01-01T00:00:00.000Z"}).encode())
+    service.wait_until(lambda: service.get("/api/alerts")[1]["alerts"], "told")
+
+    (alert,) = service.get("/api/alerts")[1]["alerts"]
+    assert (alert["type"], alert["symbol"]) == ("MALFORMED_EVENT", None)
+    assert alert["message"].startswith('timestamp was "2199-01-01T00:00:00.000Z", expected at most 20')
+    assert service.account()["positions"] == {}
+    assert "2199-01-01" in letters(service)

@@ -19,7 +19,7 @@ import pytest
 
 from account_monitor.demo.exchange import SimulatedExchange
 from account_monitor.errors import CommandFailed
-from tests.integration.service import free_port
+from tests.integration.service import READY_SECONDS, free_port
 
 EQUAL = re.compile(
     r"equal to the exchange's own books: wallets (\d+) of \1, positions (\d+) of \2, realized P&L (\d+) of \3"
@@ -63,7 +63,7 @@ class Demo:
         positions = self.get("/api/account")["positions"]
         return sum(position["fill_count"] for position in positions.values())
 
-    def wait_until(self, holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+    def wait_until(self, holds: Callable[[], Any], what: str, seconds: float = READY_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while True:
             try:

@@ -8,23 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.market import API_KEY, SECRET, Market, books, market, monitored
-from tests.integration.service import Service
+from tests.integration.market import API_KEY, SECRET, equal, market, monitored
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 D = Decimal
 HEAL_SECONDS = 150.0
-
-
-async def equal(service: Service, here: Market, seconds: float) -> None:
-    """Wait until the books are equal. Raises: AssertionError with what differs."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while (ours := books(await asyncio.to_thread(service.account))) != (theirs := here.books()):
-        assert asyncio.get_running_loop().time() < deadline, {
-            name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]
-        }
-        await asyncio.sleep(0.2)
 
 
 @pytest.mark.timeout(400)
@@ -41,6 +30,7 @@ async def test_after_ten_thousand_orders_under_every_fault_of_the_sockets_the_bo
         assert sum(here.faults.struck.values()) > 10
 
 
+@pytest.mark.timeout(300)  # it starts five times
 async def test_a_service_that_is_killed_amid_trades_comes_back_with_equal_books(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from tests.integration.feed_rig import fill_json
-from tests.integration.market import Market, monitored, open_for_business
+from tests.integration.market import equal, market, monitored
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
 from tests.integration.test_alerts_on_nats import Ear, hearing
-from tests.integration.test_exchange_feed import equal
 from tests.servers.disk import SmallDisk
 from tests.servers.postgres import small_disk_missing
 from tests.servers.valkey import RedisServer
@@ -29,12 +28,6 @@ def disk() -> Iterator[SmallDisk]:
         pytest.skip(reason)
     with SmallDisk(megabytes=24) as disk:
         yield disk
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path / "nats") as server:
-        yield server
 
 
 @pytest.fixture
@@ -122,8 +115,7 @@ async def test_an_account_at_an_exchange_fetches_what_it_could_not_record(
     tmp_path: Path, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").symlink_to(disk.path)
-    here = Market(2, funding_interval_ms=3_600_000)  # as seldom as in life: what is paid amid the outage comes late
-    async with open_for_business(here), monitored(tmp_path, here, monkeypatch) as service:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
         here.order("BTCUSDT", "BUY", "0.5")
         await equal(service, here, 10)
         disk.fill()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -12,17 +10,11 @@ from account_monitor.ledger.margin import MarginStated, VenueMargin
 from account_monitor.monitor.reports import time_text
 from tests.integration.test_metrics import MAIN, scrape
 from tests.integration.test_whatif import judged
-from tests.integration.trading_desk import OPENED_MS, TradingDesk, eventually, get, listening, trading_desk
+from tests.integration.trading_desk import OPENED_MS, TradingDesk, eventually, get, listening
 
 pytestmark = pytest.mark.integration
 
 D = Decimal
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        yield opened
 
 
 async def test_an_account_whose_rules_are_known_shows_its_risk(desk: TradingDesk) -> None:

@@ -35,6 +35,15 @@ def service(tmp_path: Path, postgres_database: FreshDatabase, monkeypatch: pytes
     return service
 
 
+def start_with_a_journal(service: Service) -> None:
+    """Start it once without the database, so that it has a journal and needs no past, and then with it."""
+    database, service.document["database"] = service.document["database"], {}
+    service.start()
+    assert service.stop() == 0
+    service.document["database"] = database
+    service.start()
+
+
 async def mend(database: FreshDatabase) -> None:
     """Give the role the password that the service has."""
     admin = await asyncpg.connect(database.admin_url)
@@ -67,11 +76,7 @@ async def test_a_start_that_needs_the_past_says_what_is_wrong_and_goes_on_once_i
 async def test_an_account_that_needs_the_past_comes_by_itself_once_it_is_mended(
     service: Service, postgres_database: FreshDatabase
 ) -> None:
-    database, service.document["database"] = service.document["database"], {}
-    service.start()  # makes the journal
-    assert service.stop() == 0
-    service.document["database"] = database
-    service.start()
+    start_with_a_journal(service)
     try:
         service.document["accounts"].append({"name": "new", "exchange": "none"})
         service.document["alerts"] = {"enabled": "false"}
@@ -95,11 +100,7 @@ async def test_an_account_that_needs_the_past_comes_by_itself_once_it_is_mended(
 async def test_a_running_service_fires_at_once_and_catches_up_once_it_is_mended(
     service: Service, postgres_database: FreshDatabase
 ) -> None:
-    database, service.document["database"] = service.document["database"], {}
-    service.start()  # makes the journal
-    assert service.stop() == 0
-    service.document["database"] = database
-    service.start()
+    start_with_a_journal(service)
     try:
         service.wait_until(lambda: service.get("/api/alerts")[1]["alerts"], "fired", UNAVAILABLE_SECONDS - 1)
         (alert,) = service.get("/api/alerts")[1]["alerts"]

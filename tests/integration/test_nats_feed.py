@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -19,12 +18,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(nats_server_path() is None, reason="there is no nats-server"),
 ]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture
@@ -278,3 +271,23 @@ async def test_cancelled_it_leaves_nothing_behind(server: NatsServer, client: Cl
     await until(lambda: asyncio.all_tasks() == before)
     while await client.jetstream().consumers_info("FILLS"):
         pass  # it was asked to go, and nobody waits for the answer
+
+
+@pytest.mark.usefixtures("stream")
+async def test_the_clock_of_the_stream_vouches_for_fills_when_ours_is_late(server: NatsServer, client: Client) -> None:
+    await publish(client, [fill_json(1)])
+
+    async with Rig(server.url, clock=lambda: 0) as rig:
+        await rig.has([1])
+        assert rig.main.rejections == []
+
+
+async def test_on_core_nats_a_fill_from_the_future_is_parked(server: NatsServer, client: Client) -> None:
+    async with Rig(server.url, clock=lambda: 0) as rig:
+        await rig.reaches_end()
+        await client.publish("trading.fills", fill_json(1))
+        await until(lambda: len(rig.main.deliveries) == 1)
+
+        ((rejection, reason),) = rig.main.rejections
+        assert rejection == MALFORMED_EVENT
+        assert reason.startswith('timestamp was "2026-11-22T12:00:00.000Z", expected at most 1970-01-02T00:00:00.000Z')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(nats_server_path() is None, reason="there is no nats-server"),
 ]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from tests.integration.nats_server import NatsServer
+from tests.integration.publisher import SteadyPublisher, assert_equal_to
 from tests.integration.service import Service
-from tests.integration.test_kill_service import Publisher, assert_equal_to
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import RedisServer
 
@@ -53,7 +53,7 @@ def alerts(service: Service) -> list[tuple[str, str]]:
 def test_both_die_and_come_back_while_fills_arrive(
     service: Service, breakable_postgres: PostgresServer, breakable_redis: RedisServer
 ) -> None:
-    publisher = Publisher(service.document["pubsub"]["nats"]["url"], seed=11)
+    publisher = SteadyPublisher(service.document["pubsub"]["nats"]["url"], seed=11)
     publisher.start()
     service.start()
     service.wait_until(lambda: service.fill_count() > 500, "fed")
@@ -88,8 +88,8 @@ async def written(service: Service) -> tuple[int, int]:
     settings = service.document["database"]
     connection = await asyncpg.connect(settings["url"], password=os.environ[settings["password_env"]])
     try:
-        fills = await connection.fetchval("SELECT count(DISTINCT (symbol, id)) FROM fills")
-        rows = await connection.fetchval("SELECT count(*) FROM fills")
+        # In one statement, as fills are still being written.
+        [(fills, rows)] = await connection.fetch("SELECT count(DISTINCT (symbol, id)), count(*) FROM fills")
         assert rows == fills
         return fills, await connection.fetchval("SELECT seq FROM projections WHERE account = 'main'")
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,9 @@ import pytest
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service, free_port
 from tests.integration.trading_desk import eventually
-from tests.integration.webhook import Webhook, webhook
+from tests.integration.webhook import Webhook
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path / "nats") as running:
-        yield running
-
-
-@pytest.fixture
-async def hook() -> AsyncIterator[Webhook]:
-    async with webhook() as opened:
-        yield opened
 
 
 def configured(folder: Path, nats_url: str | None, *urls: str) -> Service:
@@ -122,6 +109,38 @@ async def test_a_reload_takes_over_channels_and_an_error_keeps_what_was(
     refused = json.loads(next(line for line in told.splitlines() if '"reload_refused"' in line))
     assert refused["reason"].startswith("alerts.channels_file: entry 1 of ")
     assert "hunter2" not in told
+
+
+async def test_an_account_that_comes_back_together_with_its_channel_repeats_nothing_there(
+    tmp_path: Path, server: NatsServer, hook: Webhook
+) -> None:
+    service = configured(tmp_path, server.url, hook.url)
+    both = service.document["accounts"] = [{"name": name, "exchange": "none"} for name in ("main", "alt")]
+    client = await server.connect()
+    await add_stream(client.jetstream())
+
+    async def reload(accounts: list[dict[str, str]], url: str, count: int) -> None:
+        (tmp_path / "channels").write_text(url)
+        service.document["accounts"] = accounts
+        service.write_config()
+        await eventually(lambda: service.log_file.read_text().count('"reloaded"') == count, timeout_seconds=15)
+
+    await asyncio.to_thread(service.start)
+    try:
+        await publish(client, [b"no fill"], "trading.fills.alt")
+        await hook.until(1)
+        await reload(both[:1], f"json://127.0.0.1:{free_port()}/elsewhere", 1)
+        await asyncio.sleep(1.5)
+        await reload(both, hook.url, 2)
+        await asyncio.sleep(2.5)
+        again = [title for title in hook.titles[1:] if " alt " in title]
+        await publish(client, [b'{"id":"1"}', b"no fill either"], "trading.fills.main")
+        await eventually(lambda: any(" main MALFORMED_EVENT" in title for title in hook.titles), timeout_seconds=10)
+    finally:
+        await asyncio.to_thread(service.stop)
+        await client.close()
+
+    assert again == []
 
 
 async def test_the_log_shows_no_secret_even_at_debug(tmp_path: Path, server: NatsServer, hook: Webhook) -> None:

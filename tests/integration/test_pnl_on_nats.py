@@ -8,10 +8,13 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from nats.aio.msg import Msg
 
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
+
+pytestmark = pytest.mark.integration
 
 
 def fill(number: int) -> bytes:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.market import market, monitored
+from tests.integration.market import equal, market, monitored
 from tests.integration.service import Service
-from tests.integration.test_exchange_feed import equal
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

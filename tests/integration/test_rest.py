@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,6 @@ from account_monitor.monitor.reports import account_report, time_text
 from tests.integration.trading_desk import OPENED_MS, TradingDesk, clock, get, trading_desk
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        yield opened
 
 
 async def refused(desk: TradingDesk, path: str, status: int, **options: Any) -> str:

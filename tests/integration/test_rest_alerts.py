@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from account_monitor.api import alerts as alerts_of_api
 from account_monitor.cli.alerts import alerts as alerts_command
+from account_monitor.ledger.alerts import Alert, AlertType
 from account_monitor.monitor.alarms import AlarmBoard
-from tests.integration.trading_desk import TradingDesk, get, trading_desk
+from account_monitor.monitor.ports import JournalEntry, RemarkKind
+from tests.integration.trading_desk import TradingDesk, get
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open("main")
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open("main")
+    return desk
 
 
 @pytest.fixture
@@ -112,6 +113,33 @@ async def test_a_silence_that_is_not_understood_is_refused_by_name(
     assert (status, problem["detail"]) == (422, detail)
 
 
+async def test_a_silence_of_what_there_is_not_is_taken_and_says_so(desk: TradingDesk, board: AlarmBoard) -> None:
+    await desk.trade(desk.fill())
+    board.fire("main", "CHANNEL_FAILED", "no answer", symbol="slack")
+    await desk.trade(desk.fill())
+    order = {"duration": "2h", "reason": "maintenance", "by": "ann"}
+    symbols = ("BTCUSD", "BTCUSDT", "USDT", "slack", None)
+    answers = [await post(desk, "/api/alerts/silence", {**order, "symbol": symbol}) for symbol in symbols]
+    ended = await post(desk, "/api/alerts/silence", {**order, "symbol": "BTCUSD", "duration": "0s"})
+
+    assert [status for status, _ in answers] == [201] * len(symbols)
+    assert [answer["note"] for _, answer in answers] == [
+        "account main has nothing called 'BTCUSD' now, and the silence counts once it has; known: BTCUSDT, USDT",
+        None, None, None, None,
+    ]  # fmt: skip
+    assert ended[1]["note"] is None
+
+
+async def test_the_terminal_says_that_a_silence_is_about_nothing_now(desk: TradingDesk) -> None:
+    words = ["silence", "2h", "--by", "ann", "--reason", "maintenance", "--symbol", "BTCUSD"]
+    done = await asyncio.to_thread(CliRunner().invoke, alerts_command, [*words, "--url", desk.doors.http_url])
+
+    assert done.exit_code == 0
+    said = [line for line in done.output.splitlines() if line.startswith(("recorded", "note"))]
+    assert said[0].startswith("recorded  main  seq ")
+    assert said[1].startswith("note      account main has nothing called 'BTCUSD' now")
+
+
 async def test_a_type_that_there_is_not_is_refused(desk: TradingDesk) -> None:
     order = {"duration": "2h", "reason": "maintenance", "by": "ann", "type": "NOISE"}
     status, problem = await post(desk, "/api/alerts/silence", order)
@@ -133,10 +161,20 @@ async def test_a_body_that_is_no_text_is_refused(desk: TradingDesk) -> None:
         assert "UTF-8" in (await response.json(content_type=None))["detail"]
 
 
-async def test_a_filter_that_there_is_not_is_named_as_it_was_given(desk: TradingDesk) -> None:
-    problem = await get(desk.doors.http_url + "/api/alerts?state=firing", status=400)
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("state=firing", "state: was 'firing', expected one of FIRING, RESOLVED"),
+        ("type=NOISE", "type: was 'NOISE', expected one of BALANCE_DRIFT, CHANNEL_FAILED, CLOCK_SKEW, "),
+        ("type=" + "x" * 90, f"type: was {'x' * 50!r}, expected one of "),
+    ],
+)
+async def test_a_filter_that_there_is_not_is_named_beside_those_that_there_are(
+    desk: TradingDesk, query: str, detail: str
+) -> None:
+    problem = await get(f"{desk.doors.http_url}/api/alerts?{query}", status=400)
 
-    assert problem["detail"].startswith("state: was 'firing'.")
+    assert problem["detail"].startswith(detail)
 
 
 async def test_alerts_are_acknowledged_and_silenced_from_the_terminal(desk: TradingDesk, board: AlarmBoard) -> None:
@@ -154,3 +192,32 @@ async def test_alerts_are_acknowledged_and_silenced_from_the_terminal(desk: Trad
     (alert,) = (await get(url + "/api/alerts"))["alerts"]
     (silence,) = (await get(url + "/api/alerts/silences"))["silences"]
     assert (alert["acked_by"], silence["type"]) == ("ann", "STREAM_STALE")
+
+
+async def test_a_type_that_is_rare_reads_no_more_the_longer_the_journal_is(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transition(number: int, type_: AlertType) -> Alert:
+        return Alert(str(number), type_, None, "WARNING", "FIRING", "it is", number, number)
+
+    read: list[int] = []
+    remarks = desk.monitor().journal.remarks
+
+    def counted(kind: RemarkKind) -> Iterator[JournalEntry]:
+        for entry in remarks(kind):
+            read.append(entry.seq)
+            yield entry
+
+    monkeypatch.setattr(alerts_of_api, "MOST_READ", 20)
+    monkeypatch.setattr(desk.monitor().journal, "remarks", counted)
+    desk.put(transition(1, "MARGIN_CALL"), *(transition(number, "STREAM_STALE") for number in range(2, 21)))
+    await desk.reach(21)
+    short = await get(desk.doors.http_url + "/api/alerts?type=MARGIN_CALL")
+    desk.put(*(transition(number, "STREAM_STALE") for number in range(21, 121)))
+    await desk.reach(121)
+    read.clear()
+    long = await get(desk.doors.http_url + "/api/alerts?type=MARGIN_CALL")
+
+    assert ([alert["id"] for alert in short["alerts"]], short["looked_back_to"]) == (["1"], None)
+    assert (long["alerts"], long["looked_back_to"]) == ([], "1970-01-01T00:00:00.100Z")
+    assert len(read) == 21

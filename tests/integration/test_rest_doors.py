@@ -114,7 +114,10 @@ async def test_the_same_port_can_be_had_again_at_once() -> None:
 
     second = doors(http_port=port)
     await second.start()
-    await second.stop()
+    try:
+        assert await get(f"http://127.0.0.1:{port}/health")
+    finally:
+        await second.stop()
 
 
 async def test_stopping_takes_its_leave_of_clients_within_two_seconds(tmp_path: Path) -> None:

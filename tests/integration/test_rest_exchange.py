@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,7 +12,7 @@ from rich.console import Console
 from account_monitor.cli.status import account_screens
 from account_monitor.monitor.quality import ExchangeQuality, Failure, Gap, Spread, Tally
 from tests.integration.test_rest_openapi import Checker
-from tests.integration.trading_desk import TradingDesk, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, get
 from tests.unit.test_exchange_quality import ANSWERING, GOOD, NOW_MS
 
 pytestmark = pytest.mark.integration
@@ -37,13 +35,12 @@ LIMITED = ANSWERING._replace(
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open("main")
-        await opened.open("alt")
-        await opened.open("none")
-        opened.desk.exchange_quality = lambda: ExchangeQuality(NOW_MS, [GOOD, LATE], [ANSWERING, LIMITED])
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open("main")
+    await desk.open("alt")
+    await desk.open("none")
+    desk.desk.exchange_quality = lambda: ExchangeQuality(NOW_MS, [GOOD, LATE], [ANSWERING, LIMITED])
+    return desk
 
 
 async def test_it_tells_of_every_account_and_address(desk: TradingDesk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,18 @@ from account_monitor.monitor.ports import Figures, FillPage, FillQuery, PnLBucke
 from account_monitor.monitor.reports import time_text
 from account_monitor.stores.history.buckets import bucket_of
 from account_monitor.stores.history.sqlite import SqliteHistory
-from tests.integration.trading_desk import TradingDesk, clock, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, clock, get
+
+pytestmark = pytest.mark.integration
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as desk:
-        await desk.open("main")
-        yield desk
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open("main")
+    return desk
 
 
 async def history(desk: TradingDesk, query: str = "", *, status: int = 200) -> Any:

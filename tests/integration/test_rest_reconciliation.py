@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +12,7 @@ from account_monitor.ledger.events import Adjustment, DrawdownReset
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Drift, Finding, Quarantine, Reconciliation
 from account_monitor.monitor.views import Comparison
-from tests.integration.trading_desk import TradingDesk, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, get
 
 pytestmark = pytest.mark.integration
 
@@ -24,10 +22,9 @@ DRIFT = Drift("wallet", "USDT", D("10005"), D(10_000), AT_MS, ("TRANSFER",), D(5
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        await opened.open("main")
-        yield opened
+async def desk(desk: TradingDesk) -> TradingDesk:
+    await desk.open("main")
+    return desk
 
 
 async def post(desk: TradingDesk, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:

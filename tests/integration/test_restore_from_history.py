@@ -21,11 +21,10 @@ from account_monitor.stores.history.restoring import restore_journal
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
-from tests.integration.market import Market, monitored, open_for_business
+from tests.integration.market import Market, equal, monitored, open_for_business
 from tests.integration.nats_server import NatsServer
+from tests.integration.publisher import SteadyPublisher, assert_equal_to
 from tests.integration.service import Service
-from tests.integration.test_exchange_feed import equal
-from tests.integration.test_kill_service import Publisher, assert_equal_to
 from tests.integration.trading_desk import trading_desk
 from tests.servers.postgres import PostgresServer
 
@@ -50,7 +49,7 @@ def burn(data: Path) -> None:
 @pytest.mark.slow
 def test_a_machine_that_burned_goes_on_from_the_history_and_from_nats(tmp_path: Path, service: Service) -> None:
     with NatsServer(tmp_path / "nats") as server:
-        publisher = Publisher(server.url, seed=5)
+        publisher = SteadyPublisher(server.url, seed=5)
         service.document["pubsub"]["nats"]["url"] = server.url
         publisher.start()
         service.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -21,8 +20,8 @@ from account_monitor.ledger.events import Fill
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 from tests.integration.nats_server import NatsServer
+from tests.integration.publisher import Publisher, message
 from tests.integration.service import Service
-from tests.integration.test_kill_service import message
 from tests.naive_ledger import naive_position
 from tests.servers.postgres import PostgresServer
 
@@ -59,36 +58,20 @@ class Days:
         return BEGINNING_MS + SPEED * (time.time_ns() // 1_000_000 - self._began_ms)
 
 
-class Bot(threading.Thread):
+class Bot(Publisher):
     """Trades all day long; what it tells of within a tenth of a second comes in any order, some of it twice."""
 
     def __init__(self, url: str, days: Days) -> None:
-        super().__init__(daemon=True)
-        self._url = url
+        super().__init__(url)
         self._days = days
         self._chance = random.Random(3)
-        self._stop_asked = threading.Event()
-        self.fills: list[Fill] = []
-        self.failure: BaseException | None = None
 
-    def run(self) -> None:
-        try:
-            asyncio.run(self._trade())
-        except BaseException as failure:  # noqa: BLE001  # the test looks at it
-            self.failure = failure
-
-    def finish(self) -> None:
-        self._stop_asked.set()
-        self.join(60)
-        assert not self.is_alive()
-        assert self.failure is None, self.failure
-
-    async def _trade(self) -> None:
-        while not self._stop_asked.is_set():
+    async def publish(self) -> None:
+        while not self.is_to_finish:
             fresh = [self.fill() for _ in range(30)]
             told = [*fresh, *self._chance.sample(fresh, 3), *self._chance.sample(self.fills, 3)]
             self._chance.shuffle(told)
-            await publish(self._url, told)
+            await publish(self.url, told)
             await asyncio.sleep(0.1)
 
     def fill(self) -> Fill:

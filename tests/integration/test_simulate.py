@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.simulated_exchange import STOP_SECONDS, Simulation
 
+pytestmark = pytest.mark.integration
+
 
 def simulate(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

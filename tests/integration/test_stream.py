@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -23,12 +22,6 @@ from account_monitor.monitor.monitor import Monitor
 from tests.integration.trading_desk import Client, Mirror, TradingDesk, clock, get, listening, trading_desk
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        yield opened
 
 
 async def shown(desk: TradingDesk, account: str = "main") -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +13,13 @@ from account_monitor.cli import commands
 from account_monitor.ledger.margin import Bracket, MarginTerms
 from account_monitor.monitor.monitor import Monitor
 from tests.integration.test_rest import refused
-from tests.integration.trading_desk import TradingDesk, eventually, get, trading_desk
+from tests.integration.trading_desk import TradingDesk, eventually, get
 
 pytestmark = pytest.mark.integration
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TERMS = MarginTerms(dict.fromkeys(SYMBOLS, (Bracket(D(10**9), D("0.01"), D(0)),)), dict.fromkeys(SYMBOLS, 10))
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
-    async with trading_desk(tmp_path) as opened:
-        yield opened
 
 
 async def judged(desk: TradingDesk) -> Monitor:

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from account_monitor.ledger.account import Account, EventList
-from account_monitor.ledger.events import Fill, MarkPrice, Opening, PositionSide
+from account_monitor.ledger.events import Event, Fill, MarkPrice, Opening, PositionSide
 from account_monitor.ledger.liquidation import liquidations
 from account_monitor.ledger.margin import AssetRate, Bracket, MarginStated, MarginTerms
 from account_monitor.ledger.money import divide
@@ -49,7 +49,7 @@ class World:
             dict.fromkeys(SYMBOLS, BRACKETS), dict.fromkeys(SYMBOLS, 10), frozenset(isolated), is_multi_assets, RATES
         )
 
-    def _apply(self, event: Fill | Opening) -> None:
+    def _apply(self, event: Event) -> None:
         self.seq += 1
         self.events.add(self.seq, event)
         self.account.apply(self.seq, event)

@@ -1,4 +1,4 @@
-"""A model of the protocol of docs/decisions/0012-leases.md: which faults does it bear, and does the model see mistakes?
+"""A model of the protocol of docs/decisions/0015-leases.md: which faults does it bear, and does the model see mistakes?
 
 Three members, one account, a store of leases, a database with the copy of the journal, and a source that can be read
 again. Messages are late or lost, whether they were heeded or not; members stop for seconds between any two steps, and

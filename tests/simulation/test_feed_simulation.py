@@ -98,10 +98,10 @@ def test_what_an_account_holds_is_adopted_once_and_counts_as_nobodys_result(tmp_
     run(scenario())
 
 
-# -- everything goes wrong ---------------------------------------------------------------------------------------------
+# -- everything goes wrong: a few seeds of each; `make sim` draws from all of this as many worlds as one likes ---------
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(16))
 def test_the_books_are_equal_after_every_fault_of_the_sockets(tmp_path: Path, seed: int) -> None:
     async def scenario() -> None:
         desk = desk_at(tmp_path, seed, calculated_liquidations=seed % 5 == 0, legacy_funding_events=seed % 7 == 0)
@@ -133,7 +133,7 @@ def test_the_books_are_equal_after_ten_thousand_orders_and_every_fault_of_the_so
     run(scenario())
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_books_are_equal_after_every_fault_there_is(tmp_path: Path, seed: int) -> None:
     async def scenario() -> None:
         desk = desk_at(tmp_path, seed)
@@ -149,7 +149,7 @@ def test_the_books_are_equal_after_every_fault_there_is(tmp_path: Path, seed: in
     run(scenario())
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_monitor_that_is_killed_amid_faults_comes_back_and_counts_nothing_twice(tmp_path: Path, seed: int) -> None:
     async def scenario() -> None:
         desk = desk_at(tmp_path, seed)

@@ -1,4 +1,4 @@
-"""A few worlds on every run; `make sim` lives through as many as one likes, and CI through 300."""
+"""A few worlds on every run; `make sim` lives through as many as one likes, and CI through 200."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from account_monitor.ledger.alerts import MAX_FIRING, Alert
 from account_monitor.monitor.alarms import MAX_UNRECORDED, PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MALFORMED_EVENT, Delivery
+from account_monitor.monitor.ports import MALFORMED_EVENT, UNKNOWN_ACCOUNT, UNROUTED, Delivery
 from tests.monitor_by_hand import Clock, fill, heard, opened
 
 
@@ -283,6 +283,70 @@ async def test_a_message_is_parked_together_with_its_alert(tmp_path: Path, clock
         assert after.journaled == [("MALFORMED_EVENT", "FIRING", 0)]
         ((_, alert),) = after.board.open()
         assert alert.message == "not JSON"
+
+
+def nobodys(reason: str, rejection: str = UNKNOWN_ACCOUNT) -> Delivery:
+    return Delivery("FILLS", "trading.fills", b"{}", None, 0, rejection, reason)
+
+
+async def test_what_names_no_account_is_told_on_one_account_and_once(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path, clock) as main, opened(tmp_path, clock, name=UNROUTED) as unrouted:
+        main.board.attach_unrouted(unrouted)
+        for delivery in (nobodys('account was "alt"'), nobodys("price was null", MALFORMED_EVENT)):
+            unrouted.inbox.put(delivery)
+            await unrouted.step()
+        await main.record()
+
+        assert main.journaled == [("MALFORMED_EVENT", "FIRING", 0)]
+        ((account, alert),) = main.board.open()
+        assert (account, alert.symbol) == ("main", UNROUTED)
+        assert alert.message == "trading.fills: price was null; no account has it: account-monitor dead-letters list"
+        clock.ms += int(PASSING_SECONDS * 1000)
+        main.board.look()
+        assert main.board.open() == []
+
+
+async def test_what_names_no_account_is_held_back_as_long_as_what_names_one(tmp_path: Path, clock: Clock) -> None:
+    async with (
+        life(tmp_path, clock, suppression_seconds=3_600) as main,
+        opened(tmp_path, clock, name=UNROUTED) as unrouted,
+    ):
+        main.board.attach_unrouted(unrouted)
+        for _ in range(2):
+            unrouted.inbox.put(nobodys("unknown"))
+            await unrouted.step()
+            clock.ms += int(PASSING_SECONDS * 1000)
+            main.board.look()
+        await main.record()
+
+        assert main.journaled == [("MALFORMED_EVENT", "FIRING", 0), ("MALFORMED_EVENT", "RESOLVED", 1)]
+
+
+async def test_what_names_no_account_mutes_nothing_that_names_one(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path, clock) as main, opened(tmp_path, clock, name=UNROUTED) as unrouted:
+        main.board.attach_unrouted(unrouted)
+        unrouted.inbox.put(nobodys("unknown"))
+        await unrouted.step()
+        main.monitor.inbox.put(Delivery("FILLS", "trading.fills", b"{", None, 1, MALFORMED_EVENT, "not JSON"))
+        await main.record()
+
+        assert sorted(str(alarm.alert.symbol) for alarm in main.board.open()) == ["None", UNROUTED]
+
+
+async def test_what_names_no_account_stays_on_the_account_that_tells_of_it(tmp_path: Path, clock: Clock) -> None:
+    async with life(tmp_path / "a", clock) as main, opened(tmp_path / "b", clock, name="alt") as other:
+        main.board.attach(other)
+        async with opened(tmp_path / "b", clock, name=UNROUTED) as unrouted:
+            main.board.attach_unrouted(unrouted)
+            for _ in range(2):
+                unrouted.inbox.put(nobodys("unknown"))
+                await unrouted.step()
+                main.monitor.failure = "the disk is full"
+            assert [alarm.account for alarm in main.board.open()] == ["main"]
+            main.board.forget("main")
+            unrouted.inbox.put(nobodys("unknown"))
+            await unrouted.step()
+            assert [alarm.account for alarm in main.board.open()] == ["alt"]
 
 
 async def test_the_transitions_of_one_key_are_journaled_in_their_order(tmp_path: Path, clock: Clock) -> None:

@@ -190,4 +190,4 @@ def test_a_hundred_thousand_accounts_are_assigned_in_a_second() -> None:
     took = time.process_time() - began
 
     assert sum(map(len, plan.acquire.values())) == 500
-    assert took < 2, "a second on a quiet machine; measured in docs/decisions/0012-leases.md"
+    assert took < 2, "a second on a quiet machine; measured in docs/measured.md"

@@ -112,7 +112,40 @@ def test_too_many_channels_are_refused() -> None:
     many = " ".join(f"json://a.example/{number}" for number in range(MAX_CHANNELS + 1))
 
     (problem,) = channel_problems(settings(many))
-    assert problem == "alerts.channels_env: CHANNELS lists 51 channels, expected at most 50"
+    assert problem == "alerts.channels_env: CHANNELS lists 51 channels, expected at most 50; leave some out"
+
+
+@pytest.mark.parametrize("text", ["# json://a.example\n", " \n,\n"])
+def test_a_list_of_nothing_is_refused_for_nobody_would_be_told(text: str) -> None:
+    (problem,) = channel_problems(settings(text))
+
+    assert problem == (
+        "alerts.channels_env: CHANNELS lists no channel; write one URL a line, such as"
+        " jsons://hooks.example.org/monitor, or remove the key"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("urgent=json://hunter2", "before a URL stands critical=, warning= or nothing, but not urgent="),
+        ("critical=", "behind critical= comes the URL, without a space, such as critical=jsons://"),
+        ("warning= json://a.example", "behind warning= comes the URL, without a space, such as warning=jsons://"),
+        ("slack//hunter2", "it begins with the name of a service and ://, such as jsons://"),
+        ("critical:json//hunter2", "it begins with the name of a service and ://, such as jsons://"),
+        ("https://hunter2.example/x", "a webhook is written as jsons:// instead of https://"),
+        ("http://hunter2.example/x", "a webhook is written as json:// instead of http://"),
+        ("fax://hunter2", "it has no service fax; https://appriseit.com/services/ lists those that it has"),
+        ("slack://hunter2", "expected slack://{token_a}/{token_b}/{token_c}, with @, / and spaces within a password"),
+    ],
+)
+def test_what_is_no_channel_is_told_what_to_write_instead(text: str, advice: str) -> None:
+    problem = channel_problems(settings(text))[0]
+
+    assert problem.startswith("alerts.channels_env: entry 1 of CHANNELS")
+    assert f" is no URL that Apprise understands: {advice}" in problem
+    assert problem.endswith("; docs/alerts.md shows some")
+    assert "hunter2" not in problem
 
 
 def test_a_channel_does_not_show_its_url() -> None:

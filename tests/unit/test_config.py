@@ -37,7 +37,7 @@ from account_monitor.config import (
 )
 from account_monitor.config.resolving import Resolver
 from account_monitor.config.schema import Listing, Section, keys_of
-from account_monitor.config.settings import AuthSettings, ClusterSettings, Lease
+from account_monitor.config.settings import ClusterSettings, Lease
 from account_monitor.errors import ConfigurationError
 
 D = Decimal
@@ -535,7 +535,6 @@ def test_settings_cannot_be_changed() -> None:
     [
         (Settings(service=Settings().service._replace(reporting_currency="EUR")), "service.reporting_currency"),
         (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
-        (Settings(auth=AuthSettings(tokens_file=Path("tokens"))), "auth.tokens_file"),
         (Settings(http=Settings().http._replace(tls=TlsSettings(key_file=Path("k")))), "http.tls.key_file"),
     ],
 )

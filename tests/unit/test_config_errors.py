@@ -147,7 +147,8 @@ cluster: {lease: postgres}
         'config.yaml:7: accounts[4].name was "main", expected a name that accounts[0] does not have',
         (
             'config.yaml:8: http.host was "10.0.0.1", '
-            "expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read"
+            "expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read; or"
+            " name a file there, and make tokens with: account-monitor token create"
         ),
         "config.yaml:14: cluster.lease asks for postgres, which is not built yet; expected none",
         (

@@ -210,6 +210,8 @@ def test_secrets_are_hidden_by_type_and_by_name(log: Log) -> None:
         "host=db password=hunter2 user=x",
         "GET /fapi/v3/account?timestamp=1&signature=hunter2",
         "GET /ws?listenKey=hunter2&x=1",
+        "authorization: Bearer am_0123456789ab_hunter2-_hunter2",
+        "bearer.am_0123456789ab_hunter2_x offered",
     ],
 )
 def test_passwords_inside_texts_are_hidden(log: Log, text: str) -> None:
@@ -306,12 +308,17 @@ def test_a_line_that_cannot_be_made_says_so(log: Log) -> None:
     assert log.entry() == {"level": "error", "event": "log_line_failed", "exception": "OverflowError"}
 
 
-def test_a_stream_that_is_gone_loses_the_line_and_nothing_else(log: Log) -> None:
+def test_a_stream_that_is_gone_loses_the_line_and_nothing_else(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     logger = log.configure()
     log.stream.close()
 
     logger.info("lost")
     logging.getLogger("x").error("lost too")
+
+    assert capsys.readouterr() == ("", "")  # nor is there a traceback of the logging
+    log.stream = io.StringIO()
+    log.configure().info("kept")
+    assert log.entry()["event"] == "kept"
 
 
 def test_a_stream_that_does_not_know_the_letters_gets_escapes() -> None:

@@ -46,6 +46,7 @@ async def test_the_place_of_a_message_is_read_from_any_layout_of_the_reply(layou
     batch = await pulled.batch()
 
     assert [(m.sequence, m.pending) for m in batch] == [(41, 7), (43, 6)]
+    assert [m.stored_ms for m in batch] == [1_795_348_800_000] * 2
     assert (pulled.taken, pulled.pending) == (2, 6)
 
 

@@ -54,6 +54,24 @@ def test_what_is_silenced_is_held_back_and_told_when_the_silence_is_over() -> No
     assert reminders.held() == {}
 
 
+def test_what_somebody_looked_after_before_a_silence_is_not_told_again_after_it() -> None:
+    reminders = Reminders(3600, 0)
+    acknowledged = TOLD._replace(alert=ALERT._replace(acked_by="anna", acked_ms=1, revision=1))
+
+    assert reminders.due([acknowledged], silent, HOUR) == []
+    assert reminders.held() == {}
+    assert reminders.due([acknowledged], loud, 2 * HOUR) == []
+
+
+def test_what_became_known_within_a_silence_is_told_after_it_although_somebody_looks_after_it() -> None:
+    reminders = Reminders(3600, 0)
+    acknowledged = TOLD._replace(alert=ALERT._replace(acked_by="anna", acked_ms=1, revision=1))
+    reminders.hold([TOLD])  # it began to fire within the silence
+
+    assert reminders.due([acknowledged], silent, 1) == []
+    assert reminders.due([acknowledged], loud, 2) == [acknowledged]
+
+
 def test_what_is_over_is_not_held_back_any_more() -> None:
     reminders = Reminders(3600, 0)
     reminders.due([TOLD], silent, 1)

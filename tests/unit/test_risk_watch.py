@@ -16,8 +16,8 @@ from account_monitor.ledger.margin import Bracket, MarginStated, MarginTerms, Ve
 from account_monitor.ledger.rules import Thresholds
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.risk_watch import LOOK_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS, RiskWatch
-from account_monitor.monitor.views import View
+from account_monitor.monitor.risk_watch import LOOK_SECONDS, MAX_REFRESHED, REFRESH_SECONDS, UNKNOWN_SECONDS, RiskWatch
+from account_monitor.monitor.views import Held
 from tests.monitor_by_hand import Clock, fill, heard, opened
 
 D = Decimal
@@ -330,8 +330,8 @@ TWO = Opening(
 """At 100 each, the account loses its 139 above what is demanded when BTCUSDT falls by some 14 %; ETHUSDT cannot."""
 
 
-async def near_liquidation(watched: Desk) -> None:
-    watched.watch(Thresholds(min_liquidation_distance_pct=D(5)))
+async def near_liquidation(watched: Desk, *, for_seconds: float = 0.0) -> None:
+    watched.watch(Thresholds(min_liquidation_distance_pct=D(5)), for_seconds=for_seconds)
     watched.monitor.state_terms(TERMS)
     await watched.mark("100")
     await watched.mark("100", symbol="ETHUSDT")
@@ -413,25 +413,90 @@ async def test_wallets_are_watched_although_a_position_has_no_price(tmp_path: Pa
         assert watched.told == [("LOW_BALANCE", "FIRING", None)]
 
 
-async def test_positions_are_walked_through_no_more_often_than_is_looked(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def many(count: int) -> Opening:
+    """Equal positions whose pool is used up when one of them falls by 4 %, and what they are bought for is 100 each."""
+    anchors = tuple(Anchor(f"S{number:02}USDT", "BOTH", D(1), D(100)) for number in range(count))
+    return Opening("o", 0, (("USDT", D(count) + D("3.96")),), anchors)
+
+
+def terms_of(count: int) -> MarginTerms:
+    symbols = [f"S{number:02}USDT" for number in range(count)]
+    return MarginTerms(dict.fromkeys(symbols, BRACKETS), dict.fromkeys(symbols, 10))
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the positions whose liquidation price was computed."""
+    keys: list[str] = []
+    compute = Held.liquidation
+
+    def counted(held: Held) -> Any:
+        keys.append(held.position.key)
+        return compute(held)
+
+    monkeypatch.setattr(Held, "liquidation", counted)
+    return keys
+
+
+async def all_near(watched: Desk, count: int) -> None:
+    watched.monitor.state_terms(terms_of(count))
+    for number in range(count):
+        watched.monitor.mark(MarkPrice(f"S{number:02}USDT", D(100), watched.clock.ms))
+    await watched.settle()
+    watched.watch(Thresholds(min_liquidation_distance_pct=D(5)))
+    await watched.settle()
+
+
+async def test_no_liquidation_price_is_computed_for_a_fill(tmp_path: Path, clock: Clock, computed: list[str]) -> None:
+    async with desk(tmp_path, clock, many(3)) as watched:
+        await all_near(watched, 3)
+        assert computed == ["S00USDT", "S01USDT", "S02USDT"]
+        for number in range(20):
+            buy = fill(str(number), "BUY", "0.001", "100")._replace(symbol="S00USDT")
+            watched.monitor.inbox.put(heard(buy))
+            await watched.settle()
+        assert len(computed) == 3
+        assert watched.states == ["FIRING"] * 3
+
+
+async def test_of_many_near_positions_a_few_are_shown_anew_each_second_in_turn(
+    tmp_path: Path, clock: Clock, computed: list[str]
 ) -> None:
-    walks = 0
-    walk = View.liquidations
+    count = 2 * MAX_REFRESHED + 5
+    async with desk(tmp_path, clock, many(count)) as watched:
+        await all_near(watched, count)
+        await watched.wait(REFRESH_SECONDS)
+        seconds: list[set[str]] = []
+        for _ in range(3):
+            computed.clear()
+            for _ in range(20):
+                await watched.wait(LOOK_SECONDS)
+            seconds.append(set(computed))
+            assert len(computed) == MAX_REFRESHED
 
-    def counted(view: View, **more: Any) -> Any:
-        nonlocal walks
-        walks += 1
-        return walk(view, **more)
+    assert len(set.union(*seconds)) == count
 
-    monkeypatch.setattr(View, "liquidations", counted)
+
+async def test_a_position_comes_near_and_is_so_no_more_with_the_very_fill_that_crosses(
+    tmp_path: Path, clock: Clock
+) -> None:
     async with desk(tmp_path, clock, TWO) as watched:
         await near_liquidation(watched)
-        await watched.mark("89.9")
-        walks = 0
-        for _ in range(20):  # views without time between them
-            watched.monitor.inbox.put(heard(fill(str(_), "BUY", "0.001", "89.9")))
+        await watched.mark("91")  # 5.5 % away, and 4.4 % with two more
+        for number, side in enumerate(("BUY", "SELL", "BUY", "SELL")):
+            watched.clock.ms += 1
+            watched.monitor.inbox.put(heard(fill(str(number), side, "2", "91")))
             await watched.settle()
-        assert walks == 0
-        await watched.wait(LOOK_SECONDS)
-        assert 1 <= walks <= 2  # once because it is due, once to show the figures of now
+
+        assert watched.states == ["FIRING", "RESOLVED", "FIRING", "RESOLVED"]
+
+
+async def test_a_position_that_is_not_near_for_a_moment_begins_to_count_anew(tmp_path: Path, clock: Clock) -> None:
+    async with desk(tmp_path, clock, TWO) as watched:
+        await near_liquidation(watched, for_seconds=30)
+        for price in ("89.9", "91", "89.9"):
+            await watched.mark(price, after_ms=20_000)
+        await watched.wait(29)
+        assert watched.told == []
+        await watched.wait(1)
+        assert watched.told == [("LIQUIDATION_NEAR", "FIRING", "BTCUSDT")]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
 from litestar import get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import OF_ACCOUNT, GivenDesk, GivenMonitor, explained, in_turn
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given
+from account_monitor.api.answering import OF_ACCOUNT, GivenCaller, GivenDesk, GivenMonitor, explained, in_turn
+from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given
 from account_monitor.api.problems import Refused
 from account_monitor.config import values
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Silence
@@ -21,15 +21,27 @@ from account_monitor.monitor.reports import AlertReport, alert_report, time_text
 LONGEST_SILENCE_SECONDS = 30 * 86_400
 """A silence that nobody remembers is an alert that nobody hears."""
 
+STATES: Final[tuple[AlertState, ...]] = get_args(AlertState)
+TYPES: Final[tuple[AlertType, ...]] = tuple(sorted(name for names in get_args(AlertType) for name in get_args(names)))
+
+MOST_READ = 10_000
+"""Transitions that one question reads at most: a tenth of a second. A type that is rare may be further back."""
+
+NAMES_SHOWN = 20
+"""Of what a silence may be about, where nothing is called as it says."""
+
+Choice = TypeVar("Choice", bound=str)
+
 _seconds = values.seconds("0s")
 
 OF_ACKNOWLEDGING = {**OF_ORDER, **explained(problems.UNKNOWN_ACCOUNT, problems.NOT_FIRING, problems.ACKNOWLEDGED)}
 
 
 class AlertsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Alerts of an account."""
+    """Alerts of an account, and how far back they were looked for."""
 
     alerts: list[AlertReport]
+    looked_back_to: str | None
 
 
 class SilenceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +61,16 @@ class SilencesReport(msgspec.Struct, frozen=True, kw_only=True):
     silences: list[SilenceReport]
 
 
-class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who looks after an alert."""
+class SilencedReport(RecordedReport, frozen=True, kw_only=True):
+    """A silence, as an entry of the journal, and what may be wrong with it."""
 
-    by: str
+    note: str | None
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who looks after an alert; with tokens, the one of the token, whatever stands here."""
+
+    by: str | None = None
 
 
 class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +78,7 @@ class SilenceOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     duration: str
     reason: str
-    by: str
+    by: str | None = None
     type: AlertType | None = None
     symbol: str | None = None
 
@@ -71,18 +89,26 @@ async def alerts(
     monitor: GivenMonitor,
     limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Alerts at most.")] = 50,
     state_: Annotated[
-        AlertState | None, QueryParameter(name="state", description="Only those in this state now.")
+        str | None,
+        QueryParameter(name="state", schema_extra={"enum": [*STATES]}, description="Only those in this state now."),
     ] = None,
-    type_: Annotated[AlertType | None, QueryParameter(name="type", description="Only those of this type.")] = None,
+    type_: Annotated[
+        str | None, QueryParameter(name="type", schema_extra={"enum": [*TYPES]}, description="Only those of this type.")
+    ] = None,
 ) -> AlertsReport:
     """As journaled, the one that changed last first; while one fires, its text and its figures are those of now."""
-    if state_ == "FIRING":  # the ledger holds all of them; the journal may be long
+    wanted_state, wanted_type = _one_of("state", state_, STATES), _one_of("type", type_, TYPES)
+    looked_back_ms: int | None = None
+    if wanted_state == "FIRING":  # the ledger holds all of them; the journal may be long
         firing = reversed(monitor.alerts)
-        found = [alert for alert in firing if alert.state == "FIRING" and type_ in (None, alert.type)][:limit]
-    else:  # a type that is rare takes a look at every alert
+        found = [alert for alert in firing if alert.state == "FIRING" and wanted_type in (None, alert.type)][:limit]
+    else:
         async with in_turn(desk.looking_back):
-            found = await asyncio.to_thread(_read, monitor, limit, state_, type_)
-    return AlertsReport(alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found])
+            found, looked_back_ms = await asyncio.to_thread(_read, monitor, limit, wanted_state, wanted_type)
+    return AlertsReport(
+        alerts=[alert_report(monitor.name, monitor.bring_up_to_date(alert)) for alert in found],
+        looked_back_to=None if looked_back_ms is None else time_text(looked_back_ms),
+    )
 
 
 @get("/api/alerts/silences", operation_id="silences", summary="What is silenced", responses=OF_ACCOUNT)
@@ -105,12 +131,13 @@ async def silences(desk: GivenDesk, monitor: GivenMonitor) -> SilencesReport:
     responses=OF_ACKNOWLEDGING, status_code=201,
 )  # fmt: skip
 async def acknowledge(
+    caller: GivenCaller,
     monitor: GivenMonitor,
     alert_id: Annotated[str, PathParameter(description="`id` of an alert that fires.")],
     data: JSONBody[Acknowledgement],
 ) -> RecordedReport:
     """Let people know who looks after an alert: they are not reminded of it any more, unless it becomes more severe."""
-    by = text_given("by", data.by)
+    by = signed(caller, data.by)
     known = next((alert for alert in monitor.alerts if alert.id == alert_id), None)
     if known is not None and known.state == "FIRING" and known.acked_by == by:
         raise Refused(problems.ACKNOWLEDGED, f"{by[:50]!r} looks after alert {alert_id[:50]!r} already")
@@ -119,25 +146,41 @@ async def acknowledge(
     alert = monitor.acknowledge(alert_id, by)
     if alert is None:
         raise Refused(problems.NOT_FIRING, f"no alert {alert_id[:50]!r} of account {monitor.name} fires")
-    return await recorded(monitor, alert)
+    return await recorded(monitor, alert, by)
 
 
 @post("/api/alerts/silence", operation_id="silence", summary="Silence alerts", responses=OF_ORDER, status_code=201)
-async def silence(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]) -> RecordedReport:
+async def silence(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]
+) -> SilencedReport:
     """Do not tell people of some alerts for a while, such as a maintenance. They are journaled, published on NATS and
-    shown all the same; what still fires when the silence is over is told then.
+    shown all the same; what still fires when the silence is over is told then. `note` says where nothing is called as
+    `symbol` says: a position may still be opened under that name, or it is misspelt.
     """
     symbol = None if data.symbol is None else text_given("symbol", data.symbol)
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
     now_ms = desk.clock()
     until_ms = now_ms + int(_duration(data.duration) * 1000)
-    return await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason))
+    entry = await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
+    note = None if symbol is None or until_ms == now_ms else _note_on(monitor, symbol)
+    return SilencedReport(**msgspec.structs.asdict(entry), note=note)
 
 
 HANDLERS = (alerts, silences, acknowledge, silence)
 REPORTS: tuple[type[msgspec.Struct], ...] = (
-    Acknowledgement, AlertReport, AlertsReport, SilenceOrder, SilenceReport, SilencesReport,
+    Acknowledgement, AlertReport, AlertsReport, SilencedReport, SilenceOrder, SilenceReport,
+    SilencesReport,
 )  # fmt: skip
+
+
+def _one_of(name: str, given: str | None, allowed: tuple[Choice, ...]) -> Choice | None:
+    """Return the value of a filter, None where none is given. Raises: Refused, listing what there is."""
+    if given is None:
+        return None
+    found = next((each for each in allowed if each == given), None)
+    if found is None:
+        raise problems.bad_parameter(name, f"was {given[:50]!r}, expected one of {', '.join(allowed)}")
+    return found
 
 
 def _duration(text: str) -> float:
@@ -152,13 +195,33 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _read(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None) -> list[Alert]:
-    """Read alerts from the journal, the youngest first: of each its last transition, if that is as wanted."""
+def _note_on(monitor: Monitor, symbol: str) -> str | None:
+    """Return what to say of a silence about something that is not there, None where it is."""
+    view = monitor.view
+    held = {*view.positions, *view.balances}
+    known = held | {alert.symbol for alert in monitor.alerts if alert.symbol is not None}
+    if symbol in known:
+        return None
+    names = sorted(held)
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    shown = f"known: {', '.join(names[:NAMES_SHOWN])}{more}" if names else "nothing is known yet"
+    return f"account {monitor.name} has nothing called {symbol!r} now, and the silence counts once it has; {shown}"
+
+
+def _read(
+    monitor: Monitor, limit: int, state: AlertState | None, type_: AlertType | None
+) -> tuple[list[Alert], int | None]:
+    """Read alerts from the journal, the youngest first: of each its last transition, if that is as wanted.
+
+    Beside them: when the last was that was read, where others before it were not; None where nothing was left out.
+    """
     seen: set[str] = set()
     found: list[Alert] = []
-    for entry in monitor.journal.remarks("alert"):
+    for count, entry in enumerate(monitor.journal.remarks("alert"), start=1):
         alert = entry.event
         assert isinstance(alert, Alert)  # the journal was asked for alerts
+        if count > MOST_READ:
+            return found, alert.at_ms
         if alert.id in seen:
             continue
         seen.add(alert.id)
@@ -166,4 +229,4 @@ def _read(monitor: Monitor, limit: int, state: AlertState | None, type_: AlertTy
             found.append(alert)
             if len(found) == limit:
                 break
-    return found
+    return found, None

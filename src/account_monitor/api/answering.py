@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from account_monitor.api import problems
+from account_monitor.api.access import Caller
 from account_monitor.api.problems import Kind, Problem, Refused
 from account_monitor.monitor.desk import Desk, Turn
 from account_monitor.monitor.monitor import Monitor
@@ -17,7 +18,10 @@ from account_monitor.monitor.monitor import Monitor
 MAX_WAITING = 8
 """Questions that may wait for one turn: each takes up to seconds."""
 
+GivenCaller = NamedDependency[SkipValidation[Caller]]
+"""Who asks."""
 GivenDesk = NamedDependency[SkipValidation[Desk]]
+"""What they may see of the desk."""
 GivenMonitor = NamedDependency[SkipValidation[Monitor]]
 
 
@@ -38,7 +42,8 @@ def explained(*kinds: Kind) -> dict[int, ResponseSpec]:
 
 
 EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
-BY_FRAMEWORK = (problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
+AT_THE_DOOR = (problems.UNAUTHENTICATED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
+BY_FRAMEWORK = (*AT_THE_DOOR, problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
 OF_ALL = explained(*EVERYWHERE, *BY_FRAMEWORK)
 OF_ACCOUNT = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)
 

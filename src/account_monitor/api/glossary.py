@@ -138,13 +138,18 @@ TERMS = {
     "resolved_at": _time("When it was over; null while it fires."),
     "acked_by": Term("Who looks after it; null: nobody, or it has become more severe since."),
     "acked_at": _time("When they said so."),
+    "looked_back_to": Term(
+        "Where so much is journaled that not all was read: what last changed up to then is not listed; else null."
+    ),
     "silences": Term("Silences that are in effect, the youngest last."),
     "SilenceReport.type": Term("Alert type that people are not told of; null: every type."),
     "SilenceReport.symbol": Term("Position key, asset or stream that it is about; null: all of them."),
     "SilenceReport.since": _time("When it began."),
     "SilenceReport.until": _time("When it ends."),
+    "RecordedReport.by": Term("Who ordered it, as journaled: with tokens, the name of the token."),
     "SilenceReport.by": Term("Who ordered it."),
     "SilenceReport.reason": Term("Why."),
+    "SilencedReport.note": Term("What may be wrong with it, as where nothing is called as `symbol` says; else null."),
     "SilenceOrder.type": Term("Alert type; null: every type."),
     "SilenceOrder.symbol": Term("Position key, asset or stream; null: all of them."),
     "duration": Term("From now on, such as 2h; 0s ends a silence of the same type and symbol. At most 30d."),

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.asgi import Reply
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -13,7 +14,7 @@ from account_monitor.monitor.reports import time_text
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at. `since` is when it took on this status."""
+    """One thing that was looked at. `since` is when it took on this status; `message` is empty for who may not know."""
 
     status: str
     message: str
@@ -36,32 +37,50 @@ class ReadyReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-def health_report(desk: Desk) -> HealthReport:
-    """Report the health of the process."""
+def health_report(desk: Desk, caller: Caller = EVERYONE) -> HealthReport:
+    """Report the health of the process: names and states to everyone, texts to those who may know what is in them.
+
+    Alarms tell of balances, and what else is not well may name any account: who sees some accounts only reads the texts
+    of these.
+    """
     return HealthReport(
         status=desk.health.status.value,
         version=desk.version,
         uptime=max(0, desk.clock() - desk.started_ms) // 1000,
         checks={
-            name: CheckReport(status=check.status.value, message=check.message, since=time_text(check.since_ms))
+            name: CheckReport(
+                status=check.status.value,
+                message=check.message if _may_read(caller, name) else "",
+                since=time_text(check.since_ms),
+            )
             for name, check in desk.health.checks.items()
         },
     )
 
 
-def ready_report(desk: Desk) -> ReadyReport:
-    """Report whether the process is ready."""
-    return ReadyReport(ready=desk.unready is None, reason=desk.unready)
+def _may_read(caller: Caller, check: str) -> bool:
+    if caller.accounts is None:
+        return True
+    _, _, account = check.partition(":")
+    return bool(account) and caller.sees(account)
 
 
-def health_reply(desk: Desk) -> Reply:
+def ready_report(desk: Desk, caller: Caller = EVERYONE) -> ReadyReport:
+    """Report whether the process is ready; why not, to those who may know, and by name to everyone."""
+    missing = desk.missing
+    if missing is None or _may_read(caller, missing):
+        return ReadyReport(ready=missing is None, reason=desk.unready)
+    return ReadyReport(ready=False, reason=f"waits for {missing}; with a token, it is said why")
+
+
+def health_reply(desk: Desk, caller: Caller) -> Reply:
     """Answer `/health`; 503 only when unhealthy."""
     is_unhealthy = desk.health.status is Status.UNHEALTHY
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK
-    return Reply(status, msgspec.json.encode(health_report(desk)))
+    return Reply(status, msgspec.json.encode(health_report(desk, caller)))
 
 
-def ready_reply(desk: Desk) -> Reply:
+def ready_reply(desk: Desk, caller: Caller) -> Reply:
     """Answer `/ready`."""
-    report = ready_report(desk)
+    report = ready_report(desk, caller)
     return Reply(HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE, msgspec.json.encode(report))

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from account_monitor.api import problems
+from account_monitor.api.access import Caller
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, explained
 from account_monitor.api.problems import Refused
 from account_monitor.ledger.events import Event
@@ -32,22 +33,35 @@ OF_ORDER = explained(
 
 
 class RecordedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was ordered, as an entry of the journal."""
+    """What was ordered, as an entry of the journal; `by` is who it says gave the order."""
 
     account: str
     seq: int
     event: str
+    by: str
     timestamp: str
 
 
-async def recorded(monitor: Monitor, event: Event) -> RecordedReport:
-    """Journal what was ordered, and report it. Raises: Refused where the journal does not take it in time."""
+async def recorded(monitor: Monitor, event: Event, by: str) -> RecordedReport:
+    """Journal what `by` ordered, and report it. Raises: Refused where the journal does not take it in time."""
     late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
     entry = await within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
-    log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq)
+    log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq, by=by)
     return RecordedReport(
-        account=monitor.name, seq=entry.seq, event=event.event_id, timestamp=time_text(entry.recorded_at_ms)
+        account=monitor.name, seq=entry.seq, event=event.event_id, by=by, timestamp=time_text(entry.recorded_at_ms)
     )
+
+
+def signed(caller: Caller, by: str | None) -> str:
+    """Return who gave an order: the name of the token, whatever the order says; without tokens, who it says.
+
+    Raises: Refused where nobody says.
+    """
+    if caller.token_id:
+        return caller.name
+    if by is None:
+        raise Refused(problems.BAD_BODY, "by: is missing, expected who gives the order")
+    return text_given("by", by)
 
 
 async def within(seconds: float, work: Awaitable[T], late: Refused) -> T:

@@ -7,6 +7,7 @@ from collections import deque
 
 import msgspec
 
+from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
 from account_monitor.api.protocol import Line
@@ -174,9 +175,13 @@ class Subscriber:
         account: str | None,
         since: dict[str, tuple[int, int]],
         interval_seconds: float,
+        caller: Caller = EVERYONE,
     ) -> None:
-        """`account` None means all. `since` is, by account, the epoch and sequence that the client was told last."""
+        """`account` None means all that the caller sees. `since` is, by account, the epoch and sequence that the client
+        was told last.
+        """
         self.account = account
+        self.caller = caller
         self._since = since
         self._interval = interval_seconds
         self._publisher = publisher
@@ -192,7 +197,7 @@ class Subscriber:
 
     def wants(self, account: str) -> bool:
         """Whether this client asked for the account."""
-        return self.account is None or self.account == account
+        return self.account in (None, account) and self.caller.sees(account)
 
     # -- what the publisher calls, which must be quick ---------------------------------------------------------------
 
@@ -268,7 +273,7 @@ class Subscriber:
         number = self._publisher.health_number
         if number != self._told_health:
             self._told_health = number
-            await self._tell([self._publisher.health_text()])
+            await self._tell([self._publisher.health_text(self.caller)])
 
     async def _tell(self, texts: list[str]) -> None:
         for start in range(0, len(texts), TURN):
@@ -304,9 +309,9 @@ class Publisher:
         """Return the time of the desk."""
         return self._desk.clock()
 
-    def health_text(self) -> str:
+    def health_text(self, caller: Caller = EVERYONE) -> str:
         """Return the message that says how well the process is; it belongs to no account."""
-        data = msgspec.json.encode(health_report(self._desk)).decode()
+        data = msgspec.json.encode(health_report(self._desk, caller)).decode()
         at = time_text(self._desk.clock())
         return (
             f'{{"type":"health","account":null,"epoch":null,"seq":null,"prev":null,"timestamp":"{at}","data":{data}}}'

@@ -13,11 +13,11 @@ from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
 from account_monitor.api import problems
-from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, text_given, within
+from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenCaller, GivenDesk, GivenMonitor, explained
+from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given, within
 from account_monitor.api.problems import Refused
 from account_monitor.config import split_position_key
-from account_monitor.ledger.events import Adjustment, Anchor, DrawdownReset
+from account_monitor.ledger.events import Adjustment, Anchor, Deed, DrawdownReset
 from account_monitor.ledger.money import decimal_from_text, to_text
 from account_monitor.ledger.reconciliation import Quarantine, Reconciliation, Subject, digest
 from account_monitor.monitor.monitor import Monitor
@@ -54,7 +54,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Literal["wallet", "position"]
     name: str
     reason: str
-    by: str
+    by: str | None = None
 
 
 class CorrectedPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What a person corrects, why, and who says so: `wallets` move by the amounts, `positions` become what is said."""
 
     reason: str
-    by: str
+    by: str | None = None
     wallets: dict[str, str] = {}  # nobody changes it
     positions: dict[str, CorrectedPosition] = {}  # nobody changes it
 
@@ -77,13 +77,13 @@ class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """That the peak begins anew, why, and who says so."""
 
     reason: str
-    by: str
+    by: str | None = None
 
 
 OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
 OF_COMPARING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
-    problems.FOLDING, problems.NOT_ANSWERED,
+    problems.FOLDING, problems.NOT_ANSWERED, problems.NOT_RECORDED,
 )  # fmt: skip
 OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
@@ -105,16 +105,23 @@ async def reconciliation(
 
 
 @post("/api/reconcile", operation_id="reconcile", summary="Compare now", responses=OF_COMPARING, status_code=200)
-async def reconcile(monitor: GivenMonitor) -> ComparisonReport:
-    """Ask the exchange for a statement and compare it. What differs is confirmed and looked into as always."""
+async def reconcile(caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor) -> ComparisonReport:
+    """Ask the exchange for a statement and compare it. What differs is confirmed and looked into as always.
+
+    Who asked is journaled.
+    """
     if monitor.reconcile is None:
         raise Refused(problems.NO_EXCHANGE, f"account {monitor.name} has no exchange, or is not served by it now")
+    now_ms = desk.clock()
+    await recorded(monitor, Deed(digest(monitor.name, now_ms, caller), now_ms, "reconcile", caller.name), caller.name)
     late = Refused(problems.NOT_ANSWERED, f"no statement of account {monitor.name} within {ANSWER_SECONDS:.0f} s")
     return comparison_report(await within(ANSWER_SECONDS, monitor.reconcile(), late))
 
 
 @post("/api/corrections", operation_id="correct", summary="Correct by hand", responses=OF_ORDER, status_code=201)
-async def correct(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correction]) -> RecordedReport:
+async def correct(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correction]
+) -> RecordedReport:
     """Move wallets by an amount, or make positions what they are; journaled with the reason and who gave it.
 
     An account with an exchange is compared with it afterwards: what does not agree is looked into, and corrected back.
@@ -125,36 +132,40 @@ async def correct(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correct
         raise Refused(problems.BAD_BODY, "wallets, positions: were both empty, expected what is to be corrected")
     now_ms = desk.clock()
     name = digest(monitor.name, now_ms, data)
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
-    answer = await recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason))
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
+    answer = await recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason), by)
     told = Reconciliation(f"order-{name}", now_ms, f"ordered by {by}: {reason}", adjustment_id=name)
-    await recorded(monitor, told)
+    await recorded(monitor, told, by)
     return answer
 
 
 @post("/api/quarantine/release", operation_id="release", summary="Release", responses=OF_RELEASING, status_code=201)
-async def release(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release]) -> RecordedReport:
+async def release(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release]
+) -> RecordedReport:
     """Let a wallet or a position be corrected again, after a person has looked at it."""
     now_ms = max(desk.clock(), *(each.at_ms for each in monitor.adjustments), 0)  # the exchange's clock may be ahead
     known = monitor.quarantine_of(Subject(data.kind, data.name))
     if known is None or known.is_over:
         raise Refused(problems.NOT_QUARANTINED, f"{data.kind} {data.name!r} of {monitor.name} is not quarantined")
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
     released = Quarantine(data.kind, data.name, now_ms, is_over=True, reason=reason, by=by)
-    return await recorded(monitor, released)
+    return await recorded(monitor, released, by)
 
 
 @post("/api/drawdown/reset", operation_id="reset_drawdown", summary="Begin the peak anew", responses=OF_RESETTING,
       status_code=201)  # fmt: skip
-async def reset_drawdown(desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[DrawdownOrder]) -> RecordedReport:
+async def reset_drawdown(
+    caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[DrawdownOrder]
+) -> RecordedReport:
     """Measure the drawdown from what the account is worth now; the worst so far and the return stay."""
-    by, reason = text_given("by", data.by), text_given("reason", data.reason)
+    by, reason = signed(caller, data.by), text_given("reason", data.reason)
     equity = monitor.view.pnl.equity
     if equity is None or equity <= 0:
         told = "not known" if equity is None else to_text(equity)
         raise Refused(problems.NO_EQUITY, f"equity of {monitor.name} was {told}, expected above 0")
     now_ms = desk.clock()
-    return await recorded(monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by))
+    return await recorded(monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by), by)
 
 
 HANDLERS = (reconciliation, reconcile, correct, release, reset_drawdown)

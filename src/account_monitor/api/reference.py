@@ -23,10 +23,19 @@ What is not known is null, and `unpriced` names why. `account` may be left out w
 position key is the symbol, or in hedge mode BTCUSDT:LONG and BTCUSDT:SHORT. A query parameter that an address does not
 know is refused, and so is one that is given twice.
 
-Errors are problem details (RFC 9457). After a 503, try again when `Retry-After` says so.
+Where tokens are configured, everything but /health, /ready and this page asks for one: `Authorization: Bearer …`. It
+may be for some accounts only: the others are not there for it. What is posted takes one of scope `operate`.
+
+Errors are problem details (RFC 9457). After a 429 or 503, try again when `Retry-After` says so.
 
 The WebSocket /ws tells an account as it changes, and can be resumed: see docs/api.md of the project.
 """
+
+
+_TOKEN = "token"  # noqa: S105  # a name
+_SCOPES = (
+    "Made by `account-monitor token create`; scope `operate` for what is posted. Not needed where none is configured."
+)
 
 
 class Page(NamedTuple):
@@ -40,6 +49,8 @@ class Page(NamedTuple):
 def describe(schema: Json, meanings: dict[str, str]) -> Json:
     """Complete what the types say with what a reader wants to know; `meanings` are those of the schemas, by name."""
     schema["info"]["description"] = INTRODUCTION
+    schema["components"]["securitySchemes"] = {_TOKEN: {"type": "http", "scheme": "bearer", "description": _SCOPES}}
+    schema["security"] = [{_TOKEN: []}, {}]  # without tokens, who is on the same machine needs none
     schema["x-problems"] = [{"name": k.name, "status": k.status, "title": k.title} for k in KINDS]
     for name, report in schema["components"]["schemas"].items():
         report["description"] = meanings[name]
@@ -71,7 +82,7 @@ def _tidy(operation: Json) -> None:
         if None in schema.get("enum", ()):
             schema |= {"type": "string", "enum": [value for value in schema["enum"] if value is not None]}
     for status, response in operation["responses"].items():
-        if status == "503" and "application/problem+json" in response["content"]:
+        if status in ("429", "503") and "application/problem+json" in response["content"]:
             wait = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
             response["headers"] = {"Retry-After": wait}
         elif status == "200":

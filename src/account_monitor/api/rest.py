@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Redirect
 
 from account_monitor.api import problems
+from account_monitor.api.access import Caller
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.alerts import HANDLERS as ALERT_HANDLERS
 from account_monitor.api.alerts import REPORTS as ALERT_REPORTS
@@ -27,12 +28,14 @@ from account_monitor.api.answering import (
     EVERYWHERE,
     OF_ACCOUNT,
     OF_ALL,
+    GivenCaller,
     GivenDesk,
     GivenMonitor,
     explained,
     in_turn,
 )
-from account_monitor.api.asgi import Headers, Reply
+from account_monitor.api.asgi import Headers, Reply, Scope
+from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
 from account_monitor.api.guard import MAX_BODY_BYTES
@@ -45,6 +48,7 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.api.sight import desk_seen_by
 from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
 from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
 from account_monitor.errors import HistoryUnavailable
@@ -132,15 +136,17 @@ OF_READINESS = {
 
 
 @get("/health", operation_id="health", summary="How well the service is", responses=OF_HEALTH)
-async def health(desk: GivenDesk) -> HealthReport:
-    """The worst of all checks; also on the metrics port. Answered by the front, described here."""
-    return health_report(desk)
+async def health(desk: GivenDesk, caller: GivenCaller) -> HealthReport:
+    """The worst of all checks; also on the metrics port. Without a token, names and states alone. Answered by the
+    front, described here.
+    """
+    return health_report(desk, caller)
 
 
 @get("/ready", operation_id="ready", summary="Whether the service may be relied on", responses=OF_READINESS)
-async def ready(desk: GivenDesk) -> ReadyReport:
+async def ready(desk: GivenDesk, caller: GivenCaller) -> ReadyReport:
     """Ready once every journal is folded and the inputs have caught up; also on the metrics port."""
-    return ready_report(desk)
+    return ready_report(desk, caller)
 
 
 @get("/api/accounts", operation_id="accounts", summary="The configured accounts", responses=OF_ALL)
@@ -440,10 +446,17 @@ def _schema(desk: Desk) -> dict[str, Any]:
 def _given(desk: Desk) -> dict[str, Provide]:
     """Return what handlers are given by name."""
 
-    def given_monitor(account: Account = None) -> Monitor:
-        return monitor_meant(desk, account)
+    def given_caller(request: AnyRequest) -> Caller:
+        return caller_of(cast(Scope, request.scope))
+
+    def given_desk(request: AnyRequest) -> Desk:
+        return desk_seen_by(given_caller(request), desk)
+
+    def given_monitor(request: AnyRequest, account: Account = None) -> Monitor:
+        return monitor_meant(given_desk(request), account)
 
     return {
-        "desk": Provide(lambda: desk, sync_to_thread=False),
+        "caller": Provide(given_caller, sync_to_thread=False),
+        "desk": Provide(given_desk, sync_to_thread=False),
         "monitor": Provide(given_monitor, sync_to_thread=False),
     }

@@ -12,8 +12,9 @@ from typing import cast
 import structlog
 import uvicorn
 
+from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import Application
-from account_monitor.api.front import Front
+from account_monitor.api.front import STATIC, Front
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Told
@@ -51,11 +52,16 @@ class Doors:
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
         allowed_origins: Iterable[str] = (),
+        access: Access | None = None,
+        metrics_need_token: bool = False,
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
+        """`access` says who may come in; without it everyone may, so bind to loopback then. The metrics are for all
+        who reach their port unless `metrics_need_token`.
+
+        `samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
         `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off.
         """
@@ -66,9 +72,12 @@ class Doors:
         self._meter = Meter(desk, samples)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
         origins = tuple(allowed_origins)
-        sockets = {"/ws": StreamDoor(desk, self.publisher, max_clients=max_clients)}
-        self._front = Front(desk, Guard(http_host, origins), sockets)
-        self._metrics_front = Front(desk, Guard(metrics_host, origins))
+        access = access or OpenAccess()
+        sockets = {"/ws": StreamDoor(desk, self.publisher, access, max_clients=max_clients)}
+        self._front = Front(desk, Guard(http_host, origins), access, sockets, open_paths=STATIC)
+        self._metrics_front = Front(
+            desk, Guard(metrics_host, origins), access, asks_for_token=metrics_need_token, is_for_all=True
+        )
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.http_url = ""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
 
+from account_monitor.api.access import Access
 from account_monitor.api.accounts import account_meant, monitor_meant
 from account_monitor.api.asgi import Receive, Scope, Send
+from account_monitor.api.credentials import caller_of, subprotocol_of
 from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused, bad_parameter
 from account_monitor.api.protocol import LINE, Line
 from account_monitor.api.publisher import Publisher, Subscriber
+from account_monitor.api.sight import desk_seen_by
 from account_monitor.monitor.desk import Desk
 
 MAX_CLIENTS = 1_000
@@ -23,6 +27,11 @@ MAX_HEARD = 16
 _LEAST_INTERVAL_MS, _USUAL_INTERVAL_MS, _LONGEST_INTERVAL_MS = 50, 1_000, 3_600_000
 _PARAMETERS = ("account", "since", "interval_ms")
 _UNSUPPORTED_DATA = 1003
+_TOKEN_ENDED = 4401
+"""A code of our own, as 401 is in HTTP."""
+
+GOODBYE_SECONDS = 0.5
+"""How long a client may take to answer a close, once its token is no longer valid."""
 
 log = structlog.get_logger()
 
@@ -30,61 +39,78 @@ _is_place = re.compile(r"(?:([^:,]+):)?([0-9]{1,18}):([0-9]{1,18})").fullmatch
 
 
 class StreamDoor:
-    """`/ws`: everything that happens to one account, or to all."""
+    """`/ws`: everything that happens to one account, or to all that the caller sees."""
 
-    def __init__(self, desk: Desk, publisher: Publisher, *, max_clients: int = MAX_CLIENTS) -> None:
+    def __init__(self, desk: Desk, publisher: Publisher, access: Access, *, max_clients: int = MAX_CLIENTS) -> None:
         self._desk = desk
         self._publisher = publisher
+        self._access = access
         self._max_clients = max_clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one client until it leaves. Raises: Refused, before the upgrade."""
+        """Serve one client until it leaves, or its token is no longer valid. Raises: Refused, before the upgrade."""
         subscriber = self._subscriber(scope)
         await receive()  # the request to connect
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.accept", "subprotocol": subprotocol_of(scope)})
         self._publisher.subscribe(subscriber)
-        telling = asyncio.create_task(_tell(subscriber), name="subscriber")
+        listening = asyncio.create_task(_listen(receive), name="listening")
         try:
-            is_here = await _listen(receive)
+            await self._serve(subscriber, listening)
+            if not listening.done():
+                await _take_leave(subscriber, send, _TOKEN_ENDED, "the token is no longer valid")
+                await asyncio.sleep(GOODBYE_SECONDS)
+                subscriber.abort()  # of who has said goodbye, nothing is left to be cut
+            elif listening.result():
+                await _take_leave(subscriber, send, _UNSUPPORTED_DATA, "nothing is expected here")
+        finally:
+            await _cancel(listening)
+
+    async def _serve(self, subscriber: Subscriber, listening: asyncio.Task[bool]) -> None:
+        """Return when the client has left or talks too much, or when its token is no longer valid."""
+        telling = asyncio.create_task(_tell(subscriber), name="subscriber")
+        ending = asyncio.create_task(self._access.ended(subscriber.caller), name="ending")
+        try:
+            await asyncio.wait((listening, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._publisher.unsubscribe(subscriber)
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
-        if is_here and subscriber.blocked_since is None:
-            await send({"type": "websocket.close", "code": _UNSUPPORTED_DATA, "reason": "nothing is expected here"})
-        elif is_here:
-            subscriber.abort()
+            await _cancel(telling, ending)
 
     def _subscriber(self, scope: Scope) -> Subscriber:
+        caller = caller_of(scope)
+        desk = desk_seen_by(caller, self._desk)
         asked = _parameters(scope["query_string"].decode("latin-1"))
         account = asked.get("account")
         if account is not None:
-            monitor_meant(self._desk, account)
+            monitor_meant(desk, account)
         interval_ms = _interval_ms(asked.get("interval_ms"))
-        since = self._since(account, asked.get("since"))
+        since = _since(desk, account, asked.get("since"))
         if len(self._publisher) >= self._max_clients:
             raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
         line: Line = scope["extensions"][LINE]
-        return Subscriber(self._publisher, line, account=account, since=since, interval_seconds=interval_ms / 1000)
+        return Subscriber(
+            self._publisher, line, account=account, since=since, interval_seconds=interval_ms / 1000, caller=caller
+        )
 
-    def _since(self, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
-        """Return by account the epoch and the sequence that the client was told last."""
-        places: dict[str, tuple[int, int]] = {}
-        for part in text.split(",") if text is not None else ():
-            match = _is_place(part)
-            if match is None:
-                raise bad_parameter("since", f"was {text!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
-            name = match[1] or account or self._only_account()
-            if name in places:
-                raise bad_parameter("since", f"was {text!r}, expected each account once")
-            places[name] = (int(match[2]), int(match[3]))
-        return places
 
-    def _only_account(self) -> str:
-        try:
-            return account_meant(self._desk, None)
-        except Refused:
-            raise bad_parameter("since", "names no account, and there are several") from None
+def _since(desk: Desk, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
+    """Return by account the epoch and the sequence that the client was told last."""
+    places: dict[str, tuple[int, int]] = {}
+    for part in text.split(",") if text is not None else ():
+        match = _is_place(part)
+        if match is None:
+            raise bad_parameter("since", f"was {text!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
+        name = match[1] or account or _only_account(desk)
+        if name in places:
+            raise bad_parameter("since", f"was {text!r}, expected each account once")
+        places[name] = (int(match[2]), int(match[3]))
+    return places
+
+
+def _only_account(desk: Desk) -> str:
+    try:
+        return account_meant(desk, None)
+    except Refused:
+        raise bad_parameter("since", "names no account, and there are several") from None
 
 
 def _parameters(query: str) -> dict[str, str]:
@@ -117,6 +143,20 @@ async def _tell(subscriber: Subscriber) -> None:
     except Exception:
         log.exception("subscriber_failed")
         subscriber.abort()
+
+
+async def _take_leave(subscriber: Subscriber, send: Send, code: int, reason: str) -> None:
+    """Say goodbye, and cut off at once who would not hear it."""
+    if subscriber.blocked_since is not None:
+        subscriber.abort()
+    else:
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _listen(receive: Receive) -> bool:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "simulate": ("simulate", "simulate", "Run only the simulated exchange."),
     "check-config": ("service", "check_config", "Validate the configuration."),
     "doctor": ("doctor", "doctor", "Try every connection, the exchange's clock and what the API keys may do."),
+    "token": ("token", "token", "Make, list and revoke the tokens that the service asks for."),
     "alerts": ("alerts", "alerts", "Send a test through every channel that people are told on."),
     "migrate": (
         "migrate",

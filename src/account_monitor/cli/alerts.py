@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import click
 
-from account_monitor.api.alerts import Acknowledgement, SilenceOrder
+from account_monitor.api.alerts import TYPES, Acknowledgement, SilencedReport, SilenceOrder
 from account_monitor.api.orders import RecordedReport
-from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.options import account_option, config_option, settings_from, token_option
 from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
@@ -22,9 +22,6 @@ from account_monitor.ledger.alerts import AlertType
 if TYPE_CHECKING:
     from account_monitor.notifiers.channels import Channel
     from account_monitor.notifiers.letters import Letter
-
-
-_TYPES = sorted(name for names in get_args(AlertType) for name in get_args(names))
 
 
 @click.group()
@@ -46,10 +43,6 @@ def test(config_file: Path | None) -> None:
     from account_monitor.notifiers.letters import Letter, moment_text
 
     channels = channels_of(settings.alerts)
-    if not channels:
-        raise ConfigurationError(
-            "alerts.channels_env: what it names lists no channel, expected URLs as docs/alerts.md shows"
-        )
     names = ", ".join(account.name for account in settings.accounts) or "no account"
     letter = Letter(
         f"TEST of {settings.service.name} on {socket.gethostname()}",
@@ -62,27 +55,30 @@ def test(config_file: Path | None) -> None:
 @alerts.command("ack")
 @config_option
 @account_option
-@click.option("--by", required=True, help="Who looks after it.")
+@token_option
+@click.option("--by", help="Who looks after it; with a token, the one whose it is.")
 @click.option("--url", help="Of the service; default: as configured.")
 @click.argument("alert_id", metavar="ID")
-def ack(config_file: Path | None, account: str | None, by: str, url: str | None, alert_id: str) -> None:
+def ack(config_file: Path | None, account: str | None, by: str | None, url: str | None, alert_id: str) -> None:
     """Say who looks after an alert that fires, so that nobody is reminded of it; its ID is in the letter."""
-    _order(url or address(config_file), f"/api/alerts/{quote(alert_id, safe='')}/ack", account, Acknowledgement(by=by))
+    path = f"/api/alerts/{quote(alert_id, safe='')}/ack{_query(account)}"
+    _say(document(f"{url or address(config_file)}{path}", RecordedReport, order=Acknowledgement(by=by)))
 
 
 @alerts.command("silence")
 @config_option
 @account_option
-@click.option("--by", required=True, help="Who says so.")
+@token_option
+@click.option("--by", help="Who says so; with a token, the one whose it is.")
 @click.option("--reason", required=True, help="Why; journaled.")
-@click.option("--type", "type_", type=click.Choice(_TYPES), metavar="TYPE", help="Default: every type.")
+@click.option("--type", "type_", type=click.Choice(TYPES), metavar="TYPE", help="Default: every type.")
 @click.option("--symbol", help="Position key, asset or stream; default: all of them.")
 @click.option("--url", help="Of the service; default: as configured.")
 @click.argument("duration")
 def silence(
     config_file: Path | None,
     account: str | None,
-    by: str,
+    by: str | None,
     reason: str,
     type_: AlertType | None,
     symbol: str | None,
@@ -91,13 +87,19 @@ def silence(
 ) -> None:
     """Tell people nothing of some alerts for DURATION, such as 2h; 0s ends the silence of the same type and symbol."""
     order = SilenceOrder(duration=duration, reason=reason, by=by, type=type_, symbol=symbol)
-    _order(url or address(config_file), "/api/alerts/silence", account, order)
+    path = f"/api/alerts/silence{_query(account)}"
+    silenced = document(f"{url or address(config_file)}{path}", SilencedReport, order=order)
+    _say(silenced)
+    if silenced.note is not None:
+        click.echo(f"note      {silenced.note}")
 
 
-def _order(url: str, path: str, account: str | None, order: Acknowledgement | SilenceOrder) -> None:
-    query = "" if account is None else f"?{urlencode({'account': account})}"
-    entry = document(f"{url}{path}{query}", RecordedReport, order=order)
-    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}")
+def _query(account: str | None) -> str:
+    return "" if account is None else f"?{urlencode({'account': account})}"
+
+
+def _say(entry: RecordedReport) -> None:
+    click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}  by {entry.by}")
 
 
 async def _sent(channels: tuple[Channel, ...], letter: Letter) -> list[bool]:

@@ -56,7 +56,14 @@ def _colored(finding: Finding) -> str:
 
 async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
     from account_monitor.cli.history_checks import check_history
-    from account_monitor.cli.local_checks import check_data_dir, check_journal, check_nats, check_people, check_redis
+    from account_monitor.cli.local_checks import (
+        check_data_dir,
+        check_journal,
+        check_nats,
+        check_people,
+        check_redis,
+        check_tokens,
+    )
 
     yield _configuration(settings, file)
     data_dir = settings.service.data_dir
@@ -70,6 +77,8 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
     yield await check_redis(settings.database)
     for finding in check_people(settings.alerts):
         yield finding
+    if settings.auth.tokens_file is not None:
+        yield check_tokens(settings.auth.tokens_file)
     async for finding in _exchanges(settings.accounts, data_dir):
         yield finding
 

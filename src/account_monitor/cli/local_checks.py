@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from account_monitor.cli.findings import Finding, Outcome
+from account_monitor.clock import now_ms
 from account_monitor.config import AlertSettings, DatabaseSettings, Exchange, NatsSettings, Settings
-from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable
+from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable, TokensRefused
 from account_monitor.failures import reason
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
 from account_monitor.feeds.jetstream import Stream, find_streams
 from account_monitor.feeds.subjects import coverage
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
+from account_monitor.stores.tokens_file import TokensFile
 
 NATS_SECONDS = 5.0
 LITTLE_ROOM_BYTES = 1 << 30
@@ -135,6 +137,20 @@ def check_people(alerts: AlertSettings) -> list[Finding]:
     names = ", ".join(channel.name for channel in reach.channels) or "no channel"
     heartbeat = "no heartbeat" if reach.heartbeat_url is None else "a heartbeat"
     return [Finding(None, "people", OK, f"{names}, {heartbeat}; to send a test: account-monitor alerts test")]
+
+
+def check_tokens(path: Path) -> Finding:
+    """Look whether the file of tokens may be used, and lets anybody in."""
+    advice = "account-monitor token create makes one"
+    try:
+        tokens = TokensFile(path).read()
+    except TokensRefused as error:
+        return Finding(None, "tokens", FAILED, str(error), "see docs/authentication.md")
+    if tokens is None:
+        return Finding(None, "tokens", WARNING, f"{path}: not there yet, so nobody is let in", advice)
+    states = [token.state(now_ms()) for token in tokens.tokens]
+    found = f"{path}: {', '.join(f'{states.count(state)} {state}' for state in ('valid', 'expired', 'revoked'))}"
+    return Finding(None, "tokens", OK if "valid" in states else WARNING, found, None if "valid" in states else advice)
 
 
 async def check_redis(database: DatabaseSettings) -> Finding:

@@ -20,6 +20,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = Path("config.yaml")
 
+TOKEN_VARIABLE = "ACCOUNT_MONITOR_TOKEN"  # noqa: S105  # its name
+_TOKEN_FILE = "account_monitor.token_file"  # noqa: S105  # a key
+
 
 def config_option(command: _Command) -> _Command:
     """Add `--config`; without it `config.yaml` is read where there is one."""
@@ -36,6 +39,38 @@ def journal_options(command: _Command) -> _Command:
 def account_option(command: _Command) -> _Command:
     """Add `--account`, which may be left out where there is only one."""
     return click.option("--account", help="May be left out where there is only one.")(command)
+
+
+def token_option(command: _Command) -> _Command:
+    """Add `--token-file`, for a command that asks a running service; `given_token` returns what it names."""
+
+    def note(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+        context.meta[_TOKEN_FILE] = file
+
+    return click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=note,
+        help=f"Holds the token that the service asks for; default: the variable {TOKEN_VARIABLE}.",
+    )(command)
+
+
+def given_token() -> str | None:
+    """Return the token that a command was given, None for none. Raises: ConfigurationError for what cannot be one."""
+    context = click.get_current_context(silent=True)
+    file: Path | None = None if context is None else context.meta.get(_TOKEN_FILE)
+    where = f"--token-file: {file}" if file is not None else TOKEN_VARIABLE
+    try:
+        text = os.environ.get(TOKEN_VARIABLE, "") if file is None else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    token = text.strip()
+    if not token and file is None:
+        return None
+    if not token.isascii() or not token.isprintable() or " " in token or not token:
+        raise ConfigurationError(f"{where}: holds no token; expected what account-monitor token create printed")
+    return token
 
 
 def settings_from(config_file: Path | None, *, secrets: Collection[Purpose] = EVERY_PURPOSE) -> Settings:

@@ -16,7 +16,7 @@ import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
 from account_monitor.config import Settings, check_settings, load_settings
-from account_monitor.errors import ConfigurationError
+from account_monitor.errors import ConfigurationError, TokensRefused
 from account_monitor.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def check_config(config_file: Path | None) -> None:
     settings = settings_from(config_file)
     _require_accounts(settings, config_file)
     _require_channels(settings, config_file)
+    _require_tokens(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
     click.echo(f"{config_file or 'environment'}: ok; accounts: {accounts}")
 
@@ -133,6 +134,24 @@ def _require_channels(settings: Settings, config_file: Path | None) -> None:
         click.echo(f"{config_file or 'environment'}: {problem}", err=True)
     if problems:
         raise click.exceptions.Exit(2)
+
+
+def _require_tokens(settings: Settings, config_file: Path | None) -> None:
+    """Raises: ConfigurationError for a file of tokens that may not be used; one that is not there is made later."""
+    path = settings.auth.tokens_file
+    if path is None:
+        return
+    from account_monitor.stores.tokens_file import TokensFile
+
+    try:
+        tokens = TokensFile(path).read()
+    except TokensRefused as error:
+        raise ConfigurationError(f"{config_file or 'environment'}: auth.tokens_file: {error}") from error
+    if not tokens:
+        told = (
+            f"auth.tokens_file: {path} holds no token yet, so nobody is let in: account-monitor token create makes one"
+        )
+        click.echo(f"{config_file or 'environment'}: {told}", err=True)
 
 
 def _require_accounts(settings: Settings, config_file: Path | None) -> None:

@@ -23,9 +23,16 @@ from rich.text import Text
 
 from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
-from account_monitor.cli.options import account_option, config_option, settings_from
+from account_monitor.cli.options import (
+    TOKEN_VARIABLE,
+    account_option,
+    config_option,
+    given_token,
+    settings_from,
+    token_option,
+)
 from account_monitor.cli.screen import UNBOUNDED, account_screen
-from account_monitor.errors import CommandFailed
+from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.failures import reason
 from account_monitor.monitor.reports import AccountReport, AlertReport
 
@@ -40,6 +47,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @click.command()
 @config_option
 @account_option
+@token_option
 @click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C, also while nothing answers.")
 @click.option("--url", help="Of the service; default: as configured.")
 def status(config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
@@ -60,8 +68,11 @@ def status(config_file: Path | None, account: str | None, watch: bool, url: str 
 
 
 def address(config_file: Path | None) -> str:
-    """Return where the service answers, as configured. Raises: ConfigurationError."""
-    http = settings_from(config_file, secrets=()).http
+    """Return where the service answers, as configured. Raises: ConfigurationError, which says how to do without."""
+    try:
+        http = settings_from(config_file, secrets=()).http
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; with --url no configuration is read: --url http://127.0.0.1:8080") from None
     host = f"[{http.host}]" if ":" in http.host else http.host
     return f"http://{host}:{http.port}"
 
@@ -154,6 +165,8 @@ def _answer(url: str, order: object = None) -> bytes:
     try:
         body = None if order is None else msgspec.json.encode(order)
         asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
+        if (token := given_token()) is not None:
+            asked.add_unredirected_header("Authorization", f"Bearer {token}")  # for the service, and no one it names
         with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # checked above
             answered: bytes = response.read(_MAX_BODY_BYTES)
             return answered
@@ -161,13 +174,21 @@ def _answer(url: str, order: object = None) -> bytes:
         body = error.read(_MAX_BODY_BYTES)
         if url.endswith(("/health", "/ready")) and error.code == HTTPStatus.SERVICE_UNAVAILABLE:
             return body  # it says what is not well
-        problem = f"{url}: {error.code} {_detail(body) or error.reason}"
+        problem = f"{url}: {error.code} {_detail(body) or error.reason}{_advice(error.code)}"
         is_passing = error.code == HTTPStatus.SERVICE_UNAVAILABLE
         raise (_NoAnswer if is_passing else CommandFailed)(problem) from error
     except (urllib.error.URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         said = reason(cause) if isinstance(cause, BaseException) else cause
         raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
+
+
+def _advice(status: int) -> str:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"; this command takes it from {TOKEN_VARIABLE} or --token-file"
+    if status == HTTPStatus.FORBIDDEN:
+        return f"; another token can be given in {TOKEN_VARIABLE} or --token-file"
+    return ""
 
 
 def _detail(body: bytes) -> str | None:

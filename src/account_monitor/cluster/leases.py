@@ -2,7 +2,7 @@
 
 A member takes part under a session, which it renews; all its leases hold as long as that. The store decides who gets
 what, and mints the epochs. The holder decides by its own clock, and before anybody else could be given the lease, that
-it has it no more. docs/decisions/0012-leases.md proves why that is enough.
+it has it no more. docs/decisions/0015-leases.md proves why that is enough.
 """
 
 from __future__ import annotations

@@ -61,8 +61,14 @@ def _signs(path: str, key: str, position: OpeningPosition) -> Iterator[Violation
 def _open_doors(settings: Settings) -> Iterator[Violation]:
     for path, host in (("grpc.host", settings.grpc.host), ("http.host", settings.http.host)):
         if settings.auth.tokens_file is None and not is_loopback(host):
-            text = f'was "{host}", expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read'
+            text = (
+                f'was "{host}", expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read; or'
+                " name a file there, and make tokens with: account-monitor token create"
+            )
             yield Violation(("auth.tokens_file", path), text)
+    if settings.metrics.require_token and settings.auth.tokens_file is None:
+        text = "was true, expected false without auth.tokens_file: there is no token that could be shown"
+        yield Violation(("auth.tokens_file", "metrics.require_token"), text)
 
 
 def _same_ports(settings: Settings) -> Iterator[Violation]:
@@ -116,7 +122,6 @@ def not_built(settings: Settings) -> Iterator[Violation]:
 def _switched_on(settings: Settings) -> Sequence[tuple[str, object]]:
     tls = settings.http.tls
     return (
-        ("auth.tokens_file", settings.auth.tokens_file),
         ("http.tls.cert_file", tls.cert_file),
         ("http.tls.key_file", tls.key_file),
         ("http.tls.client_ca_file", tls.client_ca_file),

@@ -20,6 +20,7 @@ _LONGEST_SEARCHED = 4096
 _NAMED_VALUE = re.compile(
     r"(?i)\b((?:ssl)?password|passwd|passphrase|secret|token|api_?key|signature|listen_?key)=[^\s&\"'<>,;]+"
 )
+_OWN_TOKEN = re.compile(r"\bam_[0-9a-f]{12}_[A-Za-z0-9_-]{8,112}")
 _SECRET_NAMES = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "privatekey", "accesskey",
     "authorization", "cookie", "credential", "signature", "listenkey",
@@ -78,11 +79,13 @@ def is_secret_name(name: str) -> bool:
 
 
 def hide_passwords(text: str) -> str:
-    """Return the text with `***` for passwords inside URLs and for values such as `password=…` and `signature=…`."""
+    """Return the text with `***` for passwords inside URLs, values such as `password=…`, and tokens of our own."""
     if "@" in text:
         text = _WEB_PASSWORD.sub(r"\1:***@", _URL_PASSWORD.sub(r"\1:***@", text))
     if "=" in text:
         text = _NAMED_VALUE.sub(r"\1=***", text)
+    if "am_" in text:
+        text = _OWN_TOKEN.sub("am_***", text)
     return text
 
 

@@ -120,18 +120,20 @@ class HttpSettings(NamedTuple):
 
 @settings
 class MetricsSettings(NamedTuple):
-    """`metrics`: Prometheus metrics and health."""
+    """`metrics`: Prometheus metrics and health; `require_token` asks for a token that sees every account."""
 
     host: str = scalar(values.host, "127.0.0.1")
     port: int = scalar(values.port, 9093)
     path: str = scalar(values.http_path, "/metrics")
+    require_token: bool = scalar(values.boolean, False)
 
 
 @settings
 class AuthSettings(NamedTuple):
-    """`auth`. Without tokens, http and grpc bind loopback only."""
+    """`auth`. Without tokens, http and grpc bind loopback only. `rate_limit` is of one token at one address."""
 
     tokens_file: Path | None = optional(values.path)
+    rate_limit_per_second: float | None = optional(values.rate, 1_000.0, key="rate_limit")
 
 
 @settings

@@ -28,6 +28,7 @@ _TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 _BARE = "expected a {0} without the password: name a variable in {1}_env, or a file in {1}_file"
 
 _is_duration = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)").fullmatch
+_is_rate = re.compile(r"([0-9]{1,6})/([sm])").fullmatch
 _is_whole = re.compile(r"-?[0-9]{1,18}").fullmatch
 _is_number = re.compile(r"[0-9]{1,9}").fullmatch
 _is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}").fullmatch
@@ -109,6 +110,14 @@ def _duration(text: str) -> Decimal:
     if value > LONGEST_DURATION_SECONDS:
         raise ValueError("expected a duration of at most 36500d")
     return value
+
+
+def rate(text: str) -> float:
+    """Return how often a second something may happen: `100/s`, `30/m`."""
+    match = _is_rate(text)
+    if match is None or not int(match[1]):
+        raise ValueError("expected a rate such as 100/s or 30/m")
+    return int(match[1]) / (1 if match[2] == "s" else 60)
 
 
 def duration_text(seconds: float) -> str:

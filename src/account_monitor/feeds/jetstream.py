@@ -59,7 +59,10 @@ class Stream(NamedTuple):
 
 
 class StreamMessage(NamedTuple):
-    """A message of a stream. `pending` is how many more waited for this consumer when it was sent."""
+    """A message of a stream. `pending` is how many more waited for this consumer when it was sent.
+
+    `stored_ms`: when the stream took it, by the clock of the server.
+    """
 
     subject: bytes
     headers: bytes
@@ -67,6 +70,7 @@ class StreamMessage(NamedTuple):
     sequence: int
     pending: int
     reply: bytes
+    stored_ms: int = 0
 
 
 # -- the API -----------------------------------------------------------------------------------------------------------
@@ -366,9 +370,10 @@ class Consumer:
             self._wanted -= 1
             messages.append(
                 StreamMessage(
-                    message.subject, message.headers, message.payload, place.sequence, place.pending, message.reply
+                    message.subject, message.headers, message.payload, place.sequence, place.pending, message.reply,
+                    place.stored_ms,
                 )
-            )
+            )  # fmt: skip
         return messages
 
     def _heed(self, headers: bytes) -> None:
@@ -386,6 +391,7 @@ class Consumer:
 class _Place(NamedTuple):
     sequence: int
     consumer_sequence: int
+    stored_ms: int
     pending: int
 
 
@@ -398,7 +404,8 @@ def _place(reply: bytes) -> _Place | None:
     tokens = reply.split(b".")
     shift = 0 if len(tokens) == 9 else 2
     try:
-        return _Place(int(tokens[5 + shift]), int(tokens[6 + shift]), int(tokens[8 + shift]))
+        sequence, consumer_sequence, stored_ns, pending = map(int, tokens[5 + shift : 9 + shift])
+        return _Place(sequence, consumer_sequence, stored_ns // 1_000_000, pending)
     except (ValueError, IndexError):
         return None
 

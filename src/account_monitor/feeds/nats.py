@@ -18,7 +18,7 @@ from account_monitor.feeds.session import CORE_SOURCE, Session, Subjects
 from account_monitor.feeds.status import FeedStatus
 from account_monitor.feeds.wire import price_from_json
 from account_monitor.monitor.inbox import Inboxes
-from account_monitor.monitor.ports import MALFORMED_EVENT, Delivery, PriceSink, StreamPosition
+from account_monitor.monitor.ports import MALFORMED_EVENT, Clock, Delivery, PriceSink, StreamPosition
 
 LOOK_SECONDS = 1.0
 """Between two looks at the streams: a new one is found, and progress through what is not ours noted, this often."""
@@ -39,6 +39,7 @@ class NatsFeed:
         inboxes: Inboxes,
         prices: PriceSink,
         recorded: RecordedPositions,
+        clock: Clock,
         fills_subject: str = "trading.fills",
         prices_subject: str = "trading.prices",
         credentials_file: str | None = None,
@@ -48,7 +49,7 @@ class NatsFeed:
         durable: str = "account-monitor",
         on_gap: Callable[[StreamGap], None] | None = None,
     ) -> None:
-        """`url` may be several, separated by commas.
+        """`url` may be several, separated by commas. `clock` is the latest that is known.
 
         `durable` names the consumer on streams that drop what was acknowledged: two instances need two names.
         """
@@ -62,7 +63,7 @@ class NatsFeed:
         self._reconnect_wait_seconds = reconnect_wait_seconds
         self._look_seconds = look_seconds
         self._durable = _NOT_IN_A_NAME.sub("-", durable)
-        self._router = Router(inboxes, fills_subject)
+        self._router = Router(inboxes, fills_subject, clock=clock)
         self._progress: dict[str, Progress] = {}
         self._session: Session | None = None
         modes = dict.fromkeys(self._subjects.fills, "none")

@@ -206,15 +206,16 @@ class Reader:
             named = self._router.named_account(message.subject)
             if named is not None and self._router.is_configured(named) and progress.has_seen(named, sequence):
                 return
-        account, delivery = self._router.route(_received(message), Place(progress.source, sequence))
+        account, delivery = self._router.route(
+            _received(message), Place(progress.source, sequence, stored_ms=message.stored_ms)
+        )
         if not progress.has_seen(account, sequence):
             self._router.put(account, delivery)
 
     def _put_unacknowledged(self, message: StreamMessage) -> None:
         acknowledge = partial(self._acknowledge, message.reply)
-        self._router.put(
-            *self._router.route(_received(message), Place(self._progress.source, message.sequence, acknowledge))
-        )
+        place = Place(self._progress.source, message.sequence, acknowledge, message.stored_ms)
+        self._router.put(*self._router.route(_received(message), place))
 
     # -- acknowledging -------------------------------------------------------------------------------------------------
 

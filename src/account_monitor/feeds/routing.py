@@ -11,25 +11,34 @@ from account_monitor.feeds.connection import Received
 from account_monitor.feeds.wire import fill_from_json
 from account_monitor.ledger.events import Fill
 from account_monitor.monitor.inbox import Inboxes
-from account_monitor.monitor.ports import MALFORMED_EVENT, UNKNOWN_ACCOUNT, UNROUTED, Delivery
+from account_monitor.monitor.ports import MALFORMED_EVENT, UNKNOWN_ACCOUNT, UNROUTED, Clock, Delivery
+from account_monitor.monitor.reports import time_text
 
 _RETRY_HEADER = b"account-monitor-retry:"
 _SUBJECTS_REMEMBERED = 4096
 
+AHEAD_MS = 86_400_000
+"""How far ahead of now a fill may be dated: a publisher's wrong time zone is in it, a wrong year is not."""
+
 
 class Place(NamedTuple):
-    """Where a message was heard: its source and sequence, and how to acknowledge it, where the source wants that."""
+    """Where a message was heard: its source and sequence, and how to acknowledge it, where the source wants that.
+
+    `stored_ms`: when the source took it, by its own clock; 0 where it says nothing of that.
+    """
 
     source: str
     sequence: int = 0
     acknowledge: Callable[[], None] | None = None
+    stored_ms: int = 0
 
 
 class Router:
     """Turns the bytes on the fills subjects into deliveries, each with the account that gets it."""
 
-    def __init__(self, inboxes: Inboxes, fills_subject: str) -> None:
+    def __init__(self, inboxes: Inboxes, fills_subject: str, *, clock: Clock) -> None:
         self._inboxes = inboxes
+        self._clock = clock
         self._prefix = f"{fills_subject}."
         self._subjects: dict[bytes, tuple[str, str | None]] = {}
         self.received: Counter[str] = Counter()
@@ -42,9 +51,9 @@ class Router:
     def route(self, message: Received, place: Place) -> tuple[str, Delivery]:
         """Return the account whose inbox gets the message, and the delivery; malformed ones with their reason."""
         subject, named = self._subject(message.subject)
-        account, event, rejection, reason = self._judge(named, message.payload)
+        source, sequence, acknowledge, stored_ms = place
+        account, event, rejection, reason = self._judge(named, message.payload, stored_ms)
         self.received["fill" if rejection is None else rejection] += 1
-        source, sequence, acknowledge = place
         retry_of = None
         if message.headers and (letter := _retried_letter(message.headers)) is not None:
             journal, number = letter
@@ -76,7 +85,7 @@ class Router:
         """Whether the account has an inbox."""
         return self._inboxes.get(account) is not None
 
-    def _judge(self, named: str | None, payload: bytes) -> tuple[str, Fill | None, str | None, str]:
+    def _judge(self, named: str | None, payload: bytes, stored_ms: int) -> tuple[str, Fill | None, str | None, str]:
         try:
             stated, fill = fill_from_json(payload)
             account = self._account(named, stated)
@@ -84,6 +93,8 @@ class Router:
             return self._owner_of_malformed(named), None, MALFORMED_EVENT, error.reason
         if self._inboxes.get(account) is None:
             return UNROUTED, None, UNKNOWN_ACCOUNT, f'account was "{account:.60}", which is not configured'
+        if fill.at_ms - AHEAD_MS > stored_ms and (latest_ms := max(stored_ms, self._clock()) + AHEAD_MS) < fill.at_ms:
+            return account, None, MALFORMED_EVENT, _reason_of_future(fill.at_ms, latest_ms)
         return account, fill, None, ""
 
     def _account(self, named: str | None, stated: str | None) -> str:
@@ -109,6 +120,15 @@ class Router:
                 self._subjects.clear()
             self._subjects[raw] = known = (subject, named)
         return known
+
+
+def _reason_of_future(at_ms: int, latest_ms: int) -> str:
+    """Say why a fill is not booked that is dated after everything else: no clock that is known has come so far.
+
+    The stream's clock is asked beside ours, so that no good fill is refused because this machine's is late.
+    """
+    allowed = f"at most {time_text(latest_ms)}, a day ahead of the clocks of the stream and of this machine"
+    return f'timestamp was "{time_text(at_ms)}", expected {allowed}'
 
 
 def _retried_letter(headers: bytes) -> tuple[str, int] | None:

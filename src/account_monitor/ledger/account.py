@@ -14,6 +14,7 @@ from account_monitor.ledger.events import (
     Anchor,
     Charge,
     Claim,
+    Deed,
     DrawdownReset,
     Event,
     Fill,
@@ -55,7 +56,7 @@ MAX_ADJUSTMENTS = 32
 _OF_THE_WHOLE = frozenset({Transfer, Opening, Adjustment, Reversal, Horizon, Marks, DrawdownReset})
 """What needs to know the whole account, with all that came before."""
 
-_SAID = frozenset({Alert, Silence, Reconciliation, Quarantine, Horizon, DrawdownReset})
+_SAID = frozenset({Alert, Silence, Reconciliation, Quarantine, Horizon, DrawdownReset, Deed})
 """What is said about an account, at times of other clocks."""
 
 DAY_MS = 86_400_000
@@ -441,7 +442,7 @@ class Account:
             case Quarantine():
                 state.quarantined[f"{event.kind}:{event.name}"] = event
                 return Entry(seq, event, "noted", ())
-            case Reconciliation():
+            case Reconciliation() | Deed():
                 return Entry(seq, event, "noted", ())
             case Claim():
                 is_contained = state.opening is not None and event.at_ms <= state.opening.at_ms

@@ -354,9 +354,33 @@ class DrawdownReset(NamedTuple):
         return f"drawdown_reset:{self.id}"
 
 
+DeedKind: TypeAlias = Literal["reconcile", "token_created", "token_revoked", "token_used", "refused"]
+
+
+class Deed(NamedTuple):
+    """What somebody did at a door of the service, or wanted to: it moves nothing.
+
+    `by` is the name of a token, or of a user of the machine; None where nobody knows. `address` is where they came
+    from. `attempts`: of those that were refused, how many; `detail` says more in words.
+    """
+
+    id: str
+    at_ms: int
+    kind: DeedKind
+    by: str | None = None
+    address: str | None = None
+    attempts: int = 1
+    detail: str = ""
+
+    @property
+    def event_id(self) -> str:
+        """The identity of a deed within its journal."""
+        return f"deed:{self.id}"
+
+
 FlowEvent: TypeAlias = FundingPayment | Transfer | OtherIncome | Charge
 """Money that moves without a trade."""
-Remark: TypeAlias = Claim | Listing | Alert | Silence | Reconciliation | Quarantine | Horizon | DrawdownReset
+Remark: TypeAlias = Claim | Listing | Alert | Silence | Reconciliation | Quarantine | Horizon | DrawdownReset | Deed
 """What is said about an account, and moves nothing."""
 Event: TypeAlias = Fill | FlowEvent | Opening | Adjustment | Reversal | Marks | Remark
 LegEvent: TypeAlias = Fill | FundingPayment

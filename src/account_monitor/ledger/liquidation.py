@@ -25,11 +25,8 @@ from account_monitor.ledger.margin import (
     Bracket,
     MarginTerms,
     MarginUse,
-    PoolCushion,
     account_pool,
     bracket_of,
-    cross_cushions,
-    isolated_balance,
 )
 from account_monitor.ledger.money import ZERO, divide, venue_amount
 from account_monitor.ledger.valuation import PositionValue
@@ -143,30 +140,10 @@ def _liquidation(price: Decimal, mark: Decimal) -> Liquidation:
 # -- positions of an account -------------------------------------------------------------------------------------------
 
 
-def liquidations(
-    positions: Mapping[str, PositionValue], use: MarginUse, *, within_pct: Decimal = HUNDRED
-) -> dict[str, Liquidation]:
-    """Return by key where the venue liquidates each open position; one that is absent has no such price, or none is
-    known, or it is certainly not nearer than `within_pct` of the mark.
-    """
-    asked = [(key, position) for key, position in positions.items() if position.quantity]
-    if within_pct < HUNDRED and use.terms is not None:
-        cushions = cross_cushions(use.terms, use.assets, use.pools)
-        near = {position.symbol for _, position in asked if _may_be_near(position, cushions, within_pct)}
-        asked = [(key, position) for key, position in asked if position.symbol in near]
-    found = {key: liquidation_of(key, positions, use) for key, _ in asked}
+def liquidations(positions: Mapping[str, PositionValue], use: MarginUse) -> dict[str, Liquidation]:
+    """Return by key where the venue liquidates each open position; absent where no price does so, or none is known."""
+    found = {key: liquidation_of(key, positions, use) for key, position in positions.items() if position.quantity}
     return {key: each for key, each in found.items() if each is not None}
-
-
-def _may_be_near(position: PositionValue, cushions: Mapping[str, PoolCushion], within_pct: Decimal) -> bool:
-    """Whether the pool may lose its cushion before the mark has moved so far: a bound, without a division."""
-    margin = position.margin
-    if margin is None:
-        return False
-    if margin.isolated_wallet is not None:
-        return (isolated_balance(margin) - margin.maintenance) * HUNDRED < within_pct * margin.reach
-    amount, weight = cushions[position.settlement_asset]
-    return amount * HUNDRED < within_pct * margin.reach * weight
 
 
 def liquidation_of(key: str, positions: Mapping[str, PositionValue], use: MarginUse) -> Liquidation | None:

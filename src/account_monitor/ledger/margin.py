@@ -102,6 +102,8 @@ class PositionMargin(NamedTuple):
     """None for a cross position."""
     reach: Decimal
     """The most that the pool may lose while the price moves by its whole self: what closeness is estimated by."""
+    sure_reach: Decimal
+    """The least that it loses while the price moves against the position by so much, where that is the only leg."""
 
 
 def bracket_of(brackets: tuple[Bracket, ...], notional: Decimal) -> int:
@@ -142,6 +144,7 @@ def position_margin(
         initial_margin(size, leverage),
         isolated_wallet,
         notional * (ONE + growing),
+        notional * (ONE - growing),
     )
 
 

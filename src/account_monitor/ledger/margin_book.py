@@ -58,6 +58,12 @@ class Lowest:
             self._heap = [(each, owner) for owner, each in self._figures.items()]
             heapify(self._heap)
 
+    def lower(self, name: str, figure: Decimal) -> None:
+        """Let a name have this figure unless it has a lower one."""
+        known = self._figures.get(name)
+        if known is None or figure < known:
+            self.put(name, figure)
+
     def first(self) -> tuple[Decimal, str] | None:
         """Return the lowest figure and who has it, None where there is none."""
         while self._heap and self._figures.get(self._heap[0][1]) != self._heap[0][0]:

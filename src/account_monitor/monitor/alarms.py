@@ -12,7 +12,7 @@ import structlog
 
 from account_monitor.ledger.alerts import MAX_FIRING, RISKS, Alert, AlertBoard, AlertKey, AlertType, Severity
 from account_monitor.monitor.monitor import Monitor
-from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, Clock, Delivery
+from account_monitor.monitor.ports import MALFORMED_EVENT, MONITOR, UNROUTED, Clock, Delivery
 from account_monitor.monitor.views import Change, View
 
 AlarmKind: TypeAlias = AlertType
@@ -95,6 +95,14 @@ class AlarmBoard:
         self._observe(monitor, watched)
         unknown = monitor.journal.unknown(missed.values())  # the last commit may have succeeded after all
         self._record(monitor.name, [alert for event_id, alert in missed.items() if event_id in unknown])
+
+    def attach_unrouted(self, monitor: Monitor) -> None:
+        """Tell from now on of messages that name no configured account.
+
+        They are parked in a journal that is no account's, and people look at accounts: one of them has the alert, with
+        the name of that journal as its symbol.
+        """
+        monitor.remarks_on = self._raise_unrouted
 
     def _observe(self, monitor: Monitor, watched: _Watched) -> None:
         watched.monitor = monitor
@@ -256,6 +264,26 @@ class AlarmBoard:
             return []
         watched.waiting[alert.event_id] = alert
         return [_delivery(alert)]
+
+    def _raise_unrouted(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Raise the alert about what is about to be parked; its own journal records it, so there is nothing to add."""
+        refused = [delivery for delivery in deliveries if delivery.rejection is not None]
+        account = self._speaker_of(("MALFORMED_EVENT", UNROUTED))
+        if refused and account is not None:
+            last = refused[-1]
+            text = f"{last.subject}: {last.reason}; no account has it: account-monitor dead-letters list"
+            self.fire(account, "MALFORMED_EVENT", text, symbol=UNROUTED, for_seconds=PASSING_SECONDS)
+        return []
+
+    def _speaker_of(self, key: AlertKey) -> str | None:
+        """Return the account that has an alert about no account: the one on which it fires, or the first that records.
+
+        None where there is none yet.
+        """
+        there = {name: watched for name, watched in self._accounts.items() if watched.monitor is not None}
+        well = (name for name, each in there.items() if each.monitor is not None and each.monitor.failure is None)
+        has_it = (name for name, each in there.items() if key in each.board.raised())
+        return next(has_it, None) or next(well, None) or next(iter(there), None)
 
     # -- transitions -------------------------------------------------------------------------------------------------
 

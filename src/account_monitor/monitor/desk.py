@@ -97,6 +97,11 @@ class Desk:
         """Why the process is not ready, None when it is."""
         return next(iter(self._waiting.values()), None)
 
+    @property
+    def missing(self) -> str | None:
+        """What `unready` is about, by name, such as `nats` or `journal:main`."""
+        return next(iter(self._waiting), None)
+
     def _tell(self, view: View, change: Change) -> None:
         for observer in self._observers:
             observer(view, change)

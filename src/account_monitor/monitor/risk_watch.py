@@ -1,21 +1,23 @@
 """Risk watch: is an account nearer to trouble than its owner wants? Looks at every view; the board tells people.
 
-A fill costs the same with one position or a thousand: figures of the account are compared as they come. How near each
-position is to its liquidation takes a walk over all of them. It is taken when a bound says that one may be near, and
-then at most twenty times a second.
+A fill costs the same with one position or a thousand, far from their liquidation or near it: figures are compared as
+they come, and which positions are near is known without a liquidation price (`ledger.nearness`). A price is computed
+where an alert begins, to say it, and once a second for a few of those that fire, to show it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Final, NamedTuple
 
 from account_monitor.ledger.alerts import RISKS, AlertType, RiskType
 from account_monitor.ledger.liquidation import Liquidation
 from account_monitor.ledger.margin import margin_ratio
 from account_monitor.ledger.money import ZERO
+from account_monitor.ledger.nearness import Nearness
 from account_monitor.ledger.rules import (
     ENDLESS,
     HIGH_MARGIN_RATIO,
@@ -26,16 +28,20 @@ from account_monitor.ledger.rules import (
     band,
     liquidation_words,
 )
+from account_monitor.ledger.valuation import PositionValue
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.schedule import Every, Monotonic
 from account_monitor.monitor.views import Change, View
 
 LOOK_SECONDS = 0.05
-"""Between looks at what lasts, and at the least between walks over the positions of an account."""
+"""Between looks at what lasts."""
 
 REFRESH_SECONDS = 1.0
 """How old the figures may be that a firing alert shows."""
+
+MAX_REFRESHED = 10
+"""Positions whose liquidation prices are computed anew at a time, in turn: where more are near, theirs are older."""
 
 UNKNOWN_LOOK_SECONDS = 1.0
 UNKNOWN_SECONDS = 60.0
@@ -44,6 +50,7 @@ UNKNOWN_SECONDS = 60.0
 MAX_NAMED = 5
 
 SWITCHED_OFF = "its threshold is switched off"
+CLOSED = "the position is closed"
 FAR_AWAY = "the liquidation price is far enough away"
 
 _OFF = Thresholds()
@@ -68,15 +75,14 @@ class AccountWatch:
         self._thresholds = _OFF
         self._for_seconds = 0.0
         self._watched: list[_Watched] = []
-        self._distance: Band | None = None
-        """Of the distance to a liquidation price."""
         self._raised: set[AlertType] = set()
-        self._near: set[str] = set()
-        """Position keys for which LIQUIDATION_NEAR was raised."""
-        self._since: dict[tuple[RiskType, str | None], float] = {}
+        self._nearness: Nearness | None = None
+        self._near: dict[str, None] = {}
+        """Position keys for which LIQUIDATION_NEAR was raised; what was shown longest ago comes first."""
+        self._since: dict[RiskType, float] = {}
         """When what has to last for a while began."""
-        self._walks = Every(LOOK_SECONDS, monotonic)
-        self._is_walk_due = False
+        self._near_since: dict[str, float] = {}
+        """The same of positions that are near, the first that came first."""
         self._refreshes = Every(REFRESH_SECONDS, monotonic)
         self._unknown_looks = Every(UNKNOWN_LOOK_SECONDS, monotonic)
         self._unknown_since: float | None = None
@@ -84,24 +90,40 @@ class AccountWatch:
 
     def configure(self, thresholds: Thresholds, *, for_seconds: float = 0.0) -> None:
         """Take thresholds over: what fires without one is over. `for_seconds`: how long it must last until it fires."""
-        if (thresholds, for_seconds) != (self._thresholds, self._for_seconds):
+        is_changed = (thresholds, for_seconds) != (self._thresholds, self._for_seconds)
+        if is_changed:
             self._since.clear()
         self._thresholds, self._for_seconds = thresholds, for_seconds
         bands = [(rule, rule.band(thresholds)) for rule in RULES]
         self._watched = [_Watched(rule, limits, _FIGURES[rule.type]) for rule, limits in bands if limits is not None]
-        nearest = thresholds.min_liquidation_distance_pct
-        self._distance = None if nearest is None else band(nearest, thresholds.hysteresis_pct, is_floor=True)
         raised = self._alarms.raised_of(self.account)
         self._raised = {type_ for type_, _ in raised if type_ in RISKS and type_ != "LIQUIDATION_NEAR"}
-        self._near = {key or "" for type_, key in raised if type_ == "LIQUIDATION_NEAR"}
+        near = {key or "" for type_, key in raised if type_ == "LIQUIDATION_NEAR"}
         for type_ in self._raised - {each.rule.type for each in self._watched}:
             self._end(type_, SWITCHED_OFF)
-        if self._distance is None:
-            self._end_near(self._near, SWITCHED_OFF)
+        if is_changed or near != self._near.keys():
+            self._watch_near(near)
         self._look_at(self._monitor.view)
 
-    def note(self, view: View, _change: Change) -> None:
+    def _watch_near(self, raised: set[str]) -> None:
+        """Look anew which positions are near; for these it was raised."""
+        limit, positions = self._thresholds.min_liquidation_distance_pct, self._monitor.view.positions
+        self._near = dict.fromkeys(sorted(raised))
+        self._near_since.clear()
+        if not limit:  # nothing is nearer than 0
+            self._nearness = None
+            self._end_near(raised, SWITCHED_OFF)
+            return
+        self._end_near({key for key in raised if not _is_open(positions, key)}, CLOSED)
+        limits = band(limit, self._thresholds.hysteresis_pct, is_floor=True)
+        self._nearness = Nearness(limits, positions, held=self._near)
+
+    def note(self, view: View, change: Change) -> None:
         """Observe the monitor."""
+        if self._nearness is not None and change.positions:
+            self._nearness.note(change.positions)
+            if self._near and view.margin.closest_pct is None:
+                self._end_closed(view, change.positions, self._nearness)
         self._look_at(view)
 
     def look(self) -> None:
@@ -110,10 +132,8 @@ class AccountWatch:
             return  # its view is of then
         if self._unknown_looks.is_due():
             self._look_for_unknown(self._monitor.view)
-        if not (self._since or self._is_walk_due or self._raised or self._near):
-            return
         view = self._monitor.view
-        if self._since or self._is_walk_due:
+        if self._since or self._near_since:
             self._look_at(view)
         if (self._raised or self._near) and self._refreshes.is_due():
             self._refresh(view)
@@ -125,19 +145,20 @@ class AccountWatch:
             figure = figure_of(view)
             if figure is None:  # nobody knows: nothing begins, and nothing is over
                 if self._since:
-                    self._since.pop((rule.type, None), None)
+                    self._since.pop(rule.type, None)
                 continue
             is_raised = rule.type in self._raised
-            if limits.holds(figure, is_firing=is_raised) is is_raised:
+            edge = limits.clear if is_raised else limits.limit  # `limits.holds`, without the price of a call
+            if (figure < edge if limits.is_floor else figure > edge) is is_raised:
                 if not is_raised and self._since:
-                    self._since.pop((rule.type, None), None)
+                    self._since.pop(rule.type, None)
             elif is_raised:
                 self._end(rule.type, rule.words.over(figure, limits), figure)
-            elif self._has_lasted(rule.type, None):
+            elif self._has_lasted(rule.type):
                 self._raised.add(rule.type)
                 self._tell(rule, figure, limits)
-        if self._distance is not None:
-            self._look_at_distances(view, self._distance)
+        if self._nearness is not None:
+            self._look_at_distances(view, self._nearness)
 
     def _tell(self, rule: AlertRule, figure: Decimal, limits: Band) -> None:
         self._alarms.fire(
@@ -149,66 +170,72 @@ class AccountWatch:
         self._raised.discard(type_)
         self._alarms.resolve(self.account, type_, message=message, value=figure)
 
-    def _has_lasted(self, type_: RiskType, symbol: str | None) -> bool:
-        """Whether something has been beyond its threshold for long enough."""
+    def _has_lasted(self, type_: RiskType) -> bool:
+        """Whether a figure has been beyond its threshold for long enough."""
         if not self._for_seconds:
             return True
         now = self._monotonic()
-        if now - self._since.setdefault((type_, symbol), now) < self._for_seconds:
+        if now - self._since.setdefault(type_, now) < self._for_seconds:
             return False
-        del self._since[type_, symbol]
+        del self._since[type_]
         return True
 
     # -- liquidation prices ------------------------------------------------------------------------------------------
 
-    def _look_at_distances(self, view: View, limits: Band) -> None:
-        if self._near:
-            self._end_near({key for key in self._near if not _is_open(view, key)}, "the position is closed")
-        closest_pct = view.margin.closest_pct
-        if closest_pct is None:
-            if self._since:
-                self._forget_near(set())
+    def _look_at_distances(self, view: View, nearness: Nearness) -> None:
+        if view.margin.closest_pct is None:
+            self._forget_waiting(nearness)
             return
-        if closest_pct >= limits.clear:
-            self._is_walk_due = False
-            self._end_near(self._near, FAR_AWAY)
-            if self._since:
-                self._forget_near(set())
-        elif self._walks.is_due():
-            self._is_walk_due = False
-            self._walk(view.liquidations(within_pct=limits.clear), limits)
-        else:
-            self._is_walk_due = True
+        came, left = nearness.crossings(view.positions, view.margin)
+        for key in sorted(left):
+            self._near_since.pop(key, None)
+            if key in self._near:
+                self._end_near([key], FAR_AWAY if _is_open(view.positions, key) else CLOSED)
+        if came:
+            self._near_since.update(dict.fromkeys(came, self._monotonic()))
+        if self._near_since:
+            self._begin_near(view, nearness)
 
-    def _walk(self, liquidations: dict[str, Liquidation], limits: Band) -> None:
-        near = set()
-        for key, (price, distance_pct) in liquidations.items():
-            is_raised = key in self._near
-            if not limits.holds(distance_pct, is_firing=is_raised):
+    def _begin_near(self, view: View, nearness: Nearness) -> None:
+        """Raise alerts of positions that have been near for long enough: first of those that came first."""
+        latest = self._monotonic() - self._for_seconds
+        while self._near_since:
+            key, since = next(iter(self._near_since.items()))
+            if since > latest:
+                break
+            del self._near_since[key]
+            found = view.held(key).liquidation()
+            if found is None or found.distance_pct >= nearness.limits.limit:  # rounded, it is at the threshold
+                nearness.let_go(key)
                 continue
-            near.add(key)
-            if not is_raised and self._has_lasted("LIQUIDATION_NEAR", key):
-                self._near.add(key)
-                self._tell_near(key, price, distance_pct, limits)
-        self._end_near(self._near - near, FAR_AWAY)
-        self._forget_near(near)
+            nearness.hold(key)
+            self._near[key] = None
+            self._tell_near(key, found, nearness.limits)
 
-    def _tell_near(self, key: str, price: Decimal, distance_pct: Decimal, limits: Band) -> None:
+    def _tell_near(self, key: str, found: Liquidation, limits: Band) -> None:
+        price, distance_pct = found
         self._alarms.fire(
             self.account, "LIQUIDATION_NEAR", liquidation_words(key, price).firing(distance_pct, limits), symbol=key,
             severity="CRITICAL", value=distance_pct, threshold=limits.limit,
         )  # fmt: skip
 
-    def _end_near(self, keys: set[str], message: str) -> None:
+    def _end_near(self, keys: Iterable[str], message: str) -> None:
         for key in sorted(keys):
-            self._near.discard(key)
+            self._near.pop(key, None)
             self._alarms.resolve(self.account, "LIQUIDATION_NEAR", symbol=key, message=message)
 
-    def _forget_near(self, near: set[str]) -> None:
-        """Count the time anew of positions that are not near any more."""
-        for type_, key in list(self._since):
-            if type_ == "LIQUIDATION_NEAR" and key not in near:
-                del self._since[type_, key]
+    def _end_closed(self, view: View, changed: tuple[str, ...], nearness: Nearness) -> None:
+        """End the alerts of positions that are closed while margins are not known."""
+        closed = [key for key in changed if key in self._near and not _is_open(view.positions, key)]
+        for key in closed:
+            nearness.let_go(key)
+        self._end_near(closed, CLOSED)
+
+    def _forget_waiting(self, nearness: Nearness) -> None:
+        """Count the time anew of positions for which nothing was raised yet."""
+        for key in self._near_since:
+            nearness.let_go(key)
+        self._near_since.clear()
 
     # -- what nobody knows -------------------------------------------------------------------------------------------
 
@@ -227,7 +254,7 @@ class AccountWatch:
 
     def _unknown(self, view: View) -> str | None:
         """Return why a figure is not known; None where all are, or nobody ever said what the wallets hold."""
-        wants_margins = self._distance is not None or any(rule is HIGH_MARGIN_RATIO for rule, _, _ in self._watched)
+        wants_margins = self._nearness is not None or any(rule is HIGH_MARGIN_RATIO for rule, _, _ in self._watched)
         if not (self._watched or wants_margins):
             return None
         if view.unpriced:
@@ -243,10 +270,13 @@ class AccountWatch:
         for rule, limits, figure_of in self._watched:
             if rule.type in self._raised and (figure := figure_of(view)) is not None:
                 self._tell(rule, figure, limits)
-        if self._near and self._distance is not None:
-            liquidations = view.liquidations()
-            for key in self._near & liquidations.keys():
-                self._tell_near(key, *liquidations[key], self._distance)
+        if self._nearness is None:
+            return
+        for key in list(islice(self._near, MAX_REFRESHED)):
+            self._near[key] = self._near.pop(key)  # the last in turn
+            found = view.held(key).liquidation()
+            if found is not None:
+                self._tell_near(key, found, self._nearness.limits)
 
 
 class RiskWatch:
@@ -280,8 +310,8 @@ class RiskWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _is_open(view: View, key: str) -> bool:
-    position = view.positions.get(key)
+def _is_open(positions: Mapping[str, PositionValue], key: str) -> bool:
+    position = positions.get(key)
     return position is not None and bool(position.quantity)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
 
 from account_monitor.ledger.account import Account, Entry
 from account_monitor.ledger.events import Adjustment, Fill
 from account_monitor.ledger.liquidation import Liquidation, legs_of, liquidation_of, liquidations
-from account_monitor.ledger.margin import HUNDRED, NOT_KNOWN, MarginUse, Pool, all_pools
+from account_monitor.ledger.margin import NOT_KNOWN, MarginUse, Pool, all_pools
 from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.reconciliation import Drift, Quarantine
 from account_monitor.ledger.valuation import Balance, Exposure, PnL, PositionValue, Valuation
@@ -74,12 +73,9 @@ class View:
     """None: nobody compares it, or not yet."""
     margin: MarginUse = NOT_KNOWN
 
-    def liquidations(self, *, within_pct: Decimal = HUNDRED) -> dict[str, Liquidation]:
-        """Return where the venue liquidates each open position; computed when asked for, by position.
-
-        What is certainly not nearer than `within_pct` of its mark may be absent.
-        """
-        return liquidations(self.positions, self.margin, within_pct=within_pct)
+    def liquidations(self) -> dict[str, Liquidation]:
+        """Return where the venue liquidates each open position; computed when asked for, by position."""
+        return liquidations(self.positions, self.margin)
 
     def held(self, key: str) -> Held:
         """Return one position. Raises: KeyError where nothing was ever held."""

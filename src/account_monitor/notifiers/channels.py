@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextvars import ContextVar
 from hashlib import sha256
-from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -35,11 +35,14 @@ _LISTED = re.compile(r"[\s,]+(?=(?:[A-Za-z]+=)?[A-Za-z][A-Za-z0-9]*://)|\s+")
 _PARTS = re.compile(r"[/?&=:@,#+;]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9]{1,20})://(.*)", re.DOTALL)
 _LEAST = re.compile(r"(critical|warning)=(?=[A-Za-z][A-Za-z0-9]*://)", re.IGNORECASE)
+_PREFIXED = re.compile(r"([A-Za-z]{1,20})=(?:[A-Za-z][A-Za-z0-9]*://.*)?", re.DOTALL)
 
 _NAMES_ITS_HOST: Final = ("json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos")
 """Channels whose URL begins with a user and a host; in others there may be a token in its place."""
 
 _SHORTEST_SECRET: Final = 3
+
+_EXAMPLE: Final = "jsons://hooks.example.org/monitor"
 
 # What the libraries below say of a connection that failed, without the address, in which there may be a token.
 _SAYINGS: Final = (
@@ -98,6 +101,7 @@ class Channel:
         """Hand a letter over. Raises: ChannelFailed, saying why without a secret.
 
         It waits in a thread that nothing waits for at the end: what hangs must not keep the process from stopping.
+        Nothing waits for its beginning, either: `Thread.start` holds up the event loop until it has had its first turn.
         """
         if self._hanging >= MAX_HANGING:
             raise ChannelFailed(f"{self._hanging} attempts hang")
@@ -117,7 +121,7 @@ class Channel:
                 return  # the loop is closed, and nobody waits any more
 
         self._hanging += 1
-        Thread(target=work, name=f"channel {self.name}", daemon=True).start()
+        start_new_thread(work, ())
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 problem = await outcome
@@ -183,8 +187,15 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
         return
     _keep_quiet()
     urls = list(_listed(alerts.channels.reveal()))
+    if not urls:
+        yield _Entry(
+            None, f"{source}: {where} lists no channel; write one URL a line, such as {_EXAMPLE}, or remove the key"
+        )
+        return
     if len(set(urls)) > MAX_CHANNELS:
-        yield _Entry(None, f"{source}: {where} lists {len(set(urls))} channels, expected at most {MAX_CHANNELS}")
+        yield _Entry(
+            None, f"{source}: {where} lists {len(set(urls))} channels, expected at most {MAX_CHANNELS}; leave some out"
+        )
         return
     asset = apprise.AppriseAsset(
         app_id="account-monitor",
@@ -209,7 +220,7 @@ def _entries(alerts: AlertSettings) -> Iterator[_Entry]:
         if scheme is None or not made.add(url):
             shown = "" if scheme is None else f" ({scheme}://…)"
             text = f"{source}: entry {number} of {where}{shown} is no URL that Apprise understands"
-            yield _Entry(None, f"{text}; docs/alerts.md shows some")
+            yield _Entry(None, f"{text}: {_advice(url)}; docs/alerts.md shows some")
             continue
         counts[scheme] = count = counts.get(scheme, 0) + 1
         yield _Entry(Channel(scheme if count == 1 else f"{scheme} #{count}", url, made, least=least), None)
@@ -235,6 +246,41 @@ def _least(listed: str) -> tuple[Severity | None, str]:
     if match is None:
         return None, listed
     return ("CRITICAL" if match[1].lower() == "critical" else "WARNING"), listed[match.end() :]
+
+
+def _advice(listed: str) -> str:
+    """Return what to write instead of an entry that is no channel; of the entry, nothing that may be a secret."""
+    prefixed, scheme = _PREFIXED.fullmatch(listed), _scheme(listed)
+    if prefixed is not None:
+        word = prefixed[1].lower()
+        if word not in ("critical", "warning"):
+            return f"before a URL stands critical=, warning= or nothing, but not {word}="
+        return f"behind {word}= comes the URL, without a space, such as {word}={_EXAMPLE}"
+    if scheme is None:
+        return f"it begins with the name of a service and ://, such as {_EXAMPLE}"
+    if scheme in ("http", "https"):
+        return f"a webhook is written as json{scheme[4:]}:// instead of {scheme}://"
+    forms = _forms_of(scheme)
+    if not forms:
+        return f"it has no service {scheme}; https://appriseit.com/services/ lists those that it has"
+    return f"expected {forms[0]}, with @, / and spaces within a password as %40, %2F and %20"
+
+
+def _forms_of(scheme: str) -> list[str]:
+    """Return how the URLs of a service are made up, as Apprise says; none where it has no such service."""
+    from apprise.manager_plugins import NotificationManager
+
+    services = NotificationManager()  # type: ignore[no-untyped-call]  # Apprise states no types here
+    if scheme not in services:
+        return []
+    return [form.format_map(_Named(schema=scheme)) for form in services[scheme].templates]
+
+
+class _Named(dict[str, str]):
+    """Keeps the names of what is not known in a form: `{token}` stays `{token}`."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
 
 
 def _prefix(least: Severity | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -15,6 +16,7 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.schedule import Monotonic
 from account_monitor.notifiers.channels import Channel
 from account_monitor.notifiers.daily_report import DailyReports, Due
+from account_monitor.notifiers.doors import Door, Doors
 from account_monitor.notifiers.letters import (
     Letter,
     Outage,
@@ -71,6 +73,7 @@ class Courier:
         desk: Desk,
         alarms: AlarmBoard,
         reports: DailyReports,
+        doors: Doors,
         *,
         repeat_seconds: float,
         monotonic: Monotonic = time.monotonic,
@@ -86,6 +89,7 @@ class Courier:
         self._desk = desk
         self._alarms = alarms
         self._reports = reports
+        self._doors = doors
         self._outbox = Outbox(desk, self.source)
         self._pace = Pace(monotonic)
         self._told: dict[tuple[str, str], None] = {}
@@ -106,7 +110,7 @@ class Courier:
     async def run(self) -> None:
         """Carry until cancelled."""
         while True:
-            parcel, patience_seconds = await self._next()
+            parcel, patience_seconds = await self._look()
             self._owes = parcel is not None
             if parcel is None:
                 await self._wait(patience_seconds)
@@ -116,7 +120,18 @@ class Courier:
                 pause = FIRST_RETRY_SECONDS * 2 ** min(self._attempts - 1, 10)
                 await asyncio.sleep(min(pause, LONGEST_RETRY_SECONDS))
 
+    @property
+    def _door(self) -> Door:
+        return self._doors.well if self.sent and not self._attempts else self._doors.failing
+
     # -- what is next ------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> tuple[Parcel | None, float]:
+        """Return what `_next` does; while the channel fails, much may wait, so that others have their turn before."""
+        if not self._attempts:
+            return await self._next()
+        async with self._door:
+            return await self._next()
 
     async def _next(self) -> tuple[Parcel | None, float]:
         """Return what is to be sent now, or None and for how long there is nothing."""
@@ -216,7 +231,7 @@ class Courier:
     async def _carried(self, parcel: Parcel) -> bool:
         """Send a letter, and return whether the channel took it."""
         try:
-            await self.channel.send(parcel.letter)
+            await self._door.send(partial(self.channel.send, parcel.letter))
         except ChannelFailed as failure:
             self._fail(parcel.account, str(failure))
             return False

@@ -23,6 +23,7 @@ from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import StreamPosition
 from account_monitor.monitor.reports import PnLReport, alert_report, pnl_report
 from account_monitor.monitor.views import Change, View
+from account_monitor.notifiers.complaints import Complaints
 
 INTERVAL_SECONDS = 1.0
 """Between two reports of one account."""
@@ -152,6 +153,8 @@ class AlertNotifier:
         self._news: set[str] = set()
         """Accounts whose journals may hold alerts that were not published."""
         self._wake = asyncio.Event()
+        self._complaints = Complaints("alerts_not_published")
+        """About accounts; about nothing: what is in no journal."""
         desk.observe(self._note)
 
     def _note(self, view: View, change: Change) -> None:
@@ -170,6 +173,7 @@ class AlertNotifier:
                 try:
                     is_stored = await _is_stored(connection, self._subject)  # a stream may be made at any time
                     await self._publish(connection, monitor, is_stored=is_stored)
+                    self._complaints.withdraw(monitor.name)
                 except JournalError as error:  # the others' alerts can be published all the same
                     self._retry(monitor, error)
                 except (Error, OSError, TimeoutError) as error:
@@ -182,8 +186,9 @@ class AlertNotifier:
         """Read the alerts of an account once more with the next look."""
         self._news.add(monitor.name)
         if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
-            reason = str(error) or type(error).__name__
-            log.warning("alerts_not_published", account=monitor.name, reason=reason)
+            self._complaints.say(monitor.name, str(error) or type(error).__name__, account=monitor.name)
+        else:
+            self._complaints.withdraw(monitor.name)
 
     async def _publish_unrecorded(self, connection: Client) -> None:
         """Publish what is not in a journal; whatever fails is tried again with the next look."""
@@ -197,8 +202,9 @@ class AlertNotifier:
                     await self._send(connection, account, alert, is_stored=await _is_stored(connection, self._subject))
                     await connection.flush(ANSWER_SECONDS)
                     self._told_unrecorded.add((account, event_id))
+            self._complaints.withdraw("")
         except (Error, OSError, TimeoutError) as error:
-            log.warning("alerts_not_published", reason=str(error) or type(error).__name__)
+            self._complaints.say("", str(error) or type(error).__name__)
 
     def _behind(self) -> list[Monitor]:
         """Return the monitors of configured accounts whose journals may hold something to publish."""

@@ -8,13 +8,12 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-import structlog
-
 from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import MONITOR, Delivery, JournalEntry, StreamPosition
+from account_monitor.notifiers.complaints import Complaints
 from account_monitor.notifiers.letters import Told
 
 MAX_WAITING: Final = 1_000
@@ -28,8 +27,6 @@ PLACES: Final = "out:people:"
 
 LEFT: Final = "left"
 """As the incarnation of a place: its channel was taken away, and begins anew where it is taken back."""
-
-log = structlog.get_logger()
 
 
 class Waiting(NamedTuple):
@@ -65,6 +62,7 @@ class Outbox:
         self._held: WeakKeyDictionary[Monitor, frozenset[str]] = WeakKeyDictionary()
         """The ids of the alerts that silences hold back, as the journal knows them."""
         self._news: set[str] = set()
+        self._complaints = Complaints("alerts_not_read")
         self.arrived = asyncio.Event()
         """Set when there may be something to read."""
 
@@ -121,10 +119,13 @@ class Outbox:
                 seq = self._read[monitor] = entries[-1].seq
             else:
                 self._news.add(monitor.name)
+            self._complaints.withdraw(monitor.name)
         except JournalError as error:
             self._news.add(monitor.name)
             if self._desk.monitor(monitor.name) is monitor:  # else it was removed meanwhile
-                log.warning("alerts_not_read", account=monitor.name, source=self._source, reason=str(error))
+                self._complaints.say(monitor.name, str(error), account=monitor.name, source=self._source)
+            else:
+                self._complaints.withdraw(monitor.name)
         self._waiting = _by_time(self._waiting)
 
     async def done(self, carried: Iterable[Waiting]) -> None:

@@ -17,6 +17,7 @@ from account_monitor.monitor.views import Change, View
 from account_monitor.notifiers.channels import Channel, channel_problems, channels_of
 from account_monitor.notifiers.courier import LOOK_SECONDS, Courier, failures
 from account_monitor.notifiers.daily_report import DailyReports
+from account_monitor.notifiers.doors import Doors
 from account_monitor.notifiers.heartbeat import Heartbeat, heartbeat_url_of
 from account_monitor.notifiers.outbox import leave_places
 
@@ -54,15 +55,27 @@ class People:
     """Everybody who is told: the couriers of the channels, the daily report and the heartbeat."""
 
     def __init__(
-        self, desk: Desk, alarms: AlarmBoard, *, day_starts_at_minutes: int, spawn: Spawn, cancel: Cancel
+        self,
+        desk: Desk,
+        alarms: AlarmBoard,
+        *,
+        day_starts_at_minutes: int,
+        spawn: Spawn,
+        cancel: Cancel,
+        is_changing: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`spawn` runs a task under a name until `cancel` ends it."""
+        """`spawn` runs a task under a name until `cancel` ends it.
+
+        `is_changing`: whether accounts come or go just now, and channels perhaps with them.
+        """
         self.heartbeat = Heartbeat(desk)
         self._desk = desk
         self._alarms = alarms
         self._reports = DailyReports(desk, day_starts_at_minutes=day_starts_at_minutes)
+        self._doors = Doors()
         self._spawn = spawn
         self._cancel = cancel
+        self._is_changing = is_changing
         self._couriers: dict[str, Courier] = {}
         """By the digest of the channel."""
         desk.observe(self._note)
@@ -73,8 +86,9 @@ class People:
         while True:
             self._reports.look(self._desk.clock())
             self._resolve()
-            for monitor in self._desk.monitors():
-                leave_places(monitor, self._couriers)
+            if not self._is_changing():  # an account that comes back may come back with its channel
+                for monitor in self._desk.monitors():
+                    leave_places(monitor, self._couriers)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def configure(self, reach: Reach) -> None:
@@ -92,7 +106,7 @@ class People:
                 known.reminders.configure(reach.repeat_seconds)
                 continue
             courier = self._couriers[digest] = Courier(
-                channel, self._desk, self._alarms, self._reports, repeat_seconds=reach.repeat_seconds
+                channel, self._desk, self._alarms, self._reports, self._doors, repeat_seconds=reach.repeat_seconds
             )
             self._spawn(f"channel:{digest}", courier.run())
         if wanted:

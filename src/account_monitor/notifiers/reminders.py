@@ -40,13 +40,17 @@ class Reminders:
             self._held.discard(_key(each))
 
     def due(self, firing: Iterable[Told], is_silenced: Callable[[Told], bool], now_ms: int) -> list[Told]:
-        """Return what is to be told now of what fires; what a silence is about is told when that is over."""
+        """Return what is to be told now of what fires; what a silence is about is told when that is over.
+
+        What somebody looked after before the silence began is not: people knew of it, and need no reminder.
+        """
         due, keys = [], set()
         for each in firing:
             key = _key(each)
             keys.add(key)
             if is_silenced(each):
-                self._held.add(key)
+                if each.alert.acked_by is None:
+                    self._held.add(key)
             elif key in self._held or self._is_due(key, each.alert, now_ms):
                 due.append(each)
         self._held &= keys

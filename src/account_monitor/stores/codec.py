@@ -19,6 +19,8 @@ from account_monitor.ledger.events import (
     Anchor,
     Charge,
     Claim,
+    Deed,
+    DeedKind,
     DrawdownReset,
     Event,
     Fill,
@@ -40,7 +42,7 @@ from account_monitor.ledger.reconciliation import Cause, Drift, Finding, Quarant
 
 Kind: TypeAlias = Literal[
     "fill", "void", "funding", "transfer", "income", "charge", "opening", "adjustment", "reversal", "marks", "claim",
-    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon", "drawdown_reset",
+    "listing", "alert", "silence", "reconciliation", "quarantine", "horizon", "drawdown_reset", "deed",
 ]  # fmt: skip
 
 
@@ -207,6 +209,16 @@ class _DrawdownReset(_Wire):
     by: str
 
 
+class _Deed(_Wire):
+    id: str
+    at_ms: int
+    kind: DeedKind
+    by: str | None = None
+    address: str | None = None
+    attempts: int = 1
+    detail: str = ""
+
+
 class _MarkPrice(_Wire):
     symbol: str
     price: Decimal
@@ -271,6 +283,8 @@ def encode_event(event: Event) -> tuple[Kind, bytes]:
             return "quarantine", _encode(_Quarantine(*event))
         case DrawdownReset():
             return "drawdown_reset", _encode(_DrawdownReset(*event))
+        case Deed():
+            return "deed", _encode(_Deed(*event))
         case Horizon(at_ms, before_ms, places):
             return "horizon", _encode(_Horizon(at_ms, before_ms, [_place(each) for each in places] or None))
         case Marks(at_ms, prices):
@@ -413,6 +427,7 @@ _report_decoder = msgspec.json.Decoder(_Reconciliation)
 _quarantine_decoder = msgspec.json.Decoder(_Quarantine)
 _horizon_decoder = msgspec.json.Decoder(_Horizon)
 _drawdown_reset_decoder = msgspec.json.Decoder(_DrawdownReset)
+_deed_decoder = msgspec.json.Decoder(_Deed)
 _marks_decoder = msgspec.json.Decoder(_Marks)
 
 
@@ -553,6 +568,11 @@ def _read_drawdown_reset(body: str | bytes) -> DrawdownReset:
     return DrawdownReset(w.id, w.at_ms, w.reason, w.by)
 
 
+def _read_deed(body: str | bytes) -> Deed:
+    w = _deed_decoder.decode(body)
+    return Deed(w.id, w.at_ms, w.kind, w.by, w.address, w.attempts, w.detail)
+
+
 def _read_marks(body: str | bytes) -> Marks:
     w = _marks_decoder.decode(body)
     _finite(*(p.price for p in w.prices))
@@ -587,5 +607,6 @@ _READERS: dict[str, Callable[[str | bytes], Event]] = {
     "quarantine": _read_quarantine,
     "horizon": _read_horizon,
     "drawdown_reset": _read_drawdown_reset,
+    "deed": _read_deed,
     "marks": _read_marks,
 }

@@ -1,0 +1,2 @@
+-- What people did at the doors is an entry: who asked for a comparison, which tokens came and went, who was refused.
+-- No table changes: the version keeps a program that does not know the word from taking it for damage.
