@@ -16,12 +16,14 @@ BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/.venv/byteco
 install = @command -v "$(PYTHON)" >/dev/null \
 	|| { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }; \
 	"$(PYTHON)" requirements/install.py
+# Builds the page where its sources changed.
+dashboard = @$(BIN)/python dashboard/build.py
 
 # What checks deploy/, in an environment of its own: Helm and the schemas of Kubernetes are large.
 deploy_tools = @test -x .venv-deploy/bin/python || "$(PYTHON)" -m venv --without-pip .venv-deploy; \
 	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-deploy/bin/python requirements/deploy.txt
 
-.PHONY: help setup demo test check sim conformance bench peers manifests lock clean
+.PHONY: help setup demo test check proto sim conformance bench peers manifests sbom audit lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -29,13 +31,16 @@ help: ## say what can be made
 
 setup: ## build .venv with everything that tests and checks need
 	$(install) dev
+	$(dashboard)
 
 demo: ## run a simulated exchange, NATS and the monitor, and let connections fail; Ctrl-C stops all
 	$(install) run
+	$(dashboard)
 	@exec $(BIN)/account-monitor demo $(ARGS)
 
 test: ## run every test that this machine allows
 	$(install) dev
+	$(dashboard)
 	@exec env $(BYTECODE) $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS)
 
 check: ## formatting, lint, types, the direction of imports, and what is made from code
@@ -45,9 +50,15 @@ check: ## formatting, lint, types, the direction of imports, and what is made fr
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m deploy.grafana --check
+	$(BIN)/python -m deploy.supply licences
+	$(BIN)/python -m proto --check
 	$(deploy_tools)
 	.venv-deploy/bin/python -m deploy.helm --check
 	.venv-deploy/bin/python -m deploy.schemas
+
+proto: ## make the messages of gRPC from proto/
+	$(install) dev
+	$(BIN)/python -m proto
 
 bench: ## run the benchmarks
 	$(install) dev
@@ -68,6 +79,16 @@ peers: ## add what the benchmarks compare with, in .venv-peers
 	@test -x .venv-peers/bin/python || "$(PYTHON)" -m venv --without-pip .venv-peers
 	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-peers/bin/python requirements/peers.txt
 
+sbom: ## write the bill of materials of what is locked, sbom.json (CycloneDX)
+	$(install) dev
+	@exec $(BIN)/python -m deploy.supply sbom $(ARGS)
+
+audit: ## ask whether known weaknesses concern what is locked, in .venv-audit
+	$(install) uv
+	@test -x .venv-audit/bin/python || "$(PYTHON)" -m venv --without-pip .venv-audit
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-audit/bin/python requirements/audit.txt
+	@exec bash deploy/audit.sh
+
 manifests: ## render deploy/kubernetes from the chart, with Helm, in .venv-deploy
 	$(install) uv
 	$(deploy_tools)
@@ -83,7 +104,8 @@ lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(UV_COMPILE) $(ARGS) --output-file requirements/deploy.txt requirements/deploy.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-conformance .venv-deploy .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf dashboard/node_modules src/account_monitor/api/dashboard .venv .venv-conformance .venv-deploy .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

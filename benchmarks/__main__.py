@@ -12,7 +12,8 @@ from account_monitor.ledger.money import use_exact_arithmetic
 from account_monitor.logs import configure_logging
 
 BENCHMARKS = ("ledger", "nats_pull", "durable", "latency", "restart", "user_stream", "marks", "accounts", "reconcile",
-              "venue", "history", "cache", "outages", "margins", "rules", "alerts", "tokens", "cluster")  # fmt: skip
+              "venue", "history", "cache", "outages", "margins", "rules", "alerts", "grpc",
+              "rest", "abuse", "tokens", "cluster")  # fmt: skip
 
 
 def main(chosen: list[str]) -> None:

@@ -69,6 +69,7 @@ def _restart(data_dir: Path) -> tuple[float, int]:
         json.dumps(
             {
                 "service": {"data_dir": str(data_dir)},
+                "grpc": {"port": "0"},
                 "http": {"port": "0"},
                 "metrics": {"port": "0"},
                 "accounts": [{"name": "main", "exchange": "none"}],

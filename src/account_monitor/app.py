@@ -20,6 +20,7 @@ from account_monitor import __version__
 from account_monitor.admission import Admission
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
+from account_monitor.api.tls import certificates_of
 from account_monitor.clock import now_ms
 from account_monitor.config import (
     AccountSettings,
@@ -27,6 +28,7 @@ from account_monitor.config import (
     OpeningSettings,
     Settings,
     changed_accounts,
+    exposed_files,
     split_position_key,
 )
 from account_monitor.errors import ConfigurationError, HistoryUnavailable, JournalError, JournalInUse, StartAborted
@@ -100,6 +102,8 @@ class App:
             self.desk, self.alarms, clock=now_ms, monotonic=time.monotonic, subject=settings.pubsub.topics.prices
         )
         self.inboxes = Inboxes()
+        http_tls = certificates_of(settings.http.tls, "http.tls")
+        grpc_tls = http_tls if settings.grpc.tls is None else certificates_of(settings.grpc.tls, "grpc.tls")
         self._admission = Admission(settings.auth, self.desk)
         self.doors = Doors(
             self.desk,
@@ -108,9 +112,17 @@ class App:
             metrics_host=settings.metrics.host,
             metrics_port=settings.metrics.port,
             metrics_path=settings.metrics.path,
+            grpc_host=settings.grpc.host,
+            grpc_port=settings.grpc.port,
+            grpc_max_connections=settings.grpc.max_connections,
             allowed_origins=settings.http.allowed_origins,
+            max_connections=settings.http.max_connections,
+            max_connections_per_address=settings.http.max_connections_per_address,
+            http_certificates=http_tls,
+            grpc_certificates=grpc_tls,
             access=self._admission.access,
             metrics_need_token=settings.metrics.require_token,
+            shows_page=settings.http.dashboard_enabled,
             samples=self._samples,
         )
         self.opened = asyncio.Event()
@@ -144,7 +156,8 @@ class App:
         await self.doors.start()
         self.spawn("admission", self._admission.run())
         self.spawn("doors", self.doors.watch())
-        log.info("listening", http=self.doors.http_url, metrics=self.doors.metrics_url)
+        self._warn_of_exposed_files(self.settings)
+        log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()
             self.opened.set()
@@ -154,7 +167,7 @@ class App:
             await self._open_current_state()
             await self._open_people()
             await self._open_feed()
-            await self.doors.complete()
+            await self._complete_doors()
             gc.collect()
             gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
@@ -167,6 +180,21 @@ class App:
             await self._close()
         if self._failure is not None:
             raise self._failure
+
+    def _warn_of_exposed_files(self, settings: Settings) -> None:
+        for problem in exposed_files(settings):
+            log.warning("secret_file_exposed", problem=problem)
+
+    async def _complete_doors(self) -> None:
+        """Return when everything is answered. Raises: StartAborted where nobody wants that any more."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        completing = asyncio.create_task(self.doors.complete())
+        await asyncio.wait([stopping, completing], return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping.is_set():
+            completing.cancel()
+            raise StartAborted("stopped before the doors were complete")
+        stopping.cancel()
+        await completing
 
     def stop(self) -> None:
         """End `run`: what was heard is recorded first."""
@@ -246,6 +274,7 @@ class App:
         if self._historian is not None:
             self._historian.assign(self.desk.accounts)
         configure_logging(settings.logging)
+        self._warn_of_exposed_files(settings)
         await self._tell_feed()
         log.info("reloaded", **changes._asdict(), took_over=took_over, needs_restart=needs_restart)
 

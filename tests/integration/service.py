@@ -32,9 +32,10 @@ class Service:
 
     def __init__(self, folder: Path, nats_url: str | None, accounts: list[dict[str, Any]] | None = None) -> None:
         self.folder = folder
-        self.http_port, self.metrics_port = free_port(), free_port()
+        self.http_port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         self.document: dict[str, Any] = {
             "service": {"data_dir": str(folder / "data")},
+            "grpc": {"port": str(self.grpc_port)},
             "http": {"port": str(self.http_port)},
             "metrics": {"port": str(self.metrics_port)},
             "accounts": accounts or [{"name": "main", "exchange": "none"}],

@@ -154,15 +154,17 @@ def test_health_is_answered_early_and_readiness_once_everything_is(tmp_path: Pat
     assert service.stop() == 0
 
 
-def test_a_taken_port_is_named(tmp_path: Path, running: Service) -> None:
+@pytest.mark.parametrize("door", ["http", "grpc"])
+def test_a_taken_port_is_named(tmp_path: Path, running: Service, door: str) -> None:
     (tmp_path / "second").mkdir()
     second = Service(tmp_path / "second", None)
-    second.document["http"]["port"] = str(running.http_port)
+    port = running.document[door]["port"]
+    second.document[door]["port"] = port
     second.start(wait=False)
 
     assert second.process is not None
     assert second.process.wait(20) == 2
-    assert str(running.http_port) in second.log_file.read_text()
+    assert f"{door}: cannot listen on 127.0.0.1:{port}, it is taken" in second.log_file.read_text()
     assert "Traceback" not in second.log_file.read_text()
 
 

@@ -32,7 +32,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.grpc_port = free_port(), free_port(), free_port()
         self.output = folder / "output"
         self.process: subprocess.Popen[bytes]
 
@@ -41,7 +41,8 @@ class Demo:
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "account_monitor", "demo", "--data-dir", str(self.folder / "demo"),
-                    "--http-port", str(self.port), "--metrics-port", str(self.metrics_port), *more,
+                    "--http-port", str(self.port), "--metrics-port", str(self.metrics_port),
+                    "--grpc-port", str(self.grpc_port), *more,
                 ],
                 stdout=output, stderr=output, cwd=self.folder,
             )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from account_monitor.api.rendering import PLAIN
 from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
@@ -197,6 +198,11 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         await knock_everywhere()  # 200
         await knock_everywhere(Host="evil.example")  # 421
         await knock_everywhere(**{"Content-Length": "1000000"})  # 413
+        for path in PLAIN:
+            async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + path) as response:
+                tag = response.headers["ETag"]
+            status, _, _ = await ask(desk, path, body=None, **{"If-None-Match": f'"x", {tag}'})
+            seen[path].add(str(status))  # 304
         for path in (path for path in seen if path.startswith("/api/")):
             await knock(path, "?nonsense=1")  # 400
             if path != "/api/accounts":

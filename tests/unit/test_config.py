@@ -28,9 +28,9 @@ from account_monitor.config import (
     Purpose,
     Secret,
     Settings,
-    TlsSettings,
     changed_accounts,
     check_settings,
+    exposed_files,
     load_settings,
     split_position_key,
     unbuilt,
@@ -96,7 +96,7 @@ def test_the_example_states_the_defaults() -> None:
 def test_the_example_names_every_key_and_no_other() -> None:
     written = set(written_paths(yaml.load(EXAMPLE.read_text("utf-8"), yaml.BaseLoader)))  # noqa: S506  # text only
 
-    shown_in_comments = ("accounts[].opening.", "accounts[].thresholds.")
+    shown_in_comments = ("accounts[].opening.", "accounts[].thresholds.", "grpc.tls.")
     assert written == {path for path in key_paths(Settings) if not path.startswith(shown_in_comments)}
 
 
@@ -535,7 +535,6 @@ def test_settings_cannot_be_changed() -> None:
     [
         (Settings(service=Settings().service._replace(reporting_currency="EUR")), "service.reporting_currency"),
         (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
-        (Settings(http=Settings().http._replace(tls=TlsSettings(key_file=Path("k")))), "http.tls.key_file"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(settings: Settings, path: str) -> None:
@@ -563,3 +562,66 @@ def test_importing_costs_no_yaml_parser() -> None:
     ).stdout
 
     assert {"yaml", "structlog", "dataclasses", "difflib"}.isdisjoint(modules.split())
+
+
+# TLS
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http: {tls: {cert_file: c}}", "http.tls.key_file was null, expected a file: http.tls.cert_file needs it"),
+        ("http: {tls: {key_file: k}}", "http.tls.cert_file was null, expected a file: http.tls.key_file needs it"),
+        ("http: {tls: {client_ca_file: a}}", "http.tls.cert_file was null, expected a file: who asks for"),
+        ("grpc: {tls: {key_file: k}}", "grpc.tls.cert_file was null, expected a file: grpc.tls.key_file needs it"),
+    ],
+)
+def test_half_of_what_tls_needs_is_refused(load: Load, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(text)
+
+    assert said in str(refused.value)
+
+
+def test_grpc_shows_what_http_shows_unless_it_has_its_own(load: Load) -> None:
+    http = "http: {tls: {cert_file: c, key_file: k}}"
+
+    assert load(http).grpc_tls == load(http).http.tls
+    assert load(f"{http}\ngrpc: {{tls: {{cert_file: d, key_file: e}}}}").grpc_tls.cert_file == Path("d")
+    assert load(f"{http}\ngrpc: {{tls: {{}}}}").grpc_tls.cert_file is None
+
+
+# Files of secrets
+
+
+def test_a_file_of_secrets_that_others_can_read_is_told_of(load: Load, tmp_path: Path) -> None:
+    key, secret = tmp_path / "key", tmp_path / "secret"
+    for file, mode in ((key, 0o644), (secret, 0o600)):
+        file.write_text("a" * 64)
+        file.chmod(mode)
+    settings = load(f"accounts: [{{api_key_file: {key}, secret_key_file: {secret}}}]")
+
+    assert exposed_files(settings) == [
+        f"accounts[0].api_key_file: {key} can be read or written by others (mode 0644); expected chmod 600"
+    ]
+
+
+def test_every_file_of_secrets_is_looked_at(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "open"
+    file.write_text("redis://x")
+    file.chmod(0o604)
+    named = {path for path in key_paths(Settings) if path.endswith("_file")}
+    settings = load(
+        f"""
+accounts: [{{api_key_file: {file}, secret_key_file: {file}}}]
+database: {{url: postgresql://host/db, password_file: {file}, redis_url: redis://host, redis_password_file: {file}}}
+alerts: {{channels_file: {file}, heartbeat_url_file: {file}}}
+pubsub: {{nats: {{credentials_file: {file}}}}}
+"""
+    )
+
+    told = {line.partition(":")[0].replace("[0]", "[]") for line in exposed_files(settings)}
+
+    # Certificates are public; a key of TLS and the tokens are refused where they are read.
+    elsewhere = {path for path in named if path.endswith(("ca_file", "cert_file", ".tls.key_file", "tokens_file"))}
+    assert told == named - elsewhere

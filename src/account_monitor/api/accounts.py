@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from account_monitor.api.problems import FOLDING, UNKNOWN_ACCOUNT, Refused, bad_parameter
+from account_monitor.api.problems import FOLDING, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, Refused, bad_parameter
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 
@@ -27,6 +27,11 @@ def monitor_meant(desk: Desk, name: str | None) -> Monitor:
     if monitor is None:
         raise Refused(FOLDING, f"account {account} is not open yet: {desk.unready or 'its journal is being folded'}")
     return monitor
+
+
+def never_held(account: str, key: str) -> Refused:
+    """Refuse a symbol or position key that an account never held."""
+    return Refused(UNKNOWN_SYMBOL, f"symbol: account {account} never held {key!r}")
 
 
 def shown(desk: Desk, account: str) -> Monitor | None:

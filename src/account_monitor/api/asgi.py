@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -12,8 +13,22 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
-ALWAYS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-"""What every response carries."""
+ALWAYS: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What every response carries, unless it says otherwise itself."""
+
+OVER_TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
+"""What every response over TLS carries, too: for a year, a browser asks this host over TLS only."""
 
 
 class Reply(NamedTuple):
@@ -27,13 +42,24 @@ class Reply(NamedTuple):
     async def send(self, scope: Scope, send: Send) -> None:
         """Send it, also in place of a WebSocket upgrade."""
         prefix = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-        headers = [
+        await send({"type": f"{prefix}.start", "status": self.status, "headers": self.fields()})
+        await send({"type": f"{prefix}.body", "body": self.body})
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers, those of the body included where there may be one."""
+        if self.status == HTTPStatus.NOT_MODIFIED:
+            return list(self.headers)
+        return [
             (b"content-type", self.media_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
             *self.headers,
         ]
-        await send({"type": f"{prefix}.start", "status": self.status, "headers": headers})
-        await send({"type": f"{prefix}.body", "body": self.body})
+
+
+def with_always(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers with what every response carries."""
+    present = {name.lower() for name, _ in headers}
+    return [*headers, *(extra for extra in ALWAYS if extra[0] not in present)]
 
 
 def header(scope: Scope, name: bytes) -> str | None:

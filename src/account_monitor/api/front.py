@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping
 import structlog
 
 from account_monitor.api.access import NOBODY, Access, Caller
-from account_monitor.api.asgi import ALWAYS, Application, Message, Receive, Scope, Send
+from account_monitor.api.asgi import Application, Message, Receive, Scope, Send, with_always
 from account_monitor.api.credentials import CALLER, address_of, admitted, check_url, token_of
 from account_monitor.api.guard import Guard
 from account_monitor.api.health import health_reply, ready_reply
+from account_monitor.api.page import Page
 from account_monitor.api.problems import (
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -42,14 +43,16 @@ class Front:
         access: Access,
         sockets: Mapping[str, Application] | None = None,
         *,
+        page: Page | None = None,
         open_paths: Collection[str] = (),
         asks_for_token: bool = True,
         is_for_all: bool = False,
     ) -> None:
         """Everyone may have `open_paths`, and everything where `asks_for_token` is False; `is_for_all` asks for a token
-        that sees every account.
+        that sees every account. `page` is for everyone, too.
         """
         self.inner: Application | None = None
+        self._page = page
         self._desk = desk
         self._guard = guard
         self._access = access
@@ -83,6 +86,10 @@ class Front:
         if path in _OWN:
             require_get(scope)
             await _OWN[path](self._desk, self._visitor(scope)).send(scope, send)
+            return
+        if self._page is not None and (file := self._page.reply(scope)) is not None:
+            require_get(scope)
+            await file.send(scope, send)
             return
         self._admit(scope)
         if path in self._sockets:
@@ -134,13 +141,8 @@ class _Response:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind.endswith("response.start"):
-            message["headers"] = _with_always(message["headers"])
+            message["headers"] = with_always(message["headers"])
             self.is_started = True
         elif kind == "websocket.accept":
             self.is_started = True
         await self._send(message)
-
-
-def _with_always(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    present = {name.lower() for name, _ in headers}
-    return [*headers, *(extra for extra in ALWAYS if extra[0] not in present)]

@@ -12,11 +12,14 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from account_monitor.api import problems
+from account_monitor.api.accounts import never_held
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenDesk, GivenMonitor, explained, in_turn
 from account_monitor.api.moments import moment_given
 from account_monitor.api.problems import Refused, bad_parameter
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.ledger.money import ZERO, to_text
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Extremes, Figures, History, PnLBucket, PnLHistory, PnLQuery
 from account_monitor.monitor.reports import time_text
 
@@ -114,8 +117,21 @@ async def pnl_history(
     ] = "1h",
 ) -> PnLHistoryReport:
     """Equity and P&L in USD, as believed at the time, in whole intervals from the one that holds `from` on."""
+    return await history_report(desk, monitor, symbol=symbol, from_=from_, to=to, interval=interval)
+
+
+HANDLERS = (pnl_history,)
+
+
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+
+async def history_report(
+    desk: Desk, monitor: Monitor, *, symbol: str | None, from_: str | None, to: str | None, interval: str
+) -> PnLHistoryReport:
+    """Report P&L over time; `from_` and `to` are RFC 3339. Raises: Refused."""
     if symbol is not None and symbol not in monitor.view.positions:
-        raise Refused(problems.UNKNOWN_SYMBOL, f"symbol: account {monitor.name} never held {symbol!r}")
+        raise never_held(monitor.name, symbol)
     span = _span(_interval_ms(interval), from_, to, desk.clock())
     query = PnLQuery(monitor.name, symbol, *span)
     if desk.history is None:
@@ -133,12 +149,6 @@ async def pnl_history(
         to=time_text(span.to_ms),
         buckets=buckets,
     )
-
-
-HANDLERS = (pnl_history,)
-
-
-# -- what is asked -----------------------------------------------------------------------------------------------------
 
 
 class _Span(NamedTuple):

@@ -76,10 +76,10 @@ def _explain(error: OSError, host: str, port: int, section: str) -> str:
     return f"{where}: {error.strerror or error}; set {section}.host and {section}.port to what is free here"
 
 
-def url_of(listener: socket.socket, host: str) -> str:
+def url_of(listener: socket.socket, host: str, *, is_tls: bool = False) -> str:
     """Return where the page of a listener is found: under the given host, or the machine itself for "all"."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # recognized, not bound
-    return f"http://{_joined(shown, listener.getsockname()[1])}"
+    return f"{'https' if is_tls else 'http'}://{_joined(shown, listener.getsockname()[1])}"
 
 
 def _joined(host: str, port: int) -> str:

@@ -50,6 +50,7 @@ NO_JSON = Kind("no-json", 415, "The body is not application/json")
 BAD_BODY = Kind("bad-body", 422, "The body is not what was expected")
 WRONG_HOST = Kind("wrong-host", 421, "The Host header names another server")
 UPGRADE_REQUIRED = Kind("upgrade-required", 426, "This address is for WebSocket only")
+HEAD_TOO_LARGE = Kind("head-too-large", 431, "The first line and the headers are too large")
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
@@ -59,13 +60,14 @@ NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer
 HISTORY_UNAVAILABLE = Kind("history-unavailable", 503, "The history cannot be read now")
 NOT_RECORDED = Kind("not-recorded", 503, "The journal does not take it")
 TOO_MANY_CLIENTS = Kind("too-many-clients", 503, "As many clients as allowed are connected")
+TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "As many connections as allowed are open")
 
 KINDS = (
     BAD_PARAMETER, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, TOO_MANY_REQUESTS, FOREIGN_ORIGIN,
     NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING, ACKNOWLEDGED,
     METHOD_NOT_ALLOWED, NO_EXCHANGE, NOT_QUARANTINED, NO_EQUITY, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY,
-    UPGRADE_REQUIRED, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE, NOT_RECORDED,
-    TOO_MANY_CLIENTS,
+    UPGRADE_REQUIRED, HEAD_TOO_LARGE, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE,
+    NOT_RECORDED, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS,
 )  # fmt: skip
 
 

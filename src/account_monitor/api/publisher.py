@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-
-import msgspec
+from collections.abc import Awaitable, Callable
 
 from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
-from account_monitor.api.protocol import Line
-from account_monitor.api.stream import ENTRY_KINDS, Channel, Message, Step
+from account_monitor.api.rounds import Rounds
+from account_monitor.api.stream import ENTRY_KINDS, Channel, Message, Notice, Step, health_notice
 from account_monitor.ledger.valuation import PnL
 from account_monitor.monitor.desk import Desk
-from account_monitor.monitor.reports import time_text
 from account_monitor.monitor.views import Change, View
 
 MAX_WAITING = 4_096
@@ -91,7 +89,7 @@ class Cursor:
             self.is_behind = True
             self._forget()
 
-    def catch_up(self, now_ms: int) -> str:
+    def catch_up(self, now_ms: int) -> Notice:
         """Start over from a snapshot, and return it."""
         snapshot, steps = self.channel.snapshot(now_ms)
         self._forget()
@@ -100,7 +98,7 @@ class Cursor:
         self.seq = snapshot.seq
         self.tick = snapshot.tick
         self.pnl = snapshot.pnl
-        return self.channel.text(Message("snapshot", snapshot.seq, snapshot.tail), None)
+        return Notice(self.channel, snapshot.message, None)
 
     def end(self) -> None:
         """Have nothing more to tell."""
@@ -108,19 +106,19 @@ class Cursor:
         self.is_behind = False
         self.seq = None
 
-    def next_texts(self) -> list[str]:
+    def next_notices(self) -> list[Notice]:
         """Take the messages that wait longest, as many as one turn allows; none: there are no more."""
-        texts: list[str] = []
-        while len(texts) < TURN:
+        notices: list[Notice] = []
+        while len(notices) < TURN:
             if not self._messages:
                 if not self.steps:
                     break
                 self._messages.extend(self._next_step().messages())
             message = self._messages.popleft()
             if not self._has_heard(message):
-                texts.append(self.channel.text(message, self.seq))
+                notices.append(Notice(self.channel, message, self.seq))
                 self.seq = message.seq
-        return texts
+        return notices
 
     def _next_step(self) -> Step:
         step = self.steps.popleft()
@@ -135,7 +133,7 @@ class Cursor:
         told = self.seq
         return told is not None and (message.seq < told or (message.seq == told and message.kind in ENTRY_KINDS))
 
-    def tell_prices(self, now_ms: int) -> list[str]:
+    def tell_prices(self, now_ms: int) -> list[Notice]:
         """Return what prices have changed, and the P&L if it did."""
         channel, seq = self.channel, self.seq
         if self.is_behind or seq is None or not self.has_news:
@@ -145,7 +143,7 @@ class Cursor:
         if channel.view.pnl != self.pnl:
             self.pnl = channel.view.pnl
             messages.append(channel.pnl(seq, now_ms))
-        return [channel.text(message, seq) for message in messages]
+        return [Notice(channel, message, seq) for message in messages]
 
     @property
     def has_news(self) -> bool:
@@ -170,14 +168,17 @@ class Subscriber:
     def __init__(
         self,
         publisher: Publisher,
-        line: Line,
         *,
+        send: Callable[[list[Notice]], Awaitable[None]],
+        abort: Callable[[], None],
         account: str | None,
         since: dict[str, tuple[int, int]],
         interval_seconds: float,
         caller: Caller = EVERYONE,
     ) -> None:
-        """`account` None means all that the caller sees. `since` is, by account, the epoch and sequence that the client
+        """`send` returns once the client took something, and raises OSError when it is gone; `abort` cuts it off.
+
+        `account` None means all that the caller sees. `since` is, by account, the epoch and sequence that the client
         was told last.
         """
         self.account = account
@@ -185,8 +186,8 @@ class Subscriber:
         self._since = since
         self._interval = interval_seconds
         self._publisher = publisher
-        self._send = line["send"]
-        self.abort = line["abort"]
+        self._send = send
+        self.abort = abort
         self.cursors: dict[str, Cursor] = {}
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -194,6 +195,10 @@ class Subscriber:
         self._prices_due = 0.0
         self._told_health = 0
         self.blocked_since: float | None = None
+
+    def took(self) -> None:
+        """Note that the client took one message of those that are being sent."""
+        self.blocked_since = self._loop.time()
 
     def wants(self, account: str) -> bool:
         """Whether this client asked for the account."""
@@ -253,10 +258,10 @@ class Subscriber:
         is_due = now >= self._prices_due
         for cursor in tuple(self.cursors.values()):
             await self._tell_steps(cursor)
-            texts = cursor.tell_prices(self._publisher.now_ms()) if is_due else []  # before any other step can come
-            if texts:
+            notices = cursor.tell_prices(self._publisher.now_ms()) if is_due else []  # before any other step can come
+            if notices:
                 self._prices_due = now + self._interval
-                await self._tell(texts)
+                await self._tell(notices)
         if any(cursor.has_news for cursor in self.cursors.values()):
             self.notice_prices()
 
@@ -264,23 +269,25 @@ class Subscriber:
         while True:
             if cursor.is_behind:
                 await self._tell([cursor.catch_up(self._publisher.now_ms())])
-            texts = cursor.next_texts()
-            if not texts:
+            notices = cursor.next_notices()
+            if not notices:
                 return
-            await self._tell(texts)
+            await self._tell(notices)
 
     async def _tell_health(self) -> None:
         number = self._publisher.health_number
         if number != self._told_health:
             self._told_health = number
-            await self._tell([self._publisher.health_text(self.caller)])
+            await self._tell([self._publisher.health(self.caller)])
 
-    async def _tell(self, texts: list[str]) -> None:
-        for start in range(0, len(texts), TURN):
+    async def _tell(self, notices: list[Notice]) -> None:
+        for start in range(0, len(notices), TURN):
+            some = notices[start : start + TURN]
+            await self._publisher.rounds.take(len(some))
             self.blocked_since = self._loop.time()
-            await self._send(texts[start : start + TURN])
+            await self._send(some)
             self.blocked_since = None
-            if len(texts) >= TURN:
+            if len(notices) >= TURN:
                 await asyncio.sleep(0)
 
 
@@ -292,6 +299,8 @@ class Publisher:
         self._stall_seconds = stall_seconds
         self._channels: dict[str, Channel] = {}
         self._subscribers: set[Subscriber] = set()
+        self.rounds = Rounds()
+        """What all clients together are told in a round of the loop: the monitors come first."""
         self._task: asyncio.Task[None] | None = None
         self._checks = desk.health.checks
         self.health_number = 1
@@ -309,13 +318,9 @@ class Publisher:
         """Return the time of the desk."""
         return self._desk.clock()
 
-    def health_text(self, caller: Caller = EVERYONE) -> str:
-        """Return the message that says how well the process is; it belongs to no account."""
-        data = msgspec.json.encode(health_report(self._desk, caller)).decode()
-        at = time_text(self._desk.clock())
-        return (
-            f'{{"type":"health","account":null,"epoch":null,"seq":null,"prev":null,"timestamp":"{at}","data":{data}}}'
-        )
+    def health(self, caller: Caller = EVERYONE) -> Notice:
+        """Return the message that says how well the process is."""
+        return health_notice(health_report(self._desk, caller), self._desk.clock())
 
     def start(self) -> None:
         """Begin to watch health, accounts and stalled clients."""

@@ -20,7 +20,7 @@ from litestar.response import Redirect
 
 from account_monitor.api import problems
 from account_monitor.api.access import Caller
-from account_monitor.api.accounts import monitor_meant
+from account_monitor.api.accounts import monitor_meant, never_held
 from account_monitor.api.alerts import HANDLERS as ALERT_HANDLERS
 from account_monitor.api.alerts import REPORTS as ALERT_REPORTS
 from account_monitor.api.answering import (
@@ -34,7 +34,7 @@ from account_monitor.api.answering import (
     explained,
     in_turn,
 )
-from account_monitor.api.asgi import Headers, Reply, Scope
+from account_monitor.api.asgi import Application, Headers, Reply, Scope
 from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
@@ -48,6 +48,7 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
+from account_monitor.api.rendering import MANY_POSITIONS, PLAIN, Present
 from account_monitor.api.sight import desk_seen_by
 from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
 from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
@@ -81,8 +82,7 @@ from account_monitor.monitor.reports import (
 )
 from account_monitor.monitor.views import View
 
-MANY_POSITIONS = 200
-"""So many take about 4 ms to report."""
+UNCHANGED = "It is still the one whose `ETag` is in `If-None-Match`; only where no parameter but `account` is given"
 
 log = structlog.get_logger()
 
@@ -192,7 +192,7 @@ async def positions(
     if symbol is None:
         return await _made(positions_report, view)
     if symbol not in view.positions:
-        raise _unknown_symbol(view, symbol)
+        raise never_held(view.account, symbol)
     return {symbol: held_report(view.held(symbol))}
 
 
@@ -234,7 +234,7 @@ async def fills(
     except ValueError as error:
         raise bad_parameter("cursor", f"{error}; expected `next` of a page before") from None
     if symbol is not None and not page.entries and cursor is None and not _was_held(monitor.view, symbol):
-        raise _unknown_symbol(monitor.view, symbol)
+        raise never_held(monitor.name, symbol)
     return FillsReport(fills=[fill_report(monitor.name, entry) for entry in page.entries], next=page.next)
 
 
@@ -255,7 +255,7 @@ async def explain(
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise bad_parameter("to", f"was {to!r}, expected a time that is not before `from`")
     if symbol is not None and not _was_held(monitor.view, symbol.partition(":")[0]):
-        raise _unknown_symbol(monitor.view, symbol)
+        raise never_held(monitor.name, symbol)
     try:
         span = await _looked_back(desk, monitor.past.explain, from_ms, to_ms, symbol=symbol, limit=limit)
     except TooOld as error:
@@ -338,10 +338,6 @@ def _was_held(view: View, symbol: str) -> bool:
     return any(position.symbol == symbol for position in view.positions.values())
 
 
-def _unknown_symbol(view: View, symbol: str) -> Refused:
-    return Refused(problems.UNKNOWN_SYMBOL, f"symbol: account {view.account} never held {symbol!r}")
-
-
 # -- how it is refused -------------------------------------------------------------------------------------------------
 
 
@@ -405,15 +401,17 @@ class _KnownParameters:
 # -- together ----------------------------------------------------------------------------------------------------------
 
 
-def rest_application(desk: Desk) -> Litestar:
+def rest_application(desk: Desk) -> Application:
     """Return the application that answers everything but health and sockets."""
     description = describe(_schema(desk), _meanings())
+    for path in PLAIN:
+        description["paths"][path]["get"]["responses"]["304"] = {"description": UNCHANGED}
     page = reference_page(description)
     known = {
         path: [parameter["name"] for operation in operations.values() for parameter in operation.get("parameters", ())]
         for path, operations in description["paths"].items()
     }
-    return Litestar(
+    framework = Litestar(
         [*_DESCRIBED, openapi, docs, root],
         dependencies={**_given(desk), "page": Provide(lambda: page, sync_to_thread=False)},
         before_request=_KnownParameters(known),
@@ -428,6 +426,7 @@ def rest_application(desk: Desk) -> Litestar:
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,  # also where nobody says how long it is
     )
+    return Present(desk, cast(Application, framework))
 
 
 def _schema(desk: Desk) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Server: the two HTTP ports of the process, open from the first moment, complete a second later."""
+"""Server: the ports of the process, HTTP open from the first moment, complete with gRPC a second later."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import cast
 
@@ -13,13 +14,17 @@ import structlog
 import uvicorn
 
 from account_monitor.api.access import Access, OpenAccess
-from account_monitor.api.asgi import Application
+from account_monitor.api.asgi import OVER_TLS, Application
 from account_monitor.api.front import STATIC, Front
+from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
 from account_monitor.api.listening import BACKLOG, listen, url_of
-from account_monitor.api.metrics import Meter, Told
-from account_monitor.api.protocol import StreamProtocol
+from account_monitor.api.metrics import Meter, Sample, Told
+from account_monitor.api.page import Page
+from account_monitor.api.protocol import IDLE_SECONDS, REQUEST_SECONDS, Connections, HttpProtocol, StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
+from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
+from account_monitor.api.turnstile import MAX_CONNECTIONS, MAX_PER_ADDRESS, Turnstile
 from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
@@ -40,7 +45,7 @@ log = structlog.get_logger()
 
 
 class Doors:
-    """REST, WebSocket, metrics and health of one desk."""
+    """REST, WebSocket, gRPC, metrics and health of one desk."""
 
     def __init__(
         self,
@@ -51,69 +56,116 @@ class Doors:
         metrics_host: str = "127.0.0.1",
         metrics_port: int = 9093,
         metrics_path: str = "/metrics",
+        grpc_host: str = "127.0.0.1",
+        grpc_port: int | None = None,
+        grpc_max_connections: int = 100,
         allowed_origins: Iterable[str] = (),
         access: Access | None = None,
         metrics_need_token: bool = False,
+        shows_page: bool = True,
         samples: Callable[[], Iterable[Told]] = lambda: (),
         max_clients: int = MAX_CLIENTS,
         stall_seconds: float = STALL_SECONDS,
+        max_connections: int = MAX_CONNECTIONS,
+        max_connections_per_address: int = MAX_PER_ADDRESS,
+        http_certificates: Certificates | None = None,
+        grpc_certificates: Certificates | None = None,
     ) -> None:
         """`access` says who may come in; without it everyone may, so bind to loopback then. The metrics are for all
         who reach their port unless `metrics_need_token`.
 
         `samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
-        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off.
+        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. `grpc_port` None:
+        without gRPC. Certificates None: without TLS.
         """
         self._desk = desk
         self._http = (http_host, http_port)
         self._metrics = (metrics_host, metrics_port)
         self._metrics_path = metrics_path
-        self._meter = Meter(desk, samples)
+        self._certificates = http_certificates
+        watched = dict.fromkeys(each for each in (http_certificates, grpc_certificates) if each is not None)
+        self._watched = list(watched)  # one, where both doors show the same
+        self._limits = (max_connections, max_connections_per_address)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
-        origins = tuple(allowed_origins)
         access = access or OpenAccess()
+        self._grpc: GrpcDoor | None = None
+        if grpc_port is not None:
+            self._grpc = GrpcDoor(
+                desk,
+                self.publisher,
+                host=grpc_host,
+                port=grpc_port,
+                max_connections=grpc_max_connections,
+                access=access,
+                credentials=None if grpc_certificates is None else partial(grpc_credentials, grpc_certificates),
+            )
+        self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples(), *self._expiries()))
+        origins = tuple(allowed_origins)
         sockets = {"/ws": StreamDoor(desk, self.publisher, access, max_clients=max_clients)}
-        self._front = Front(desk, Guard(http_host, origins), access, sockets, open_paths=STATIC)
+        self._front = Front(
+            desk, Guard(http_host, origins), access, sockets, page=Page() if shows_page else None, open_paths=STATIC
+        )
         self._metrics_front = Front(
             desk, Guard(metrics_host, origins), access, asks_for_token=metrics_need_token, is_for_all=True
         )
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.http_url = ""
         self.metrics_url = ""
 
     async def start(self) -> None:
-        """Return when both ports listen and health is answered; the rest follows within a second.
+        """Return when all ports are taken and health is answered; the rest follows within a second.
 
         Raises: ConfigurationError for a port that cannot be had.
         """
-        http = await listen(*self._http, "http")
+        opened: list[socket.socket] = []
         try:
-            metrics = await listen(*self._metrics, "metrics")
+            opened += (http := await listen(*self._http, "http"))
+            opened += (metrics := await listen(*self._metrics, "metrics"))
+            if self._grpc is not None:
+                await self._grpc.reserve()
         except BaseException:
-            _close(http)
+            _close(opened)
             raise
-        self.http_url = url_of(http[0], self._http[0])
+        tls = self._certificates
+        self.http_url = url_of(http[0], self._http[0], is_tls=tls is not None)
         self.metrics_url = url_of(metrics[0], self._metrics[0])
         self.publisher.start()
-        await self._serve(self._front, http)
+        await self._serve(self._front, http, tls)
         await self._serve(self._metrics_front, metrics)
+        if self._watched:
+            self._watching = asyncio.create_task(self._watch_certificates(self._watched), name="certificates")
+            self._tasks.append(self._watching)
         self._completion = asyncio.create_task(self._complete(), name="doors")
         self._tasks.append(self._completion)
 
     async def stop(self) -> None:
         """Take no more requests, finish those that are being answered, close the sockets of clients."""
+        self._is_stopping = True
         await self.publisher.stop()
+        if self._watching is not None:
+            self._watching.cancel()
         for server in self._servers:
             server.should_exit = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        closing = [] if self._grpc is None else [self._grpc.close(STOP_SECONDS)]
+        await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
         self._servers.clear()
         self._tasks.clear()
 
     async def complete(self) -> None:
         """Return when everything is answered, not only health."""
         await asyncio.shield(self._completion)
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients of gRPC connect to; empty where it is not served."""
+        return "" if self._grpc is None else self._grpc.address
+
+    def _grpc_samples(self) -> list[Told]:
+        return [] if self._grpc is None else self._grpc.samples()
 
     async def watch(self) -> None:
         """Raise what a part of the doors died of; for ever otherwise."""
@@ -124,11 +176,34 @@ class Doors:
                 raise error
         await asyncio.Event().wait()  # they end in good order only when the process does
 
-    async def _serve(self, application: Application, sockets: list[socket.socket]) -> None:
-        server = _Server(_settings(application))
+    async def _serve(
+        self, application: Application, sockets: list[socket.socket], tls: Certificates | None = None
+    ) -> None:
+        server = _Server(_settings(application, is_tls=tls is not None), Turnstile(*self._limits), tls)
         self._servers.append(server)
         self._tasks.append(asyncio.create_task(server.serve(sockets=sockets), name="http"))
         await server.listens.wait()
+
+    async def _watch_certificates(self, watched: list[Certificates]) -> None:
+        """Take over certificates whose files change, and say of each what is wrong, or about to be."""
+        while True:
+            for certificates in watched:
+                await asyncio.to_thread(certificates.look)
+            now_ms = self._desk.clock()
+            told = [text for each in watched for text in (each.problem, each.expiry_text(now_ms)) if text is not None]
+            status = Status.DEGRADED if told else Status.HEALTHY
+            self._desk.health.report("tls", status, "; ".join(told) or "the certificate is valid")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _expiries(self) -> list[Sample]:
+        now_ms = self._desk.clock()
+        return [
+            Sample(
+                "tls_certificate_expires_seconds", "Until the certificate that a door shows expires; below 0: since.",
+                "gauge", (each.expires_ms - now_ms) / 1000, {"section": each.section},
+            )
+            for each in self._watched
+        ]  # fmt: skip
 
     async def _complete(self) -> None:
         """Import the frameworks, which takes most of a second, in a thread."""
@@ -138,6 +213,16 @@ class Doors:
         except Exception as error:
             log.exception("doors_incomplete")
             self._desk.health.report("http", Status.UNHEALTHY, f"REST and metrics cannot be served: {error}")
+        await self._open_grpc()
+
+    async def _open_grpc(self) -> None:
+        if self._grpc is None or self._is_stopping:
+            return
+        try:
+            await self._grpc.open()
+        except Exception as error:
+            log.exception("grpc_not_open")
+            self._desk.health.report("grpc", Status.UNHEALTHY, f"gRPC cannot be served: {error}")
 
     def _make_metrics(self) -> Application:
         exposition = import_module("account_monitor.api.exposition")
@@ -151,23 +236,38 @@ class Doors:
 class _Server(uvicorn.Server):
     """Runs inside the loop of the process, whose signals are not its business."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, turnstile: Turnstile, tls: Certificates | None) -> None:
         super().__init__(config)
+        self.server_state = Connections(turnstile)
         self.listens = asyncio.Event()
+        self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """Listen. uvicorn's own would leave a client a minute for the handshake of TLS."""
+        assert sockets is not None
+        loop = asyncio.get_running_loop()
+        context, seconds = (None, None) if self._tls is None else (self._tls.context, REQUEST_SECONDS)
+        self.servers = [
+            await loop.create_server(
+                self._protocol, sock=listener, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=seconds
+            )
+            for listener in sockets
+        ]
+        self.started = True
         self.listens.set()
+
+    def _protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, {})
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def _settings(application: Application) -> uvicorn.Config:
+def _settings(application: Application, *, is_tls: bool) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http="h11",
+        http=HttpProtocol,
         ws=StreamProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
@@ -179,6 +279,8 @@ def _settings(application: Application) -> uvicorn.Config:
         log_level="error",
         access_log=False,
         server_header=False,
+        headers=[(name.decode(), value.decode()) for name, value in OVER_TLS] if is_tls else [],
+        timeout_keep_alive=IDLE_SECONDS,
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_SECONDS,

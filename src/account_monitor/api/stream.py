@@ -43,7 +43,7 @@ _ENTRY_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
 """Of one message and what it is made from; measured."""
 
 Kind: TypeAlias = Literal[
-    "snapshot", "fill", "alert", "reconciliation", "position_update", "balance_update", "pnl_update"
+    "snapshot", "fill", "alert", "reconciliation", "position_update", "balance_update", "pnl_update", "health"
 ]
 
 _encode = msgspec.json.Encoder().encode
@@ -65,12 +65,39 @@ ENTRY_KINDS = frozenset(kind for kind, _ in _TOLD.values())
 """Messages that tell of an entry, and so exactly once; the others tell how things are, and may be told twice."""
 
 
-class Message(NamedTuple):
-    """A message without its beginning, which depends on what the client was told before: `,"timestamp":…,"data":…}`."""
+class Message:
+    """A message without its beginning, which depends on what the client was told before: `,"timestamp":…,"data":…}`.
 
-    kind: Kind
-    seq: int
-    tail: str
+    `wire` is the same in the form of another door, which makes it when it first tells it, once for all its clients.
+    """
+
+    __slots__ = ("kind", "seq", "tail", "wire")
+
+    def __init__(self, kind: Kind, seq: int, tail: str) -> None:
+        self.kind = kind
+        self.seq = seq
+        self.tail = tail
+        self.wire: bytes | None = None
+
+
+class Notice(NamedTuple):
+    """A message as it is told to one client, whom `prev` was told before. Without a channel it is of no account."""
+
+    channel: Channel | None
+    message: Message
+    prev: int | None
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        message = self.message
+        if self.channel is None:
+            return f'{{"type":"{message.kind}","account":null,"epoch":null,"seq":null,"prev":null{message.tail}'
+        return self.channel.text(message, self.prev)
+
+
+def health_notice(report: msgspec.Struct, now_ms: int) -> Notice:
+    """Return how well the process is, which belongs to no account."""
+    return Notice(None, Message("health", 0, _tail(now_ms, _encode(report).decode())), None)
 
 
 class Step:
@@ -94,13 +121,17 @@ class Step:
 
 
 class Snapshot(NamedTuple):
-    """The whole account as of `seq`, and how many changes of prices it includes."""
+    """The whole account, and how many changes of prices it includes."""
 
-    seq: int
+    message: Message
     tick: int
     at_ms: int
     pnl: PnL
-    tail: str
+
+    @property
+    def seq(self) -> int:
+        """As of which sequence."""
+        return self.message.seq
 
 
 class Channel:
@@ -220,7 +251,8 @@ class Channel:
         if known is not None and (known.tick == self.tick or self._is_new_enough(known, now_ms)):
             return known, self._after(known.seq)
         data = _encode(account_report(self.view, now_ms)).decode()
-        self._snapshot = Snapshot(self.view.seq, self.tick, now_ms, self.view.pnl, _tail(now_ms, data))
+        message = Message("snapshot", self.view.seq, _tail(now_ms, data))
+        self._snapshot = Snapshot(message, self.tick, now_ms, self.view.pnl)
         return self._snapshot, []
 
     def _is_new_enough(self, snapshot: Snapshot, now_ms: int) -> bool:

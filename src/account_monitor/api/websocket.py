@@ -17,6 +17,7 @@ from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused, bad_paramete
 from account_monitor.api.protocol import LINE, Line
 from account_monitor.api.publisher import Publisher, Subscriber
 from account_monitor.api.sight import desk_seen_by
+from account_monitor.api.stream import Notice
 from account_monitor.monitor.desk import Desk
 
 MAX_CLIENTS = 1_000
@@ -24,7 +25,7 @@ MAX_CLIENTS = 1_000
 MAX_HEARD = 16
 """Messages that a client may send, for nothing, before it is told that nobody listens."""
 
-_LEAST_INTERVAL_MS, _USUAL_INTERVAL_MS, _LONGEST_INTERVAL_MS = 50, 1_000, 3_600_000
+LEAST_INTERVAL_MS, USUAL_INTERVAL_MS, LONGEST_INTERVAL_MS = 50, 1_000, 3_600_000
 _PARAMETERS = ("account", "since", "interval_ms")
 _UNSUPPORTED_DATA = 1003
 _TOKEN_ENDED = 4401
@@ -87,8 +88,18 @@ class StreamDoor:
         if len(self._publisher) >= self._max_clients:
             raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
         line: Line = scope["extensions"][LINE]
+
+        async def send(notices: list[Notice]) -> None:
+            await line["send"]([notice.text() for notice in notices])
+
         return Subscriber(
-            self._publisher, line, account=account, since=since, interval_seconds=interval_ms / 1000, caller=caller
+            self._publisher,
+            send=send,
+            abort=line["abort"],
+            account=account,
+            since=since,
+            interval_seconds=interval_ms / 1000,
+            caller=caller,
         )
 
 
@@ -126,11 +137,11 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _interval_ms(text: str | None) -> int:
     if text is None:
-        return _USUAL_INTERVAL_MS
+        return USUAL_INTERVAL_MS
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
-    if not _LEAST_INTERVAL_MS <= number <= _LONGEST_INTERVAL_MS:
+    if not LEAST_INTERVAL_MS <= number <= LONGEST_INTERVAL_MS:
         raise bad_parameter(
-            "interval_ms", f"was {text!r}, expected milliseconds from {_LEAST_INTERVAL_MS} to {_LONGEST_INTERVAL_MS}"
+            "interval_ms", f"was {text!r}, expected milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
         )
     return number
 

@@ -12,7 +12,7 @@ import click
 
 from account_monitor.api.alerts import TYPES, Acknowledgement, SilencedReport, SilenceOrder
 from account_monitor.api.orders import RecordedReport
-from account_monitor.cli.options import account_option, config_option, settings_from, token_option
+from account_monitor.cli.options import account_option, config_option, settings_from, tls_options, token_option
 from account_monitor.cli.status import address, document
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
@@ -55,6 +55,7 @@ def test(config_file: Path | None) -> None:
 @alerts.command("ack")
 @config_option
 @account_option
+@tls_options
 @token_option
 @click.option("--by", help="Who looks after it; with a token, the one whose it is.")
 @click.option("--url", help="Of the service; default: as configured.")
@@ -68,6 +69,7 @@ def ack(config_file: Path | None, account: str | None, by: str | None, url: str 
 @alerts.command("silence")
 @config_option
 @account_option
+@tls_options
 @token_option
 @click.option("--by", help="Who says so; with a token, the one whose it is.")
 @click.option("--reason", required=True, help="Why; journaled.")

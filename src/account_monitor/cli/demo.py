@@ -39,14 +39,16 @@ _HOST = "127.0.0.1"  # as in the configuration that a run writes
               show_default=True,
               help=f"Each run has a folder of its own there, for the exchange begins anew; {KEPT} stay.")  # fmt: skip
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="0: any free one.")
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=9093, show_default=True, help="0: any free one.")
-def demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
+def demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, grpc_port: int, metrics_port: int) -> None:
     """Monitor an account at a simulated exchange, where a bot trades and connections fail, beside a NATS server of
     its own. The screen compares the ledger with the exchange's own books, to the last digit.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(data_dir):
-        run_loop(_demo(seed, minutes, data_dir, http_port, metrics_port))
+        ports = {"--http-port": http_port, "--grpc-port": grpc_port, "--metrics-port": metrics_port}
+        run_loop(_demo(seed, minutes, data_dir, ports))
 
 
 @contextmanager
@@ -60,12 +62,13 @@ def _only_one(data_dir: Path) -> Iterator[None]:
         yield
 
 
-async def _demo(seed: int, minutes: float | None, data_dir: Path, http_port: int, metrics_port: int) -> None:
+async def _demo(seed: int, minutes: float | None, data_dir: Path, ports: dict[str, int]) -> None:
     from account_monitor.demo.stage import Stage  # imports the doors
 
-    await _require_free({"--http-port": http_port, "--metrics-port": metrics_port})
+    await _require_free(ports)
     run = new_run(data_dir, datetime.now(UTC))
-    stage = Stage(run, seed=seed, http_port=http_port, metrics_port=metrics_port)
+    http_port, grpc_port, metrics_port = ports.values()
+    stage = Stage(run, seed=seed, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
     await stage.play(_show, minutes=minutes)
     click.echo(f"stopped; the journal, the fills and the log of this run stay in {run}")
 
@@ -74,7 +77,7 @@ async def _require_free(ports: dict[str, int]) -> None:
     """Raises: ConfigurationError naming the option whose port cannot be had, before anything else is begun."""
     from account_monitor.api.listening import listen
 
-    with ExitStack() as opened:  # all at once: the two may be the same
+    with ExitStack() as opened:  # all at once: two may be the same
         for option, port in ports.items():
             try:
                 listeners = await listen(_HOST, port, option)
@@ -94,6 +97,7 @@ async def _show(stage: Stage) -> None:
     await app.opened.wait()
     keep(stage.folder)
     click.echo(f"account-monitor demo  {app.doors.http_url}  (API: {app.doors.http_url}/docs)")
+    click.echo(f"gRPC {app.doors.grpc_address}   (docs/grpc.md: a client in Python, grpcurl)")
     click.echo(f"exchange {stage.exchange.rest_url}   metrics {app.doors.metrics_url}/metrics   NATS {stage.nats.url}")
     click.echo(f"configuration, journal, fills and log in {stage.folder}")
     if sys.stdout.isatty():

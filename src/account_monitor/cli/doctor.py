@@ -57,7 +57,9 @@ def _colored(finding: Finding) -> str:
 async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Finding]:
     from account_monitor.cli.history_checks import check_history
     from account_monitor.cli.local_checks import (
+        check_certificates,
         check_data_dir,
+        check_exposure,
         check_journal,
         check_nats,
         check_people,
@@ -68,6 +70,8 @@ async def _findings(settings: Settings, file: Path | None) -> AsyncIterator[Find
     yield _configuration(settings, file)
     data_dir = settings.service.data_dir
     yield check_data_dir(data_dir)
+    for finding in (*check_certificates(settings), *check_exposure(settings)):
+        yield finding
     for account in settings.accounts:
         yield check_journal(data_dir, account.name)
     async for finding in check_history(settings):

@@ -11,8 +11,22 @@ from pathlib import Path
 
 from account_monitor.cli.findings import Finding, Outcome
 from account_monitor.clock import now_ms
-from account_monitor.config import AlertSettings, DatabaseSettings, Exchange, NatsSettings, Settings
-from account_monitor.errors import FeedUnavailable, JournalError, StorageRefused, StorageUnavailable, TokensRefused
+from account_monitor.config import (
+    AlertSettings,
+    DatabaseSettings,
+    Exchange,
+    NatsSettings,
+    Settings,
+    exposed_files,
+)
+from account_monitor.errors import (
+    ConfigurationError,
+    FeedUnavailable,
+    JournalError,
+    StorageRefused,
+    StorageUnavailable,
+    TokensRefused,
+)
 from account_monitor.failures import reason
 from account_monitor.feeds.connection import NATS_ERRORS, Connection
 from account_monitor.feeds.jetstream import Stream, find_streams
@@ -42,6 +56,28 @@ def check_data_dir(data_dir: Path) -> Finding:
     if free < LITTLE_ROOM_BYTES:
         return Finding(None, name, WARNING, found, "make room: nothing is recorded on a full disk")
     return Finding(None, name, OK, found)
+
+
+def check_certificates(settings: Settings) -> Iterator[Finding]:
+    """Load what HTTP and gRPC would show, and look when it expires."""
+    from account_monitor.api.tls import certificates_of
+
+    for section, tls in (("http.tls", settings.http.tls), ("grpc.tls", settings.grpc.tls)):
+        try:
+            certificates = None if tls is None else certificates_of(tls, section)
+        except ConfigurationError as error:
+            yield Finding(None, "tls", FAILED, str(error), f"see {section}")
+            continue
+        if certificates is not None:
+            soon = certificates.expiry_text(now_ms())
+            found = f"{section}: valid for {certificates.days_left(now_ms())} days"
+            yield Finding(None, "tls", OK if soon is None else WARNING, soon or found, "renew it" if soon else None)
+
+
+def check_exposure(settings: Settings) -> Iterator[Finding]:
+    """Look which files that hold secrets others can read."""
+    for problem in exposed_files(settings):
+        yield Finding(None, "secrets", WARNING, problem, "chmod 600")
 
 
 def check_journal(data_dir: Path, account: str) -> Finding:

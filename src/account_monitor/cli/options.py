@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,6 +12,7 @@ import click
 
 from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
 from account_monitor.errors import CommandFailed, ConfigurationError
+from account_monitor.failures import reason
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.stores.checkpoints import KeptStates
 from account_monitor.stores.journal_file import journal_path
@@ -19,6 +21,9 @@ from account_monitor.stores.journal_reader import JournalReader, open_reader
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = Path("config.yaml")
+
+_TRUSTED, _SHOWN = "account_monitor.trusted", "account_monitor.shown"
+"""What `--ca` and `--client-cert` are called in the context of a command."""
 
 TOKEN_VARIABLE = "ACCOUNT_MONITOR_TOKEN"  # noqa: S105  # its name
 _TOKEN_FILE = "account_monitor.token_file"  # noqa: S105  # a key
@@ -39,6 +44,45 @@ def journal_options(command: _Command) -> _Command:
 def account_option(command: _Command) -> _Command:
     """Add `--account`, which may be left out where there is only one."""
     return click.option("--account", help="May be left out where there is only one.")(command)
+
+
+def tls_options(command: _Command) -> _Command:
+    """Add `--ca` and `--client-cert`, for a command that asks a running service; `tls_context` uses what they name."""
+
+    def noting(name: str) -> Callable[[click.Context, click.Parameter, Path | None], None]:
+        return lambda context, _option, file: context.meta.update({name: file})
+
+    path = click.Path(path_type=Path)
+    shows = click.option(
+        "--client-cert", type=path, expose_value=False, callback=noting(_SHOWN), metavar="FILE",
+        help="PEM with a certificate and its key, where the service asks for one.",
+    )  # fmt: skip
+    trusts = click.option(
+        "--ca", type=path, expose_value=False, callback=noting(_TRUSTED), metavar="FILE",
+        help="PEM with whom to trust for https; default: whom this machine trusts.",
+    )  # fmt: skip
+    return trusts(shows(command))
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return how a command speaks https, as its options say. Raises: ConfigurationError."""
+    context = click.get_current_context(silent=True)
+    meta = {} if context is None else context.meta
+    trusted, shown = meta.get(_TRUSTED), meta.get(_SHOWN)
+    try:
+        made = ssl.create_default_context(cafile=trusted)
+    except OSError as error:
+        problem = f"--ca: {trusted} cannot be used ({reason(error)}); expected certificates in PEM"
+        raise ConfigurationError(problem) from error
+    if shown is not None:
+        try:
+            made.load_cert_chain(shown)
+        except OSError as error:
+            problem = (
+                f"--client-cert: {shown} cannot be used ({reason(error)}); expected a certificate and its key in PEM"
+            )
+            raise ConfigurationError(problem) from error
+    return made
 
 
 def token_option(command: _Command) -> _Command:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
-from account_monitor.config import Settings, check_settings, load_settings
+from account_monitor.config import Settings, check_settings, exposed_files, load_settings
 from account_monitor.errors import ConfigurationError, TokensRefused
 from account_monitor.logs import configure_logging
 
@@ -118,6 +118,9 @@ def check_config(config_file: Path | None) -> None:
     settings = settings_from(config_file)
     _require_accounts(settings, config_file)
     _require_channels(settings, config_file)
+    _require_certificates(settings)
+    for exposed in exposed_files(settings):
+        click.echo(f"warning: {exposed}", err=True)
     _require_tokens(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
     click.echo(f"{config_file or 'environment'}: ok; accounts: {accounts}")
@@ -134,6 +137,14 @@ def _require_channels(settings: Settings, config_file: Path | None) -> None:
         click.echo(f"{config_file or 'environment'}: {problem}", err=True)
     if problems:
         raise click.exceptions.Exit(2)
+
+
+def _require_certificates(settings: Settings) -> None:
+    """Load what the doors would show. Raises: ConfigurationError."""
+    from account_monitor.api.tls import certificates_of
+
+    certificates_of(settings.http.tls, "http.tls")
+    certificates_of(settings.grpc_tls, "http.tls" if settings.grpc.tls is None else "grpc.tls")
 
 
 def _require_tokens(settings: Settings, config_file: Path | None) -> None:

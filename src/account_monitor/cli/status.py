@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import time
 import urllib.error
@@ -29,6 +30,8 @@ from account_monitor.cli.options import (
     config_option,
     given_token,
     settings_from,
+    tls_context,
+    tls_options,
     token_option,
 )
 from account_monitor.cli.screen import UNBOUNDED, account_screen
@@ -47,6 +50,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 @click.command()
 @config_option
 @account_option
+@tls_options
 @token_option
 @click.option("--watch", is_flag=True, help="Keep showing, once a second, until Ctrl-C, also while nothing answers.")
 @click.option("--url", help="Of the service; default: as configured.")
@@ -73,8 +77,9 @@ def address(config_file: Path | None) -> str:
         http = settings_from(config_file, secrets=()).http
     except ConfigurationError as error:
         raise ConfigurationError(f"{error}; with --url no configuration is read: --url http://127.0.0.1:8080") from None
-    host = f"[{http.host}]" if ":" in http.host else http.host
-    return f"http://{host}:{http.port}"
+    bound = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  # recognized, not bound
+    host = f"[{bound}]" if ":" in bound else bound
+    return f"{'http' if http.tls.cert_file is None else 'https'}://{host}:{http.port}"
 
 
 def _watched(url: str, account: str | None, width: int) -> RenderableType:
@@ -167,7 +172,8 @@ def _answer(url: str, order: object = None) -> bytes:
         asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
         if (token := given_token()) is not None:
             asked.add_unredirected_header("Authorization", f"Bearer {token}")  # for the service, and no one it names
-        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  # checked above
+        tls = tls_context() if url.startswith("https://") else None
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310  # checked above
             answered: bytes = response.read(_MAX_BODY_BYTES)
             return answered
     except urllib.error.HTTPError as error:
@@ -180,6 +186,8 @@ def _answer(url: str, order: object = None) -> bytes:
     except (urllib.error.URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         said = reason(cause) if isinstance(cause, BaseException) else cause
+        if isinstance(cause, ssl.SSLError):
+            raise CommandFailed(f"{url}: {said}; --ca names whom to trust, --client-cert what to show") from error
         raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
 
 

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from account_monitor.api.whatif import ScenarioReport, WhatIfReport
-from account_monitor.cli.options import account_option, config_option, token_option
+from account_monitor.cli.options import account_option, config_option, tls_options, token_option
 from account_monitor.cli.screen import MISSING, rounded, whole
 from account_monitor.cli.status import address, document
 from account_monitor.ledger.money import to_text
@@ -20,6 +20,7 @@ from account_monitor.ledger.whatif import shock_from_text
 @click.command()
 @config_option
 @account_option
+@tls_options
 @token_option
 @click.option("--shock", "shocks", multiple=True, required=True, metavar="MOVE",
               help="-10% moves every price, BTCUSDT:-10% one, BTCUSDT:-10%,5% one and all others.")  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 
 from account_monitor.config.problems import Violation
-from account_monitor.config.settings import Exchange, Lease, OpeningPosition, Settings, split_position_key
+from account_monitor.config.settings import Exchange, Lease, OpeningPosition, Settings, TlsSettings, split_position_key
 from account_monitor.config.values import duration_text, is_loopback
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
@@ -19,6 +19,9 @@ def violations(settings: Settings, written: Container[str] = ()) -> Iterator[Vio
     yield from _openings(settings)
     yield from _open_doors(settings)
     yield from _same_ports(settings)
+    yield from _incomplete_tls("http.tls", settings.http.tls)
+    if settings.grpc.tls is not None:
+        yield from _incomplete_tls("grpc.tls", settings.grpc.tls)
     yield from _loops(settings)
     if "history.compress_after" in written:
         yield from _compression(settings)
@@ -82,6 +85,15 @@ def _same_ports(settings: Settings) -> Iterator[Violation]:
                 yield Violation(paths, f'was "{port}", expected a port that {other_name}.port does not take')
 
 
+def _incomplete_tls(path: str, tls: TlsSettings) -> Iterator[Violation]:
+    if (tls.cert_file is None) != (tls.key_file is None):
+        named, missing = ("cert_file", "key_file") if tls.key_file is None else ("key_file", "cert_file")
+        yield Violation((f"{path}.{named}", f"{path}.{missing}"), f"was null, expected a file: {path}.{named} needs it")
+    elif tls.client_ca_file is not None and tls.cert_file is None:
+        text = "was null, expected a file: who asks for certificates shows one"
+        yield Violation((f"{path}.client_ca_file", f"{path}.cert_file"), text)
+
+
 def _loops(settings: Settings) -> Iterator[Violation]:
     topics = settings.pubsub.topics
     named = [("fill_events", topics.fill_events), ("prices", topics.prices), ("alerts", topics.alerts),
@@ -114,18 +126,6 @@ def not_built(settings: Settings) -> Iterator[Violation]:
         yield _not_built("service.reporting_currency", settings.service.reporting_currency, "USD")
     if settings.cluster.lease is not Lease.NONE:
         yield _not_built("cluster.lease", settings.cluster.lease, "none")
-    for path, value in _switched_on(settings):
-        if value is not None:
-            yield _not_built(path, "what it switches on", "null")
-
-
-def _switched_on(settings: Settings) -> Sequence[tuple[str, object]]:
-    tls = settings.http.tls
-    return (
-        ("http.tls.cert_file", tls.cert_file),
-        ("http.tls.key_file", tls.key_file),
-        ("http.tls.client_ca_file", tls.client_ca_file),
-    )
 
 
 def _not_built(path: str, asked: str, works: str) -> Violation:

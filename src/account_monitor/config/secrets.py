@@ -21,6 +21,12 @@ _NAMED_VALUE = re.compile(
     r"(?i)\b((?:ssl)?password|passwd|passphrase|secret|token|api_?key|signature|listen_?key)=[^\s&\"'<>,;]+"
 )
 _OWN_TOKEN = re.compile(r"\bam_[0-9a-f]{12}_[A-Za-z0-9_-]{8,112}")
+_HEADER_VALUE = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-mbx-apikey|x-api-key)(['\"]?\s*[:=]\s*['\"]?)"
+    r"(?:(?:bearer|basic|digest|token)\s+)?[^\s\"'<>,;]+"
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s\"'<>,;]*[0-9_.=/+-])[A-Za-z0-9._~+/=-]{8,1024}")
+_HEADER_WORDS = ("authorization", "cookie", "apikey", "api-key", "bearer", "basic")
 _SECRET_NAMES = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "privatekey", "accesskey",
     "authorization", "cookie", "credential", "signature", "listenkey",
@@ -35,6 +41,7 @@ class Purpose(Enum):
     CACHE = auto()
     NATS = auto()
     CHANNELS = auto()
+    TLS = auto()
 
 
 EVERY_PURPOSE = frozenset(Purpose)
@@ -79,13 +86,18 @@ def is_secret_name(name: str) -> bool:
 
 
 def hide_passwords(text: str) -> str:
-    """Return the text with `***` for passwords inside URLs, values such as `password=…`, and tokens of our own."""
+    """Return the text with `***` for passwords inside URLs, values such as `password=…`, headers with tokens, and
+    tokens of our own.
+    """
     if "@" in text:
         text = _WEB_PASSWORD.sub(r"\1:***@", _URL_PASSWORD.sub(r"\1:***@", text))
     if "=" in text:
         text = _NAMED_VALUE.sub(r"\1=***", text)
     if "am_" in text:
         text = _OWN_TOKEN.sub("am_***", text)
+    lowered = text.lower()
+    if any(word in lowered for word in _HEADER_WORDS):
+        text = _BEARER.sub(r"\1 ***", _HEADER_VALUE.sub(r"\1\2***", text))
     return text
 
 

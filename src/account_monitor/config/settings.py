@@ -90,21 +90,22 @@ class ServiceSettings(NamedTuple):
 
 
 @settings
-class GrpcSettings(NamedTuple):
-    """`grpc`. `max_connections` limits concurrent RPCs."""
-
-    host: str = scalar(values.host, "127.0.0.1")
-    port: int = scalar(values.port, 50_051)
-    max_connections: int = scalar(values.whole_number(1, 10_000), 100)
-
-
-@settings
 class TlsSettings(NamedTuple):
-    """`http.tls`: PEM files; `client_ca_file` asks clients for a certificate."""
+    """`http.tls`: PEM files; `client_ca_file` asks clients for a certificate. No `cert_file`: no TLS."""
 
     cert_file: Path | None = optional(values.path)
     key_file: Path | None = optional(values.path)
     client_ca_file: Path | None = optional(values.path)
+
+
+@settings
+class GrpcSettings(NamedTuple):
+    """`grpc`. `max_connections` limits concurrent RPCs; `tls` None is as in `http`."""
+
+    host: str = scalar(values.host, "127.0.0.1")
+    port: int = scalar(values.port, 50_051)
+    max_connections: int = scalar(values.whole_number(1, 10_000), 100)
+    tls: TlsSettings | None = optional_section(TlsSettings)
 
 
 @settings
@@ -115,6 +116,8 @@ class HttpSettings(NamedTuple):
     port: int = scalar(values.port, 8080)
     dashboard_enabled: bool = scalar(values.boolean, True)
     allowed_origins: tuple[str, ...] = texts(values.origin)
+    max_connections: int = scalar(values.whole_number(1, 60_000), 2_000)
+    max_connections_per_address: int = scalar(values.whole_number(1, 60_000), 500)
     tls: TlsSettings = section(TlsSettings)
 
 
@@ -356,6 +359,11 @@ class Settings(NamedTuple):
     pubsub: PubsubSettings = section(PubsubSettings)
     cluster: ClusterSettings = section(ClusterSettings)
     logging: LoggingSettings = section(LoggingSettings)
+
+    @property
+    def grpc_tls(self) -> TlsSettings:
+        """The certificates of gRPC."""
+        return self.http.tls if self.grpc.tls is None else self.grpc.tls
 
     def thresholds_of(self, account: AccountSettings) -> ThresholdSettings:
         """Return where the alerts of an account begin."""

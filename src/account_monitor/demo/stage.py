@@ -34,7 +34,7 @@ _MOST_NEWS = 100
 class Stage:
     """One run of the demonstration, in a folder of its own: the simulated exchange begins anew each time."""
 
-    def __init__(self, folder: Path, *, seed: int, http_port: int, metrics_port: int) -> None:
+    def __init__(self, folder: Path, *, seed: int, http_port: int, grpc_port: int, metrics_port: int) -> None:
         self.folder = folder
         self.account = ACCOUNT
         self.news: deque[str] = deque(maxlen=_MOST_NEWS)
@@ -45,6 +45,7 @@ class Stage:
         self.auditor: Auditor
         self._seed = seed
         self._http_port = http_port
+        self._grpc_port = grpc_port
         self._metrics_port = metrics_port
 
     async def play(self, show: Callable[[Stage], Coroutine[Any, Any, None]], *, minutes: float | None = None) -> None:
@@ -97,6 +98,7 @@ class Stage:
         key, secret = KEY_VARIABLES
         document = {
             "service": {"data_dir": str(self.folder)},
+            "grpc": {"port": str(self._grpc_port)},
             "http": {"port": str(self._http_port)},
             "metrics": {"port": str(self._metrics_port)},
             "accounts": [

@@ -1,0 +1,52 @@
+import { useEffect } from "preact/hooks";
+import { health } from "./book.ts";
+import { Alerts } from "./panels/alerts.tsx";
+import { Balances } from "./panels/balances.tsx";
+import { Door } from "./panels/door.tsx";
+import { Equity } from "./panels/equity.tsx";
+import { Fills } from "./panels/fills.tsx";
+import { Header } from "./panels/header.tsx";
+import { Key } from "./panels/key.tsx";
+import { Positions } from "./panels/positions.tsx";
+import { Reports } from "./panels/reports.tsx";
+import { Sources } from "./panels/sources.tsx";
+import { Waterfall } from "./panels/waterfall.tsx";
+import { WhatIf } from "./panels/whatif.tsx";
+import { isRefused } from "./token.ts";
+
+export function App() {
+  useEffect(() => {
+    document.title = health.value && health.value.status !== "healthy" ? "⚠ account-monitor" : "account-monitor";
+  }, [health.value?.status]);
+  if (isRefused.value) return <Door />;
+  return (
+    <>
+      <a class="skip" href="#positions">Skip to positions</a>
+      <Header />
+      <main>
+        <Key />
+        <div class="columns wide">
+          <Equity />
+          <Alerts />
+        </div>
+        <Positions />
+        <div class="columns three">
+          <Fills />
+          <Balances />
+          <Reports />
+        </div>
+        <div class="columns three">
+          <Waterfall />
+          <WhatIf />
+          <Sources />
+        </div>
+      </main>
+      <footer>
+        Charts: <a href="https://www.tradingview.com/" rel="noreferrer noopener" target="_blank">TradingView Lightweight Charts™</a>
+        {" · "}
+        <a href="/docs">API reference</a>
+        {health.value && ` · version ${health.value.version}`}
+      </footer>
+    </>
+  );
+}

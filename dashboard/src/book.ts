@@ -1,0 +1,185 @@
+/** Book: the accounts as the stream tells them. Every row has a signal of its own, so that only what changed is drawn. */
+
+import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { sum } from "./decimal.ts";
+import type { Point } from "./line.ts";
+import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk } from "./wire.ts";
+
+const MAX_FILLS = 200;
+const MAX_ALERTS = 200;
+const MAX_REPORTS = 100;
+const TRAIL = 60;
+const LINE_SECONDS = 900;
+
+/** The last values of a figure, for a line without axes. */
+export type Trail = readonly number[];
+
+export interface Row {
+  key: string;
+  position: Signal<Position>;
+  /** Apart from the position, so that a list of what is open is made anew only when something opens or closes. */
+  isFlat: ReadonlySignal<boolean>;
+  trail: Signal<Trail>;
+}
+
+/** One account. */
+export class Ledger {
+  readonly name: string;
+  epoch = 0;
+  seq = -1;
+  readonly pnl = signal<PnL | null>(null);
+  readonly risk = signal<Risk | null>(null);
+  readonly comparison = signal<Comparison | null>(null);
+  readonly unpriced = signal<string[]>([]);
+  readonly rows = signal<Row[]>([]);
+  readonly balances = signal<Balance[]>([]);
+  readonly fills = signal<Fill[]>([]);
+  readonly alerts = signal<Alert[]>([]);
+  readonly reports = signal<Reconciliation[]>([]);
+  /** When the service last told anything of it, by this machine's clock. */
+  readonly heardAt = signal(0);
+  /** The sequence that the figures are of. */
+  readonly place = signal("");
+  /** Equity and net P&L of the last minutes, as this page heard them. */
+  readonly line = signal<readonly Point[]>([]);
+  #rowsByKey = new Map<string, Row>();
+  #balancesByAsset = new Map<string, Balance>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Whether a message follows what is known; if not, something is missing, and the socket has to come back. */
+  follows(message: AccountMessage): boolean {
+    return message.type === "snapshot" || message.prev === this.seq;
+  }
+
+  apply(message: AccountMessage): void {
+    this.epoch = message.epoch;
+    this.seq = message.seq;
+    this.place.value = `${message.epoch}:${message.seq}`;
+    switch (message.type) {
+      case "snapshot":
+        return this.#begin(message.data);
+      case "position_update":
+        return this.#show(message.data.key, message.data);
+      case "balance_update":
+        this.#balancesByAsset.set(message.data.asset, message.data);
+        this.balances.value = [...this.#balancesByAsset.values()];
+        return;
+      case "pnl_update":
+        return this.#count(message.data, Date.parse(message.timestamp));
+      case "fill":
+        this.fills.value = merged(message.data, this.fills.value, MAX_FILLS, (fill) => `${fill.symbol}:${fill.id}:${fill.side}`);
+        return;
+      case "alert":
+        this.alerts.value = merged(message.data, this.alerts.value, MAX_ALERTS, (alert) => alert.id);
+        return;
+      case "reconciliation":
+        this.reports.value = merged(message.data, this.reports.value, MAX_REPORTS, (report) => report.id);
+    }
+  }
+
+  #begin(account: Account): void {
+    const gone = new Set(this.#rowsByKey.keys());
+    for (const [key, position] of Object.entries(account.positions)) {
+      gone.delete(key);
+      this.#show(key, position, false);
+    }
+    for (const key of gone) this.#rowsByKey.delete(key);
+    this.rows.value = [...this.#rowsByKey.values()];
+    this.#balancesByAsset = new Map(Object.entries(account.balances));
+    this.balances.value = [...this.#balancesByAsset.values()];
+    this.judge(account);
+    this.#count(account.pnl, Date.parse(account.timestamp));
+  }
+
+  /** Put what the history knows before what was heard. */
+  precede(points: readonly Point[]): void {
+    const first = this.line.value[0]?.time ?? Infinity;
+    this.line.value = [...points.filter((point) => point.time < first), ...this.line.value];
+  }
+
+  /** Take what is only told when asked for: margins, and how the account compares with its exchange. */
+  judge(account: Account): void {
+    this.risk.value = account.risk;
+    this.comparison.value = account.reconciliation;
+    this.unpriced.value = account.unpriced;
+  }
+
+  #count(pnl: PnL, at: number): void {
+    this.pnl.value = pnl;
+    if (pnl.equity === null || pnl.net_pnl === null || !Number.isFinite(at)) return;
+    const time = Math.floor(at / 1000);
+    const kept = this.line.value.filter((point) => point.time > time - LINE_SECONDS && point.time < time);
+    this.line.value = [...kept, { time, equity: Number(pnl.equity), net: Number(pnl.net_pnl) }];
+  }
+
+  #show(key: string, position: Position, isNews = true): void {
+    const row = this.#rowsByKey.get(key);
+    const drawn = Number(position.current_price ?? NaN);
+    if (row === undefined) {
+      const trail = Number.isFinite(drawn) ? [drawn] : [];
+      const held = signal(position);
+      const isFlat = computed(() => held.value.state === "FLAT");
+      this.#rowsByKey.set(key, { key, position: held, isFlat, trail: signal<Trail>(trail) });
+      if (isNews) this.rows.value = [...this.#rowsByKey.values()];
+      return;
+    }
+    row.position.value = position;
+    if (Number.isFinite(drawn)) row.trail.value = [...row.trail.value.slice(1 - TRAIL), drawn];
+  }
+}
+
+function merged<T>(item: T, items: readonly T[], most: number, name: (item: T) => string): T[] {
+  return [item, ...items.filter((other) => name(other) !== name(item))].slice(0, most);
+}
+
+export const ledgers = signal<ReadonlyMap<string, Ledger>>(new Map());
+export const health = signal<Health | null>(null);
+/** The account that is looked at; null is all of them. */
+export const chosen = signal<string | null>(null);
+
+export const shownLedgers = computed<Ledger[]>(() => {
+  const all = [...ledgers.value.values()];
+  const one = chosen.value === null ? undefined : ledgers.value.get(chosen.value);
+  return one ? [one] : all;
+});
+
+export function ledger(name: string): Ledger {
+  const known = ledgers.value.get(name);
+  if (known) return known;
+  const made = new Ledger(name);
+  ledgers.value = new Map([...ledgers.value, [name, made]]);
+  return made;
+}
+
+/** Keep only these accounts. */
+export function keep(names: ReadonlySet<string>): void {
+  if ([...ledgers.value.keys()].every((name) => names.has(name))) return;
+  ledgers.value = new Map([...ledgers.value].filter(([name]) => names.has(name)));
+}
+
+/** The sum of a figure of P&L over what is looked at; null if any of it is not known. */
+export function totalOf(field: "equity" | "net_pnl" | "realized_pnl" | "unrealized_pnl" | "total_fees" | "funding"): Decimal | null {
+  const parts = shownLedgers.value.map((each) => each.pnl.value?.[field] ?? null);
+  return parts.length === 0 ? null : sum(parts);
+}
+
+/** Apply messages in one drawing; returns false where one is missing. */
+export function applyAll(messages: readonly AccountMessage[]): boolean {
+  let isWhole = true;
+  batch(() => {
+    const now = Date.now();
+    for (const message of messages) {
+      const known = ledger(message.account);
+      if (!known.follows(message)) {
+        isWhole = false;
+        return;
+      }
+      known.apply(message);
+      known.heardAt.value = now;
+    }
+  });
+  return isWhole;
+}

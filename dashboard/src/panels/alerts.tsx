@@ -1,0 +1,72 @@
+import { useSignal } from "@preact/signals";
+import { shownLedgers } from "../book.ts";
+import { span } from "../format.ts";
+import { now } from "../now.ts";
+import { order } from "../rest.ts";
+import type { Alert } from "../wire.ts";
+import { Empty, Panel } from "./panel.tsx";
+
+const WEIGHT = { CRITICAL: 0, WARNING: 1, INFO: 2 } as const;
+const SHOWN = 40;
+
+export function Alerts() {
+  const alerts = shownLedgers.value.flatMap((each) => each.alerts.value);
+  const firing = alerts.filter((alert) => alert.state === "FIRING");
+  firing.sort((one, other) => WEIGHT[one.severity] - WEIGHT[other.severity] || (one.timestamp < other.timestamp ? 1 : -1));
+  const over = alerts.filter((alert) => alert.state === "RESOLVED");
+  over.sort((one, other) => ((one.resolved_at ?? "") < (other.resolved_at ?? "") ? 1 : -1));
+  return (
+    <Panel title="Alerts" aside={<span class={firing.length ? "pill bad" : "pill good"}>{firing.length || "none"} firing</span>}>
+      {alerts.length === 0 && <Empty>Nothing has fired so far.</Empty>}
+      <ul class="alerts scroll" tabIndex={0} aria-label="Alerts, scrollable" aria-live="polite">
+        {[...firing, ...over].slice(0, SHOWN).map((alert) => (
+          <Item key={`${alert.account}:${alert.id}`} alert={alert} />
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function Item({ alert }: { alert: Alert }) {
+  const isFiring = alert.state === "FIRING";
+  const at = Date.parse(isFiring ? alert.timestamp : (alert.resolved_at ?? alert.timestamp));
+  return (
+    <li class={isFiring ? alert.severity.toLowerCase() : "over"} data-alert={alert.id}>
+      <p>
+        <strong>{alert.type.replaceAll("_", " ").toLowerCase()}</strong> {alert.symbol}
+        <span class="faint">
+          {" "}· {isFiring ? alert.severity.toLowerCase() : "over"} · {alert.account} · {span(now.value - at)} ago
+        </span>
+      </p>
+      <p>{alert.message}</p>
+      {isFiring && (alert.acked_by === null ? <Acknowledge alert={alert} /> : <p class="faint">{alert.acked_by} looks after it</p>)}
+    </li>
+  );
+}
+
+const NAME = "account-monitor.name";
+
+function Acknowledge({ alert }: { alert: Alert }) {
+  const isAsking = useSignal(false);
+  const problem = useSignal("");
+  const acknowledge = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    const name = new FormData(event.currentTarget as HTMLFormElement).get("by")?.toString().trim();
+    if (!name) return;
+    localStorage.setItem(NAME, name);
+    try {
+      await order(`/api/alerts/${alert.id}/ack?account=${encodeURIComponent(alert.account)}`, { by: name });
+      isAsking.value = false;
+    } catch (error) {
+      problem.value = (error as Error).message;
+    }
+  };
+  if (!isAsking.value) return <button type="button" onClick={() => (isAsking.value = true)}>Acknowledge</button>;
+  return (
+    <form onSubmit={acknowledge}>
+      <input name="by" aria-label="Your name" placeholder="your name" required maxLength={40} value={localStorage.getItem(NAME) ?? ""} />
+      <button type="submit">I look after it</button>
+      {problem.value && <p class="loss" role="alert">{problem.value}</p>}
+    </form>
+  );
+}

@@ -1,0 +1,77 @@
+import { chosen, health, ledgers, shownLedgers } from "../book.ts";
+import { span } from "../format.ts";
+import { linkState, lostSince } from "../link.ts";
+import { now } from "../now.ts";
+
+export function Header() {
+  const names = [...ledgers.value.keys()].sort();
+  return (
+    <header class="top">
+      <h1>
+        <img src="./icon.svg" alt="" width="22" height="22" /> account-monitor
+      </h1>
+      {names.length > 1 ? (
+        <select
+          aria-label="Account"
+          value={chosen.value ?? ""}
+          onChange={(event) => (chosen.value = event.currentTarget.value || null)}
+        >
+          <option value="">All {names.length} accounts</option>
+          {names.map((name) => (
+            <option key={name} value={name}>{name}</option>
+          ))}
+        </select>
+      ) : (
+        <span class="account">{names[0] ?? ""}</span>
+      )}
+      <span class="place" title="epoch and sequence of what is shown" data-place>
+        {shownLedgers.value.length === 1 ? shownLedgers.value[0]?.place.value : ""}
+      </span>
+      <span class="grow" />
+      <Link />
+      <HealthPill />
+      <Theme />
+    </header>
+  );
+}
+
+function Link() {
+  const state = linkState.value;
+  if (state === "open") return <span class="pill good" role="status">live</span>;
+  if (state === "connecting") return <span class="pill" role="status">connecting…</span>;
+  const since = lostSince.value ?? now.value;
+  return <span class="pill bad" role="status">disconnected for {span(now.value - since)}, figures are old</span>;
+}
+
+const WORDS = { healthy: "good", degraded: "warn", unhealthy: "bad" } as const;
+
+function HealthPill() {
+  const told = health.value;
+  if (told === null) return null;
+  const ill = Object.values(told.checks).filter((check) => check.status !== "healthy").length;
+  return (
+    <a class={`pill ${WORDS[told.status]}`} href="#sources">
+      {told.status}
+      {ill > 0 && `: ${ill} of ${Object.keys(told.checks).length} checks`}
+    </a>
+  );
+}
+
+const THEME = "account-monitor.theme";
+
+function setTheme(theme: string): void {
+  document.documentElement.dataset["theme"] = theme;
+  localStorage.setItem(THEME, theme);
+  dispatchEvent(new Event("themechange"));
+}
+
+const kept = localStorage.getItem(THEME);
+if (kept !== null) document.documentElement.dataset["theme"] = kept;
+
+function Theme() {
+  const toggle = (): void => {
+    const isDark = getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
+    setTheme(isDark ? "light" : "dark");
+  };
+  return <button type="button" class="quiet" onClick={toggle} aria-label="Switch between light and dark">◐</button>;
+}

@@ -1,0 +1,118 @@
+import { useComputed, useSignal } from "@preact/signals";
+import { shownLedgers, type Row, type Trail } from "../book.ts";
+import { price, shown, sign, signed } from "../decimal.ts";
+import type { Position } from "../wire.ts";
+import { Empty, Panel, tone } from "./panel.tsx";
+
+const NEAR_PCT = 25;
+
+export function Positions() {
+  const showsFlat = useSignal(false);
+  const rows = useComputed(() => {
+    const all = shownLedgers.value.flatMap((each) => each.rows.value.map((row) => ({ account: each.name, row })));
+    const held = all.filter(({ row }) => showsFlat.value || !row.isFlat.value);
+    return held.sort((one, other) => order(one.row, other.row) || one.account.localeCompare(other.account));
+  });
+  const isMany = shownLedgers.value.length > 1;
+  const flat = (
+    <label>
+      <input type="checkbox" checked={showsFlat.value} onChange={() => (showsFlat.value = !showsFlat.value)} /> flat ones too
+    </label>
+  );
+  return (
+    <Panel title="Positions" aside={flat}>
+      {rows.value.length === 0 ? (
+        <Empty>No open position.</Empty>
+      ) : (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Positions, scrollable">
+          <table>
+            <thead>
+              <tr>
+                {isMany && <th scope="col">Account</th>}
+                <th scope="col">Position</th>
+                <th scope="col">Side</th>
+                <th scope="col" class="number">Quantity</th>
+                <th scope="col" class="number">Entry</th>
+                <th scope="col" class="number">Mark</th>
+                <th scope="col">Of late</th>
+                <th scope="col" class="number">Unrealized</th>
+                <th scope="col" class="number">%</th>
+                <th scope="col" class="number">Value USD</th>
+                <th scope="col" class="number">Leverage</th>
+                <th scope="col">To liquidation</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.value.map(({ account, row }) => (
+                <Line key={`${account}:${row.key}`} row={row} account={isMany ? account : null} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}
+
+/** Open ones first, then by name: nothing jumps while prices move. */
+function order(one: Row, other: Row): number {
+  return Number(one.isFlat.value) - Number(other.isFlat.value) || one.key.localeCompare(other.key);
+}
+
+function Line({ row, account }: { row: Row; account: string | null }) {
+  const position = row.position.value;
+  return (
+    <tr data-key={row.key}>
+      {account !== null && <td>{account}</td>}
+      <th scope="row">{row.key}</th>
+      <td class={tone(sign(position.quantity))}>{position.state.toLowerCase()}</td>
+      <td class="number" data-field="quantity">{shown(position.quantity)}</td>
+      <td class="number">{price(position.entry_price)}</td>
+      <td class="number" title={position.price_source ?? ""} data-field="mark">{price(position.current_price)}</td>
+      <td><Spark trail={row.trail.value} /></td>
+      <td class={`number ${tone(sign(position.unrealized_pnl))}`} data-field="unrealized">{signed(position.unrealized_pnl, 2)}</td>
+      <td class={`number ${tone(sign(position.unrealized_pnl))}`}>{share(position)}</td>
+      <td class="number">{shown(position.value_usd, 2)}</td>
+      <td class="number">{position.leverage === null ? "—" : `${position.leverage}×`}</td>
+      <td><Distance position={position} /></td>
+    </tr>
+  );
+}
+
+/** Unrealized P&L in percent of the cost; a picture of the size, so a float will do. */
+function share(position: Position): string {
+  const cost = Math.abs(Number(position.entry_price ?? 0) * Number(position.quantity));
+  if (position.unrealized_pnl === null || !cost) return "—";
+  const pct = (Number(position.unrealized_pnl) / cost) * 100;
+  return signed(pct.toFixed(2));
+}
+
+/** How far the price may go, as a bar that grows as it comes near. */
+function Distance({ position }: { position: Position }) {
+  const text = position.liquidation_distance_pct;
+  if (text === null) return <span class="faint">{position.state === "FLAT" ? "" : "none near"}</span>;
+  const distance = Number(text);
+  const near = Math.max(0, Math.min(1, 1 - distance / NEAR_PCT));
+  const level = distance < 5 ? "bad" : distance < 10 ? "warn" : "good";
+  return (
+    <span class="distance" title={`liquidated at ${price(position.liquidation_price)}`}>
+      <svg class={level} viewBox="0 0 60 6" width="60" height="6" aria-hidden="true">
+        <rect class="track" width="60" height="6" rx="3" />
+        <rect class="fill" width={Math.max(2, 60 * near)} height="6" rx="3" />
+      </svg>
+      {shown(text, 1)} %
+    </span>
+  );
+}
+
+function Spark({ trail }: { trail: Trail }) {
+  if (trail.length < 2) return <svg class="spark" width="80" height="20" aria-hidden="true" />;
+  const least = Math.min(...trail);
+  const height = Math.max(...trail) - least || 1;
+  const points = trail.map((value, index) => `${((index / (trail.length - 1)) * 80).toFixed(1)},${(18 - ((value - least) / height) * 16).toFixed(1)}`);
+  return (
+    <svg class="spark" viewBox="0 0 80 20" width="80" height="20" aria-hidden="true">
+      <polyline points={points.join(" ")} />
+    </svg>
+  );
+}

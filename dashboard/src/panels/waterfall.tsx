@@ -1,0 +1,126 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { shownLedgers } from "../book.ts";
+import { shown, sign, signed, sum } from "../decimal.ts";
+import { read } from "../rest.ts";
+import type { Decimal, Explanation } from "../wire.ts";
+import { Empty, Panel, tone } from "./panel.tsx";
+
+const SPANS = [
+  { name: "1 h", ms: 3_600_000 },
+  { name: "1 d", ms: 86_400_000 },
+  { name: "all", ms: null },
+] as const;
+
+const AGAIN_MS = 30_000;
+const WIDTH = 120;
+/** What was there to begin with: beside it nothing else would be seen. */
+const GIVEN = new Set(["opening", "priced later", "transfers"]);
+
+export function Waterfall() {
+  const chosenSpan = useSignal<(typeof SPANS)[number]>(SPANS[0]);
+  const told = useSignal<Explanation | null>(null);
+  const problem = useSignal("");
+  const one = shownLedgers.value.length === 1 ? shownLedgers.value[0] : undefined;
+  const name = one?.name;
+
+  useEffect(() => {
+    told.value = null;
+    if (name === undefined) return;
+    const abort = new AbortController();
+    const ask = async (): Promise<void> => {
+      const { ms } = chosenSpan.value;
+      const from = ms === null ? undefined : new Date(Date.now() - ms).toISOString();
+      try {
+        told.value = await explained(name, from, abort.signal);
+        problem.value = "";
+      } catch (error) {
+        if (!abort.signal.aborted) problem.value = (error as Error).message;
+      }
+    };
+    void ask();
+    const timer = setInterval(ask, AGAIN_MS);
+    return () => {
+      abort.abort();
+      clearInterval(timer);
+    };
+  }, [name, chosenSpan.value]);
+
+  const choice = (
+    <div class="choice" role="group" aria-label="Span">
+      {SPANS.map((each) => (
+        <button key={each.name} type="button" aria-pressed={each === chosenSpan.value} onClick={() => (chosenSpan.value = each)}>
+          {each.name}
+        </button>
+      ))}
+    </div>
+  );
+  return (
+    <Panel title="Why equity changed" id="why" aside={choice}>
+      {name === undefined ? <Empty>Choose one account.</Empty> : problem.value ? <p class="loss" role="alert">{problem.value}</p> : told.value && <Bars told={told.value} />}
+    </Panel>
+  );
+}
+
+/** The account may be younger than the span: then from its beginning on. */
+async function explained(account: string, from: string | undefined, signal: AbortSignal): Promise<Explanation> {
+  try {
+    return await read<Explanation>("/api/explain", { account, from, limit: "1" }, signal);
+  } catch (error) {
+    if (from === undefined || signal.aborted) throw error;
+    return await read<Explanation>("/api/explain", { account, limit: "1" }, signal);
+  }
+}
+
+function Bars({ told }: { told: Explanation }) {
+  const { causes } = told;
+  const all: [string, Decimal | null][] = [
+    ["trading", causes.trading],
+    ["fees", sum(Object.values(causes.fees))],
+    ["funding", causes.funding],
+    ["prices of coins", sum(Object.values(causes.prices))],
+    ["transfers", causes.transfers],
+    ["opening", causes.opening],
+    ["other", causes.other],
+    ["rounding", causes.rounding],
+    ["adjustments", causes.adjustments],
+    ["priced later", causes.priced_later],
+  ];
+  const parts = all.filter(([, amount]) => sign(amount) !== 0);
+  let at = 0;
+  const spans = parts.map(([cause, amount]) => (GIVEN.has(cause) ? ([at, at] as const) : ([at, (at += Number(amount))] as const)));
+  const least = Math.min(0, ...spans.flat());
+  const width = Math.max(0, ...spans.flat()) - least || 1;
+  return (
+    <table class="waterfall">
+      <tbody>
+        {parts.map(([cause, amount], index) => {
+          const [start, end] = spans[index] ?? [0, 0];
+          return (
+            <tr key={cause}>
+              <th scope="row">{cause}</th>
+              <td class={`number ${tone(sign(amount))}`}>{signed(amount, 2)}</td>
+              <td>
+                {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} width={WIDTH} height="10" aria-hidden="true">
+                  <rect
+                    class={`bar ${tone(sign(amount))}`}
+                    x={((Math.min(start, end) - least) / width) * WIDTH}
+                    width={Math.max(1, (Math.abs(end - start) / width) * WIDTH)}
+                    height="10"
+                  />
+                </svg>}
+              </td>
+            </tr>
+          );
+        })}
+      </tbody>
+      <tfoot>
+        <tr>
+          <th scope="row">change</th>
+          <td class="number"><strong>{signed(told.equity_change, 2)}</strong></td>
+          <td class="faint">unexplained {shown(told.residual)}</td>
+        </tr>
+      </tfoot>
+    </table>
+  );
+}

@@ -1,0 +1,104 @@
+"""Door: the port of gRPC, taken at start and answered once gRPC is imported, which takes a third of a second.
+
+What needs grpc is imported in `open`, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from account_monitor.api.access import Access
+from account_monitor.api.grpc.tally import Tally
+from account_monitor.api.listening import listen
+from account_monitor.api.metrics import Told
+from account_monitor.api.publisher import Publisher
+from account_monitor.monitor.desk import Desk
+
+if TYPE_CHECKING:
+    import grpc
+
+    from account_monitor.api.grpc.server import GrpcServer
+
+
+class GrpcDoor:
+    """The gRPC server of one desk."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        publisher: Publisher,
+        *,
+        host: str,
+        port: int,
+        max_connections: int,
+        access: Access,
+        credentials: Callable[[], grpc.ServerCredentials] | None = None,
+    ) -> None:
+        """`max_connections` is how many calls are answered at once. `credentials` None: without TLS; it is called in a
+        thread.
+        """
+        self._desk = desk
+        self._publisher = publisher
+        self._place = (host, port)
+        self._max_connections = max_connections
+        self._access = access
+        self._credentials = credentials
+        self._tally = Tally()
+        self._reserved: list[socket.socket] = []
+        self._server: GrpcServer | None = None
+        self._is_closed = False
+        self._changing = asyncio.Lock()
+        """Held while the server starts or stops."""
+        self.address = ""
+        """Where clients connect to, as `127.0.0.1:50051`."""
+
+    async def reserve(self) -> None:
+        """Take the port. Raises: ConfigurationError where it cannot be had."""
+        self._reserved = await listen(*self._place, "grpc")
+        self.address = _address(self._reserved[0], self._place[0])
+
+    async def open(self) -> None:
+        """Return when calls are answered, or the door was closed meanwhile.
+
+        Raises: RuntimeError where somebody took the port just now.
+        """
+        module = await asyncio.to_thread(import_module, "account_monitor.api.grpc.server")
+        credentials = None if self._credentials is None else await asyncio.to_thread(self._credentials)
+        server: GrpcServer = module.GrpcServer(
+            self._desk, self._publisher, self._tally, access=self._access, max_connections=self._max_connections
+        )
+        async with self._changing:
+            if self._is_closed:
+                return
+            addresses = [_address(reserved) for reserved in self._reserved]
+            self._release()  # gRPC opens its sockets itself
+            await server.start(addresses, credentials)
+            self._server = server
+
+    async def close(self, grace_seconds: float) -> None:
+        """Take no more calls; those being answered may take so long."""
+        async with self._changing:
+            self._is_closed = True
+            self._release()
+            if self._server is not None:
+                await self._server.stop(grace_seconds)
+
+    def samples(self) -> list[Told]:
+        """Return how many calls there were, and how long they took."""
+        return self._tally.samples()
+
+    def _release(self) -> None:
+        for reserved in self._reserved:
+            reserved.close()
+        self._reserved.clear()
+
+
+def _address(listener: socket.socket, host: str | None = None) -> str:
+    """Return where a socket listens, or under which name of a host it is reached."""
+    taken, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host) if host is not None else taken  # noqa: S104  # shown
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"

@@ -1,0 +1,80 @@
+"""Turnstile: how many may be connected to one port, in all and from one address?"""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+from collections import Counter
+from collections.abc import Hashable
+from functools import lru_cache
+
+from account_monitor.api.problems import TOO_MANY_CONNECTIONS, Refused
+
+MAX_CONNECTIONS = 2_000
+"""By default; a desk with some hundred screens opens a fifth of it."""
+
+MAX_PER_ADDRESS = 500
+"""By default; several desks may stand behind one address. This machine's own is not limited: a proxy has it."""
+
+RESERVED_FILES = 256
+"""Descriptors that no client gets: journals, databases, feeds."""
+
+_IPV6_SITE_BITS = 64
+"""One host has at least so many bits to choose its addresses from."""
+
+
+class Turnstile:
+    """Who is connected, by anything that stands for a connection."""
+
+    def __init__(self, most: int = MAX_CONNECTIONS, most_per_address: int = MAX_PER_ADDRESS) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._sites: dict[Hashable, str] = {}
+        self._counts: Counter[str] = Counter()
+        self.refused = 0
+        """How many were turned away since the start."""
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def enter(self, connection: Hashable, address: str) -> None:
+        """Count a connection. Raises: Refused, and counts nothing, where there are too many."""
+        most, site = self._limit(), _site(address)
+        if len(self._sites) >= most:
+            self.refused += 1
+            raise Refused(TOO_MANY_CONNECTIONS, f"{most} connections are open; try again later")
+        if site and self._counts[site] >= self._most_per_address:
+            self.refused += 1
+            raise Refused(
+                TOO_MANY_CONNECTIONS, f"{self._most_per_address} connections from {site} are open; close some first"
+            )
+        self._sites[connection] = site
+        if site:
+            self._counts[site] += 1
+
+    def leave(self, connection: Hashable) -> None:
+        """Count a connection no longer; one that was never counted changes nothing."""
+        site = self._sites.pop(connection, "")
+        if site:
+            self._counts[site] -= 1
+            if not self._counts[site]:
+                del self._counts[site]
+
+    def _limit(self) -> int:
+        """Return how many may be connected: fewer than configured where the system gives few descriptors."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return self._most if soft == resource.RLIM_INFINITY else max(1, min(self._most, soft - RESERVED_FILES))
+
+
+@lru_cache(maxsize=1024)
+def _site(address: str) -> str:
+    """Return what an address is counted as: itself, of IPv6 its network; nothing for this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.is_loopback:
+        return ""
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))
+    return address

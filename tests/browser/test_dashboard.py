@@ -1,0 +1,154 @@
+"""The dashboard in a real browser, on the service as users run it, against the simulated exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.chromium import looking_at
+from tests.integration.market import Market, market, monitored, open_for_business
+from tests.integration.service import Service
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+
+AXE = Path(__file__).resolve().parents[2] / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+MAX_PAGE_BYTES = 300_000
+
+
+def address(service: Service) -> str:
+    return f"http://127.0.0.1:{service.http_port}/"
+
+
+async def text_of(page: Page, selector: str) -> str:
+    """Return what a reader sees there, in the signs that programs write."""
+    text = await page.locator(selector).first.inner_text()
+    return text.replace("\u202f", "").replace("−", "-").strip()
+
+
+async def at_rest(service: Service, page: Page) -> dict[str, Any]:
+    """Open the page anew until it begins with the sequence that REST tells; return what REST says of the account.
+
+    The page shows the sequence of the last message; entries that show nowhere, such as those of prices, have none.
+    """
+    async with asyncio.timeout(30):
+        while True:
+            await page.reload()
+            await expect(page.locator("[data-place]")).not_to_be_empty()
+            account = await asyncio.to_thread(service.account)
+            if await text_of(page, "[data-place]") == f"{account['epoch']}:{account['seq']}":
+                return account
+
+
+async def test_the_figures_on_the_page_are_those_of_the_api_at_the_same_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Market(2, funding_interval_ms=8 * 3_600_000)
+    here.venue.moving = False  # prices rest, so that nothing changes while it is compared
+    async with open_for_business(here), monitored(tmp_path, here, monkeypatch) as service:
+        for symbol, quantity in (("BTCUSDT", "0.125"), ("ETHUSDT", "2.5"), ("DOGEUSDT", "12345")):
+            here.order(symbol, "BUY", quantity)
+        async with looking_at(address(service)) as page:
+            await expect(page.locator("tr[data-key]")).to_have_count(3)
+            account = await at_rest(service, page)
+            for key, position in account["positions"].items():
+                assert await text_of(page, f"tr[data-key='{key}'] [data-field=quantity]") == position["quantity"]
+            for asset, balance in account["balances"].items():
+                assert await text_of(page, f"tr[data-asset='{asset}'] [data-field=total]") == balance["total"]
+            fill_count = sum(position["fill_count"] for position in account["positions"].values())
+            await expect(page.locator("tr[data-fill]")).to_have_count(fill_count)
+
+
+async def test_the_page_comes_back_after_the_service_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        async with looking_at(address(service)) as page:
+            await expect(page.locator("tr[data-key=BTCUSDT] [data-field=quantity]")).to_have_text("0.5")
+            await asyncio.to_thread(service.kill)
+            await expect(page.locator(".pill.bad", has_text="disconnected")).to_be_visible()
+            here.order("BTCUSDT", "BUY", "0.25")
+            await asyncio.to_thread(service.start)
+            await expect(page.locator("tr[data-key=BTCUSDT] [data-field=quantity]")).to_have_text(
+                "0.75", timeout=20_000
+            )
+            await expect(page.locator(".pill", has_text="live")).to_be_visible()
+
+
+async def test_an_alert_is_shown_and_can_be_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alerts = {"thresholds": {"min_balance": "2000000"}}
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch, alerts=alerts) as service:
+        async with looking_at(address(service)) as page:
+            alert = page.locator("li[data-alert]", has_text="low balance")
+            await alert.get_by_role("button", name="Acknowledge").click()
+            await alert.get_by_label("Your name").fill("ann")
+            await alert.get_by_role("button", name="I look after it").click()
+            await expect(alert).to_contain_text("ann looks after it")
+        told = (await asyncio.to_thread(service.get, "/api/alerts?type=LOW_BALANCE"))[1]["alerts"]
+        assert [each["acked_by"] for each in told] == ["ann"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_axe_finds_nothing_serious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theme: str) -> None:
+    alerts = {"thresholds": {"min_balance": "2000000"}}
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch, alerts=alerts) as service:
+        await here.trade(40)
+        async with looking_at(address(service)) as page:
+            await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            await expect(page.locator("li[data-alert]").first).to_be_visible()
+            await expect(page.locator("tr[data-fill]").first).to_be_visible()
+            await page.wait_for_timeout(1_500)  # what has just arrived is tinted for a moment
+            await page.evaluate(AXE.read_text())
+            found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+            assert serious == [], json.dumps(serious, indent=1)[:3000]
+
+
+async def test_hours_of_updates_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many fills as many a desk sees in eight hours, in seconds."""
+    async with (
+        market(1) as here,
+        monitored(tmp_path, here, monkeypatch) as service,
+        looking_at(address(service)) as page,
+    ):
+        await here.trade(1_500)  # fills the tables and the recent past
+        before = await used(page)
+        await here.trade(4_500)
+        after = await used(page)
+    assert after["JSHeapUsedSize"] < 1.3 * before["JSHeapUsedSize"] + 2_000_000, (before, after)
+    assert after["Nodes"] < 1.5 * before["Nodes"] + 500, (before, after)
+
+
+async def used(page: Page) -> dict[str, float]:
+    """Return what the page holds once its garbage is collected."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Performance.enable")
+    await session.send("HeapProfiler.collectGarbage")
+    told = await session.send("Performance.getMetrics")
+    return {each["name"]: each["value"] for each in told["metrics"]}
+
+
+async def test_the_page_is_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        market(2) as here,
+        monitored(tmp_path, here, monkeypatch) as service,
+        looking_at(address(service)) as page,
+    ):
+        await page.wait_for_load_state("load")
+        sent = await page.evaluate("performance.getEntries().map(each => [each.name, each.encodedBodySize ?? 0])")
+    sizes = {name: size for name, size in sent if "/api/" not in name and size}
+    assert len(sizes) >= 3, sent
+    assert sum(sizes.values()) < MAX_PAGE_BYTES, sizes
+
+
+async def test_the_reader_of_a_phone_scrolls_one_way_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        await here.trade(20)
+        async with looking_at(address(service), size=(390, 844)) as page:
+            await expect(page.locator("tr[data-key]").first).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,0 +1,92 @@
+"""Rendering: the present is written once for each view, and is the same whichever way it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from account_monitor.api import rendering
+from account_monitor.api.rendering import PLAIN, Rendered, Renderings
+from account_monitor.monitor.views import View
+from tests.integration.trading_desk import TradingDesk, get, trading_desk
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
+    async with trading_desk(tmp_path) as opened:
+        await opened.open()
+        await opened.trade(opened.fill(), opened.fill("SELL", "3", "120.5"), opened.fill(symbol="ETHUSDT", fee=None))
+        yield opened
+
+
+async def asked(desk: TradingDesk, path: str, **headers: str) -> tuple[int, str, bytes]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(desk.doors.http_url + path, headers=headers) as response,
+    ):
+        return response.status, response.headers.get("etag", ""), await response.read()
+
+
+def but_time(report: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: value for name, value in report.items() if kind != "account" or name != "timestamp"}
+
+
+@pytest.mark.parametrize(("path", "kind"), PLAIN.items())
+async def test_it_is_what_the_framework_would_answer(desk: TradingDesk, path: str, kind: str) -> None:
+    plain = await get(f"{desk.doors.http_url}{path}?account=main")
+    by_framework = await get(f"{desk.doors.http_url}{path}?account=%6Dain")
+
+    assert list(plain) == list(by_framework)
+    assert but_time(plain, kind) == but_time(by_framework, kind)
+
+
+@pytest.mark.parametrize("path", PLAIN)
+async def test_who_knows_it_is_told_so_until_something_changes(desk: TradingDesk, path: str) -> None:
+    _, tag, _ = await asked(desk, path)
+
+    assert await asked(desk, path, **{"If-None-Match": f'"other", {tag}'}) == (304, tag, b"")
+    assert (await asked(desk, path, **{"If-None-Match": '"other"'}))[0] == 200
+
+    await desk.trade(desk.fill("SELL"))
+    status, other, _ = await asked(desk, path, **{"If-None-Match": tag})
+    assert (status, other == tag) == (200, False)
+
+
+async def test_an_account_says_when_it_was_asked_for(desk: TradingDesk) -> None:
+    first = await get(f"{desk.doors.http_url}/api/account")
+    await asyncio.sleep(0.002)
+    second = await get(f"{desk.doors.http_url}/api/account")
+
+    assert first["timestamp"] < second["timestamp"]
+    assert first["seq"] == second["seq"]
+
+
+async def test_a_view_is_rendered_once_however_many_ask(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "MANY_POSITIONS", 1)  # in a thread
+    count = 0
+
+    def render(view: View) -> bytes:
+        nonlocal count
+        count += 1
+        return b"{}"
+
+    monkeypatch.setitem(rendering._BODIES, "pnl", render)
+    renderings = Renderings(1)
+
+    made: list[Rendered] = await asyncio.gather(*(renderings.of(desk.monitor(), "pnl") for _ in range(20)))
+
+    assert count == 1
+    assert len({each.tag for each in made}) == 1
+
+
+async def test_an_account_that_is_not_there_is_refused_as_ever(desk: TradingDesk) -> None:
+    assert (await get(f"{desk.doors.http_url}/api/pnl?account=nobody", status=404))["type"] == "/docs#unknown-account"
+    assert (await get(f"{desk.doors.http_url}/api/pnl?account=", status=404))["type"] == "/docs#unknown-account"
+    assert (await get(f"{desk.doors.http_url}/api/pnl?nonsense=1", status=400))["type"] == "/docs#bad-parameter"
