@@ -68,6 +68,8 @@ def test_a_list_tells_everything_but_the_secret(operator: str, capsys: pytest.Ca
         ("create --name a --scope read --expires 1s", 2, "--expires: was '1s', expected a duration of at least 1m"),
         ("create --name operator --scope read", 1, "the name 'operator' is taken by a token of 20"),
         ("revoke nobody", 1, "no token 'nobody' is there to be revoked; not revoked: operator"),
+        ("revoke", 2, "expected the name of a token, or --all"),
+        ("revoke operator --all", 2, "expected the name of a token, or --all"),
         ("history", 1, "there is no such journal; was the service ever started here?"),
     ],
 )
@@ -94,6 +96,15 @@ def test_where_no_file_is_configured_the_key_to_set_is_named(
 
     assert run(["token", *command.split()]) == 2
     assert "auth.tokens_file: was null, expected a file such as data/tokens.json" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("operator")
+def test_all_tokens_are_revoked_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["token", "revoke", "--all"]) == 0
+    assert "token operator is revoked" in capsys.readouterr().err
+
+    assert run(["token", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "revoked"
 
 
 def test_check_config_says_that_nobody_is_let_in_yet(capsys: pytest.CaptureFixture[str]) -> None:

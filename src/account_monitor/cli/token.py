@@ -30,7 +30,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 @click.group()
 def token() -> None:
-    """Make, list and revoke the tokens that programs and people come in with; a running service follows at once."""
+    """Make, list and revoke tokens, with which programs and people come in; a service follows within two seconds."""
 
 
 @token.command("create")
@@ -77,12 +77,21 @@ def list_tokens(config_file: Path | None, as_json: bool) -> None:
 
 @token.command("revoke")
 @config_option
-@click.argument("name")
-def revoke(config_file: Path | None, name: str) -> None:
+@click.argument("name", required=False)
+@click.option("--all", "is_all", is_flag=True, help="Every token, instead of a name.")
+def revoke(config_file: Path | None, name: str | None, is_all: bool) -> None:
     """Let nobody in any more with a token; its open streams are closed within two seconds."""
+    if (name is None) != is_all:
+        raise click.UsageError("expected the name of a token, or --all")
     file = _tokens_file(settings_from(config_file, secrets=()))
-    revoked = file.revoke(name, now_ms=now_ms(), by=_user())
-    click.echo(f"token {revoked.name} is revoked; a running service takes it over within two seconds", err=True)
+    if name is not None:
+        revoked = [file.revoke(name, now_ms=now_ms(), by=_user())]
+    else:
+        revoked = file.revoke_all(now_ms=now_ms(), by=_user())
+    for each in revoked:
+        click.echo(f"token {each.name} is revoked; a running service takes it over within two seconds", err=True)
+    if not revoked:
+        click.echo(f"{file.path}: no token is there to be revoked", err=True)
 
 
 @token.command("history")
