@@ -107,6 +107,47 @@ def test_all_tokens_are_revoked_at_once(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["state"] == "revoked"
 
 
+@pytest.mark.usefixtures("operator")
+def test_the_file_that_is_acted_on_is_named_from_the_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("create --name other --scope read", "list", "revoke other"):
+        assert run(["token", *command.split()]) == 0
+        assert f"in {tmp_path}/tokens.json" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_told_from_an_empty_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["token", "list"]) == 0
+    (tmp_path / "tokens.json").touch(mode=0o600)
+    assert run(["token", "list"]) == 0
+
+    missing, empty = capsys.readouterr().err.splitlines()
+    assert missing == f"{tmp_path}/tokens.json: there is no such file; nobody is let in"
+    assert empty == f"{tmp_path}/tokens.json: no token; nobody is let in"
+
+
+def test_without_a_configuration_the_missing_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.unlink()
+
+    assert run(["token", "list"]) == 2
+    said = capsys.readouterr().err
+    assert f"{config}: is not there" in said
+    assert "--config" in said
+    assert said.count("\n") == 1
+
+
+def test_a_token_in_a_file_that_others_can_read_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bot.token"
+    warned = []
+    for mode in (0o644, 0o600):
+        file.write_text("am_token")
+        file.chmod(mode)
+        assert run(["status", "--url", "http://127.0.0.1:1", "--token-file", str(file)]) == 1
+        warned.append(capsys.readouterr().err.count(f"warning: --token-file: {file} can be read"))
+
+    assert warned == [1, 0]
+
+
 def test_check_config_says_that_nobody_is_let_in_yet(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check-config"]) == 0
     assert "tokens.json holds no token yet, so nobody is let in" in capsys.readouterr().err

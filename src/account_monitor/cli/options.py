@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
+from account_monitor.config.exposure import is_exposed
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.failures import reason
 from account_monitor.monitor.ports import UNROUTED
@@ -90,6 +92,8 @@ def token_option(command: _Command) -> _Command:
 
     def note(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
         context.meta[_TOKEN_FILE] = file
+        if file is not None:
+            _warn_of_exposed(file)
 
     return click.option(
         "--token-file",
@@ -98,6 +102,18 @@ def token_option(command: _Command) -> _Command:
         callback=note,
         help=f"Holds the token that the service asks for; default: the variable {TOKEN_VARIABLE}.",
     )(command)
+
+
+def _warn_of_exposed(file: Path) -> None:
+    """Say that others can come in with the token of a file, once; whether it can be read is found out later."""
+    try:
+        found = file.stat()
+    except OSError:
+        return  # `given_token` says why
+    if stat.S_ISREG(found.st_mode) and is_exposed(found.st_mode):
+        mode = stat.S_IMODE(found.st_mode)
+        told = f"{file} can be read or written by others (mode {mode:04o}); expected chmod 600"
+        click.echo(f"warning: --token-file: {told}", err=True)
 
 
 def given_token() -> str | None:
