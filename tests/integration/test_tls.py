@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from account_monitor.api import server
 from account_monitor.api.server import Doors
 from account_monitor.api.tls import Certificates
+from account_monitor.cli import run
 from account_monitor.config import TlsSettings
 from account_monitor.errors import ConfigurationError
 from account_monitor.monitor.desk import Desk
@@ -174,6 +175,17 @@ async def test_an_authority_that_is_taken_away_is_trusted_no_longer(authority: A
 
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
             await asked(doors, authority.client(authority.person()))
+
+
+async def test_who_asks_http_where_https_is_spoken_is_told_so(
+    authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(authority.issue()) as doors:
+        url = doors.http_url.replace("https://", "http://")
+
+        assert await asyncio.to_thread(run, ["status", "--url", url]) == 1
+
+    assert "does it speak TLS? then https://" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["cert_file", "key_file"])

@@ -198,6 +198,35 @@ def test_without_tokens_no_door_is_opened_to_others(
         assert said.count("\n") == 1
 
 
+@pytest.mark.usefixtures("operator")
+def test_what_a_network_can_read_is_warned_of(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beyond = {name: {"host": "0.0.0.0"} for name in ("http", "grpc", "metrics")}  # noqa: S104  # nothing is bound
+    config.write_text(json.dumps({**CONFIG, **beyond}))
+
+    assert run(["check-config"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] + line.partition(":")[2].partition(":")[0] for line in said] == [
+        "warning http.host", "warning grpc.host", "warning metrics.host",
+    ]  # fmt: skip
+    assert "speaks no TLS" in said[0]
+    assert "reads the figures of all accounts" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_sent"),
+    [("http://192.0.2.1:8080", False), ("http://127.0.0.1:1", True), ("http://localhost:1", True)],
+)
+def test_a_token_goes_to_no_other_machine_in_clear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, is_sent: bool
+) -> None:
+    monkeypatch.setenv("ACCOUNT_MONITOR_TOKEN", "am_token")
+
+    code = run(["status", "--url", url])
+
+    said = capsys.readouterr().err
+    assert (code, "which was not sent; use https, or say --insecure" in said) == (1 if is_sent else 2, not is_sent)
+
+
 def test_metrics_cannot_ask_for_tokens_that_there_are_not(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(json.dumps({**CONFIG, "auth": {}, "metrics": {"require_token": "true"}}))
 

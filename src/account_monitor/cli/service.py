@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
-from account_monitor.config import Settings, check_settings, exposed_files, load_settings
+from account_monitor.config import Settings, check_settings, exposed_doors, exposed_files, load_settings
 from account_monitor.errors import ConfigurationError, TokensRefused
 from account_monitor.logs import configure_logging
 
@@ -119,7 +119,7 @@ def check_config(config_file: Path | None) -> None:
     _require_accounts(settings, config_file)
     _require_channels(settings, config_file)
     _require_certificates(settings)
-    for exposed in exposed_files(settings):
+    for exposed in (*exposed_files(settings), *exposed_doors(settings)):
         click.echo(f"warning: {exposed}", err=True)
     _require_tokens(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
