@@ -129,11 +129,11 @@ OF_SYMBOL = explained(
 )
 OF_HEALTH = {
     503: ResponseSpec(HealthReport, generate_examples=False, description="The service is unhealthy"),
-    **explained(*EVERYWHERE),
+    **explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST),
 }
 OF_READINESS = {
     503: ResponseSpec(ReadyReport, generate_examples=False, description="Not ready, and why"),
-    **explained(*EVERYWHERE),
+    **explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST),
 }
 
 
@@ -361,7 +361,7 @@ def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[b
     given = request.query_params
     # `state_` and `type_` are what a keyword and a builtin are called here.
     names = [(each["key"].rstrip("_"), each["message"]) for each in extra]
-    wrong = "; ".join(f"{name}: was {given.get(name)!r}. {message}" for name, message in names)
+    wrong = "; ".join(f"{name}: was {_cut(given.get(name))!r}. {message}" for name, message in names)
     return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
 
 
@@ -369,6 +369,10 @@ def _wrong_in_body(found: dict[str, str]) -> str:
     key, message = found.get("key", "body"), found["message"]
     is_missing = (key, message) == ("data", "'data'")  # as the framework says it
     return "body: is missing, expected a JSON object" if is_missing else f"{key}: {message}"
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else text[:60]
 
 
 def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -408,9 +412,9 @@ class _KnownParameters:
         given = [name for name, _ in request.query_params.multi_items()]
         for name in given:
             if name not in known:
-                raise bad_parameter(name, f"unknown here; known: {', '.join(known) or 'none'}")
+                raise bad_parameter(name[:60], f"unknown here; known: {', '.join(known) or 'none'}")
             if given.count(name) > 1:
-                raise bad_parameter(name, "was given more than once")
+                raise bad_parameter(name[:60], "was given more than once")
 
 
 # -- together ----------------------------------------------------------------------------------------------------------

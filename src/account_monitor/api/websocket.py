@@ -106,13 +106,15 @@ class StreamDoor:
 def _since(desk: Desk, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
     """Return by account the epoch and the sequence that the client was told last."""
     places: dict[str, tuple[int, int]] = {}
-    for part in text.split(",") if text is not None else ():
+    if text is None:
+        return places
+    for part in text.split(","):
         match = _is_place(part)
         if match is None:
-            raise bad_parameter("since", f"was {text!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
+            raise bad_parameter("since", f"was {text[:60]!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
         name = match[1] or account or _only_account(desk)
         if name in places:
-            raise bad_parameter("since", f"was {text!r}, expected each account once")
+            raise bad_parameter("since", f"was {text[:60]!r}, expected each account once")
         places[name] = (int(match[2]), int(match[3]))
     return places
 
@@ -141,7 +143,7 @@ def _interval_ms(text: str | None) -> int:
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
     if not LEAST_INTERVAL_MS <= number <= LONGEST_INTERVAL_MS:
         raise bad_parameter(
-            "interval_ms", f"was {text!r}, expected milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
+            "interval_ms", f"was {text[:60]!r}, expected milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
         )
     return number
 
