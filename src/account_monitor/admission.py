@@ -153,7 +153,7 @@ class _Keeper:
     async def open(self) -> None:
         """Know the tokens of the file. Raises: TokensRefused."""
         self._stamp = self._file.stamp()
-        tokens = await asyncio.to_thread(self._file.read)
+        tokens = await asyncio.to_thread(self._file.read, is_served=True)
         self._is_missing = tokens is None
         self._take(tokens or TokenSet())
 
@@ -178,7 +178,7 @@ class _Keeper:
 
     async def _read(self) -> None:
         try:
-            tokens = await self._aside.run(self._file.read)
+            tokens = await self._aside.run(partial(self._file.read, is_served=True))
         except TokensRefused as error:
             self._refuse(str(error))
             return
