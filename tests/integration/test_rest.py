@@ -380,7 +380,7 @@ async def test_the_loop_goes_on_while_fills_are_read(desk: TradingDesk, monkeypa
 # -- every response ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/api/account", "/api/fills", "/nothing", "/docs", "/", "/ws"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/api/account", "/api/fills", "/nothing", "/docs", "/ws"])
 async def test_every_response_is_not_to_be_kept_or_guessed_at(desk: TradingDesk, path: str) -> None:
     url = desk.doors.http_url + path
     async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:

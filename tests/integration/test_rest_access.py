@@ -50,6 +50,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/docs"): Door("nothing", "nothing"),
     ("GET", "/openapi.json"): Door("nothing", "nothing"),
     ("GET", "/health"): Door("nothing", "nothing"),
+    ("GET", "/live"): Door("nothing", "nothing"),
     ("GET", "/ready"): Door("nothing", "nothing"),
     ("GET", "/api/accounts"): Door("read", "accounts"),
     ("GET", "/api/account"): Door("read", "an account"),

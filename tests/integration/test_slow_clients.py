@@ -253,6 +253,10 @@ def test_a_network_of_ipv6_counts_as_one_address() -> None:
     assert entered(Turnstile(100, 3), *[f"2001:db8::{n:x}" for n in range(5)], "2001:db8:0:1::1") == 4
 
 
+def test_an_address_of_ipv4_counts_the_same_where_it_comes_as_ipv6() -> None:
+    assert entered(Turnstile(100, 3), *["::ffff:203.0.113.7", "203.0.113.7"] * 3) == 3
+
+
 def test_nothing_is_kept_of_who_has_left() -> None:
     turnstile = Turnstile(100, 100)
     for number in range(50):

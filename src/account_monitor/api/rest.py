@@ -41,7 +41,7 @@ from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
 from account_monitor.api.guard import MAX_BODY_BYTES
-from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
+from account_monitor.api.health import CheckReport, HealthReport, LiveReport, ReadyReport, health_report, ready_report
 from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
 from account_monitor.api.history import OF_FILLS
 from account_monitor.api.history import REPORTS as HISTORY_REPORTS
@@ -135,6 +135,7 @@ OF_READINESS = {
     503: ResponseSpec(ReadyReport, generate_examples=False, description="Not ready, and why"),
     **explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST),
 }
+OF_LIFE = explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST)
 
 
 @get("/health", operation_id="health", summary="How well the service is", responses=OF_HEALTH)
@@ -143,6 +144,12 @@ async def health(desk: GivenDesk, caller: GivenCaller) -> HealthReport:
     front, described here.
     """
     return health_report(desk, caller)
+
+
+@get("/live", operation_id="live", summary="Whether the process answers", responses=OF_LIFE)
+async def live() -> LiveReport:
+    """Also on the metrics port: for what restarts a process that hangs. Answered by the front, described here."""
+    return LiveReport(live=True)
 
 
 @get("/ready", operation_id="ready", summary="Whether the service may be relied on", responses=OF_READINESS)
@@ -284,15 +291,15 @@ async def root() -> Redirect:
 
 
 _DESCRIBED = [
-    health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
+    health, live, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
     *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
-    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
-    Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
-    *WHATIF_REPORTS, *EXCHANGE_REPORTS,
+    ExplanationReport, FillReport, FillsReport, HealthReport, LiveReport, PartReport, PnLReport, PoolReport,
+    PositionReport, Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS,
+    *RECONCILIATION_REPORTS, *WHATIF_REPORTS, *EXCHANGE_REPORTS,
 )  # fmt: skip
 
 
