@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from account_monitor.api import rendering
+from account_monitor.api.access import EVERYONE
+from account_monitor.api.asgi import Message
+from account_monitor.api.credentials import CALLER
 from account_monitor.api.rendering import PLAIN, Rendered, Renderings
 from account_monitor.monitor.views import View
 from tests.integration.trading_desk import TradingDesk, get, trading_desk
@@ -90,3 +94,29 @@ async def test_an_account_that_is_not_there_is_refused_as_ever(desk: TradingDesk
     assert (await get(f"{desk.doors.http_url}/api/pnl?account=nobody", status=404))["type"] == "/docs#unknown-account"
     assert (await get(f"{desk.doors.http_url}/api/pnl?account=", status=404))["type"] == "/docs#unknown-account"
     assert (await get(f"{desk.doors.http_url}/api/pnl?nonsense=1", status=400))["type"] == "/docs#bad-parameter"
+
+
+async def test_those_who_ask_share_the_bytes_of_a_view_and_differ_in_the_time_alone(desk: TradingDesk) -> None:
+    """A client that takes nothing costs no copy of the account."""
+    present = rendering.Present(desk.desk, _none)
+    bodies: list[list[bytes]] = []
+    for _ in range(2):
+        sent: list[Message] = []
+        scope = {"type": "http", "method": "GET", "path": "/api/account", "query_string": b"", "headers": []}
+        scope[CALLER] = EVERYONE
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+
+        await present(scope, _none, send)
+        begun, *pieces = sent
+        bodies.append([piece["body"] for piece in pieces])
+        assert dict(begun["headers"])[b"content-length"] == str(sum(map(len, bodies[-1]))).encode()
+        assert [piece.get("more_body", False) for piece in pieces] == [True, False]
+
+    assert bodies[0][0] is bodies[1][0]
+    assert msgspec.json.decode(b"".join(bodies[0]))["account"] == "main"
+
+
+async def _none(*_: object) -> Any:
+    raise AssertionError("nobody else is asked")

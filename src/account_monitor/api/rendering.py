@@ -122,7 +122,7 @@ class Present:
         if _knows(header(scope, b"if-none-match"), rendered.tag):
             return Reply(HTTPStatus.NOT_MODIFIED, b"", headers=tag)
         end = f'"{time_text(self._desk.clock())}"}}'.encode() if kind == "account" else b""
-        return Reply(HTTPStatus.OK, rendered.body + end, headers=tag)
+        return Reply(HTTPStatus.OK, rendered.body, headers=tag, end=end)
 
 
 def _names_at_most_an_account(query: bytes) -> bool:
