@@ -135,7 +135,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
     place: dict[str, Any] = {"host": "127.0.0.1", "port": port, "max_connections": 10, "access": OpenAccess()}
     async with trading_desk(tmp_path) as desk:
         await desk.open()
-        door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+        door = GrpcDoor(desk.desk, desk.doors.publisher, desk.doors.renderer, **place)
         await door.reserve()
         await door.open()
         heard: list[str] = []
@@ -155,7 +155,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
             for _ in range(2):
                 await door.close(0.5)
                 await desk.trade(desk.fill(), desk.fill())
-                door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+                door = GrpcDoor(desk.desk, desk.doors.publisher, desk.doors.renderer, **place)
                 await door.reserve()
                 await door.open()
             await desk.trade(desk.fill())

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from account_monitor.api.access import MAX_FAILURES, TokenAccess
+from account_monitor.api.renderer import Renderer
 from account_monitor.api.rest import rest_application
 from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.events import Adjustment, Deed, DrawdownReset, Event
@@ -148,7 +149,7 @@ def routes_of(application: Any) -> Iterator[tuple[str, str]]:
 
 
 def test_the_table_knows_every_route() -> None:
-    routes = set(routes_of(rest_application(Desk(clock, "1"))))
+    routes = set(routes_of(rest_application(Desk(clock, "1"), Renderer())))
 
     assert routes == set(DOORS), "say in the table who may ask there"
 

@@ -23,6 +23,7 @@ from account_monitor.api.metrics import Meter, Sample, Told
 from account_monitor.api.page import Page
 from account_monitor.api.protocol import IDLE_SECONDS, REQUEST_SECONDS, Connections, HttpProtocol, StreamProtocol
 from account_monitor.api.publisher import STALL_SECONDS, Publisher
+from account_monitor.api.renderer import Renderer
 from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
 from account_monitor.api.turnstile import MAX_CONNECTIONS, MAX_PER_ADDRESS, Turnstile
 from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
@@ -88,12 +89,14 @@ class Doors:
         self._watched = list(watched)  # one, where both doors show the same
         self._limits = (max_connections, max_connections_per_address)
         self.publisher = Publisher(desk, stall_seconds=stall_seconds)
+        self.renderer = Renderer()
         access = access or OpenAccess()
         self._grpc: GrpcDoor | None = None
         if grpc_port is not None:
             self._grpc = GrpcDoor(
                 desk,
                 self.publisher,
+                self.renderer,
                 host=grpc_host,
                 port=grpc_port,
                 max_connections=grpc_max_connections,
@@ -152,6 +155,7 @@ class Doors:
             server.should_exit = True
         closing = [] if self._grpc is None else [self._grpc.close(STOP_SECONDS)]
         await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
+        self.renderer.close()
         self._servers.clear()
         self._tasks.clear()
 
@@ -230,7 +234,7 @@ class Doors:
 
     def _make_rest(self) -> Application:
         rest = import_module("account_monitor.api.rest")
-        return cast(Application, rest.rest_application(self._desk))
+        return cast(Application, rest.rest_application(self._desk, self.renderer))
 
 
 class _Server(uvicorn.Server):

@@ -18,6 +18,7 @@ from account_monitor.api.grpc.reflection import reflection_handlers
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.grpc.watch import Watching
 from account_monitor.api.publisher import Publisher
+from account_monitor.api.renderer import Renderer
 from account_monitor.monitor.desk import Desk
 from account_monitor.v1 import account_monitor_pb2 as v1
 
@@ -61,10 +62,19 @@ _LIMITS = {
 class GrpcServer:
     """Answers `account_monitor.v1.AccountMonitor`, reflection and health."""
 
-    def __init__(self, desk: Desk, publisher: Publisher, tally: Tally, *, access: Access, max_connections: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        publisher: Publisher,
+        renderer: Renderer,
+        tally: Tally,
+        *,
+        access: Access,
+        max_connections: int,
+    ) -> None:
         """`max_connections` is how many calls are answered at once, health apart."""
         calls = Calls(access, tally, limit=max_connections)
-        self._answers = Answers(desk)
+        self._answers = Answers(desk, renderer)
         self._watching = Watching(desk, publisher, calls)
         self._readiness = Readiness(desk, SERVICE)
         most = max_connections + HEALTH_CALLS
