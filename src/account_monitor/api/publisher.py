@@ -322,9 +322,10 @@ class Publisher:
         """Return the message that says how well the process is."""
         return health_notice(health_report(self._desk, caller), self._desk.clock())
 
-    def start(self) -> None:
-        """Begin to watch health, accounts and stalled clients."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin to watch health, accounts and stalled clients; return the task, which ends by failing only."""
         self._task = asyncio.create_task(self._watch(), name="publisher")
+        return self._task
 
     async def stop(self) -> None:
         """Watch no longer."""

@@ -122,7 +122,8 @@ class Doors:
     async def start(self) -> None:
         """Return when all ports are taken and health is answered; the rest follows within a second.
 
-        Raises: ConfigurationError for a port that cannot be had.
+        Raises: ConfigurationError for a port that cannot be had; whatever a server dies of before it listens. Nothing
+        is left open then.
         """
         opened: list[socket.socket] = []
         try:
@@ -136,9 +137,14 @@ class Doors:
         tls = self._certificates
         self.http_url = url_of(http[0], self._http[0], is_tls=tls is not None)
         self.metrics_url = url_of(metrics[0], self._metrics[0])
-        self.publisher.start()
-        await self._serve(self._front, http, tls)
-        await self._serve(self._metrics_front, metrics)
+        self._tasks.append(self.publisher.start())
+        try:
+            await self._serve(self._front, http, tls)
+            await self._serve(self._metrics_front, metrics)
+        except BaseException:
+            await self.stop()
+            _close(opened)
+            raise
         if self._watched:
             self._watching = asyncio.create_task(self._watch_certificates(self._watched), name="certificates")
             self._tasks.append(self._watching)
@@ -185,8 +191,16 @@ class Doors:
     ) -> None:
         server = _Server(_settings(application, is_tls=tls is not None), Turnstile(*self._limits), tls)
         self._servers.append(server)
-        self._tasks.append(asyncio.create_task(server.serve(sockets=sockets), name="http"))
-        await server.listens.wait()
+        serving = asyncio.create_task(server.serve(sockets=sockets), name="http")
+        self._tasks.append(serving)
+        listening = asyncio.create_task(server.listens.wait(), name="listening")
+        try:
+            await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listening.cancel()
+        if not server.listens.is_set():
+            await serving  # raises what it died of
+            raise RuntimeError("a server of HTTP ended before it listened")
 
     async def _watch_certificates(self, watched: list[Certificates]) -> None:
         """Take over certificates whose files change, and say of each what is wrong, or about to be."""
