@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import aiohttp
 import pytest
 
-from account_monitor.api import protocol
+from account_monitor.api import protocol, rendering
 from account_monitor.api.problems import Refused
 from account_monitor.api.protocol import Connections
 from account_monitor.api.server import MAX_HEAD_BYTES
@@ -159,6 +159,39 @@ async def test_a_websocket_keeps_its_place_and_gives_it_back(desk: TradingDesk) 
         assert len(turnstile(desk)) == 1
 
     await eventually(lambda: len(turnstile(desk)) == 0)
+
+
+async def asks_much_and_upgrades(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Ask for more than all buffers hold, and for a WebSocket in the same breath."""
+    monkeypatch.setitem(rendering._BODIES, "balance", lambda view: b'"' + b"a" * 8_000_000 + b'"')
+    client = await Connection.to(desk)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    await client.send(HEAD.replace(b"/health", b"/api/balance") + b"\r\n")
+    await client.send(HEAD.replace(b"/health", b"/ws") + upgrade + key + b"\r\n")
+    await asyncio.sleep(SECONDS / 2)
+    return client
+
+
+async def test_a_websocket_behind_a_large_answer_lives_on(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await asks_much_and_upgrades(desk, monkeypatch)
+
+    assert len((await client.answer())[2]) == 8_000_002
+    assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    await asyncio.sleep(SECONDS * 2)
+
+    assert b'"type":"snapshot"' in await client.reader.read(65_536)
+    assert len(turnstile(desk)) == 1
+
+
+async def test_who_upgrades_and_does_not_take_the_answer_before_is_cut(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asks_much_and_upgrades(desk, monkeypatch)
+    assert len(turnstile(desk)) == 1
+
+    await eventually(lambda: len(turnstile(desk)) == 0, timeout_seconds=5)
+    assert len(desk.doors.publisher) == 0
 
 
 async def test_a_message_of_endless_empty_pieces_ends_the_socket(desk: TradingDesk) -> None:
