@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 
 from account_monitor.api import protocol, rendering
+from account_monitor.api.descriptors import RESERVED_FILES, Descriptors
 from account_monitor.api.problems import Refused
 from account_monitor.api.protocol import Connections
 from account_monitor.api.server import MAX_HEAD_BYTES
@@ -285,6 +287,21 @@ def test_one_address_has_its_share_and_this_machine_has_all() -> None:
 
 def test_a_network_of_ipv6_counts_as_one_address() -> None:
     assert entered(Turnstile(100, 3), *[f"2001:db8::{n:x}" for n in range(5)], "2001:db8:0:1::1") == 4
+
+
+@pytest.mark.parametrize("soft", [260, 1_024, 65_536])
+@pytest.mark.parametrize("with_grpc", [True, False])
+def test_the_doors_share_what_descriptors_there_are(
+    monkeypatch: pytest.MonkeyPatch, soft: int, with_grpc: bool
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
+    given = Descriptors(with_grpc=with_grpc)
+
+    shares = [given.of_http(), given.of_metrics(), *([given.of_grpc()] if with_grpc else [])]
+
+    assert sum(shares) == soft - RESERVED_FILES
+    assert min(shares) >= 1
+    assert entered(Turnstile(100_000, 9, lambda: shares[1]), *["127.0.0.1"] * 8_200) == min(shares[1], 8_200)
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:

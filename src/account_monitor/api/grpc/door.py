@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from account_monitor.api.access import Access
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.listening import listen
 from account_monitor.api.metrics import Told
@@ -33,6 +34,7 @@ class GrpcDoor:
         desk: Desk,
         publisher: Publisher,
         renderer: Renderer,
+        descriptors: Descriptors,
         *,
         host: str,
         port: int,
@@ -46,6 +48,7 @@ class GrpcDoor:
         self._desk = desk
         self._publisher = publisher
         self._renderer = renderer
+        self._descriptors = descriptors
         self._place = (host, port)
         self._max_connections = max_connections
         self._access = access
@@ -75,6 +78,7 @@ class GrpcDoor:
             self._desk,
             self._publisher,
             self._renderer,
+            self._descriptors,
             self._tally,
             access=self._access,
             max_connections=self._max_connections,

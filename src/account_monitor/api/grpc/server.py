@@ -11,6 +11,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # what this process star
 import grpc
 
 from account_monitor.api.access import Access
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.answers import Answers
 from account_monitor.api.grpc.calls import Calls
 from account_monitor.api.grpc.health import Readiness
@@ -67,6 +68,7 @@ class GrpcServer:
         desk: Desk,
         publisher: Publisher,
         renderer: Renderer,
+        descriptors: Descriptors,
         tally: Tally,
         *,
         access: Access,
@@ -81,7 +83,7 @@ class GrpcServer:
         limits = {
             **_LIMITS,
             "grpc.max_concurrent_streams": most + SPARE_STREAMS,
-            "grpc.max_allowed_incoming_connections": most + SPARE_CONNECTIONS,
+            "grpc.max_allowed_incoming_connections": min(most + SPARE_CONNECTIONS, descriptors.of_grpc()),
         }
         self._server = grpc.aio.server(options=tuple(limits.items()))
         self._server.add_generic_rpc_handlers(
