@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable
-from functools import lru_cache
 
+from account_monitor.api.origin import is_this_machine, origin_of
 from account_monitor.api.problems import TOO_MANY_CONNECTIONS, Refused
 
 MAX_CONNECTIONS = 2_000
@@ -15,9 +14,6 @@ MAX_CONNECTIONS = 2_000
 
 MAX_PER_ADDRESS = 500
 """By default; several desks may stand behind one address. This machine's own is not limited: a proxy has it."""
-
-_IPV6_SITE_BITS = 64
-"""One host has at least so many bits to choose its addresses from."""
 
 
 class Turnstile:
@@ -43,7 +39,8 @@ class Turnstile:
 
     def enter(self, connection: Hashable, address: str) -> None:
         """Count a connection. Raises: Refused, and counts nothing, where there are too many."""
-        most, site = min(self._most, self._descriptors()), _site(address)
+        most = min(self._most, self._descriptors())
+        site = "" if is_this_machine(address) else origin_of(address)
         if len(self._sites) >= most:
             self.refused += 1
             raise Refused(TOO_MANY_CONNECTIONS, f"{most} connections are open; try again later")
@@ -63,17 +60,3 @@ class Turnstile:
             self._counts[site] -= 1
             if not self._counts[site]:
                 del self._counts[site]
-
-
-@lru_cache(maxsize=1024)
-def _site(address: str) -> str:
-    """Return what an address is counted as: itself, of IPv6 its network; nothing for this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.is_loopback:
-        return ""
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))
-    return address
