@@ -8,14 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import aiohttp
 import pytest
 
 from account_monitor.api import protocol
 from account_monitor.api.problems import Refused
-from account_monitor.api.protocol import Connections
 from account_monitor.api.server import MAX_HEAD_BYTES
 from account_monitor.api.turnstile import Turnstile
 from tests.integration.trading_desk import TradingDesk, eventually, get, trading_desk
@@ -232,7 +231,7 @@ async def test_every_answer_carries_what_protects_a_browser(desk: TradingDesk, p
 
 
 def turnstile(desk: TradingDesk) -> Turnstile:
-    return cast(Connections, desk.doors._servers[0].server_state).turnstile
+    return desk.doors._servers[0].server_state.turnstile
 
 
 def entered(turnstile: Turnstile, *addresses: str) -> int:
