@@ -140,8 +140,8 @@ OF_READINESS = {
 
 @get("/health", operation_id="health", summary="How well the service is", responses=OF_HEALTH)
 async def health(desk: GivenDesk, caller: GivenCaller) -> HealthReport:
-    """The worst of all checks; also on the metrics port. Without a token, names and states alone. Answered by the
-    front, described here.
+    """The worst of all checks; also on the metrics port. Without a token, names and states alone, and the checks
+    of accounts as one. Answered by the front, described here.
     """
     return health_report(desk, caller)
 
