@@ -17,6 +17,7 @@ import pytest
 
 from account_monitor import client
 from account_monitor.api.access import OpenAccess
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.client import AsyncClient, Change, Client, Place
 from account_monitor.client.facts import AccountState, Position, PositionUpdate
@@ -33,6 +34,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
     async with trading_desk(tmp_path, grpc_port=0) as opened:
         await opened.open(snapshot_seconds=0.0)
         yield opened
+
+
+def door_of(desk: TradingDesk, **place: Any) -> GrpcDoor:
+    """Make another gRPC door of a desk."""
+    return GrpcDoor(desk.desk, desk.doors.publisher, desk.doors.renderer, Descriptors(with_grpc=True), **place)
 
 
 def as_rest(fact: Any) -> Any:
@@ -135,7 +141,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
     place: dict[str, Any] = {"host": "127.0.0.1", "port": port, "max_connections": 10, "access": OpenAccess()}
     async with trading_desk(tmp_path) as desk:
         await desk.open()
-        door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+        door = door_of(desk, **place)
         await door.reserve()
         await door.open()
         heard: list[str] = []
@@ -155,7 +161,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
             for _ in range(2):
                 await door.close(0.5)
                 await desk.trade(desk.fill(), desk.fill())
-                door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+                door = door_of(desk, **place)
                 await door.reserve()
                 await door.open()
             await desk.trade(desk.fill())
