@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from grpc import StatusCode
 
-from account_monitor.client.changes import Change, Disconnected, Place, change_of
+from account_monitor.client.changes import Change, Disconnected, Place, change_of, place_of, prev_of
 from account_monitor.client.errors import CallFailed
 from account_monitor.client.hints import is_lasting
 from account_monitor.v1 import account_monitor_pb2 as v1
@@ -36,7 +36,11 @@ class Pursuit:
     """Where one watcher is."""
 
     def __init__(
-        self, since: Place | None, patience: float | None, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        since: Place | None,
+        patience: float | None = PATIENCE_SECONDS,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`patience` is for how many seconds the first message may fail to come; None: for ever.
 
@@ -55,14 +59,16 @@ class Pursuit:
 
     def take(self, message: v1.WatchAccountResponse) -> Change | None:
         """Return what a message tells, None for what is younger than this client. Raises: CallFailed after a hole."""
-        change = change_of(message)
-        if change is not None and change.prev is not None and self.since is not None and change.prev != self.since.seq:
-            text = f"the message before this one had seq {change.prev}, and {self.since.seq} came last"
+        prev = prev_of(message)
+        if prev is not None and self.since is not None and prev != self.since.seq:
+            text = f"the message before this one had seq {prev}, and {self.since.seq} came last"
             raise CallFailed(StatusCode.DATA_LOSS, text)
+        # What is not understood has its place all the same: else the next message would look like one after a hole.
+        change = change_of(message)
+        self.since = place_of(message) or self.since
         self._heard_at, self._reason_told = datetime.now(UTC), None
         self._wait = FIRST_WAIT_SECONDS
         if change is not None:
-            self.since = change.place or self.since
             self._account = change.account or self._account
         return change
 
