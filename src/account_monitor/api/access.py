@@ -33,7 +33,7 @@ MAX_ORIGINS = 1_000
 
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="account-monitor"'),)
 _INVALID = ((b"www-authenticate", b'Bearer realm="account-monitor", error="invalid_token"'),)
-_HOW = "send the header Authorization: Bearer <token>; account-monitor token create makes one"
+_HOW = "expected authorization: Bearer <token>, as header or metadata; account-monitor token create makes one"
 
 log = structlog.get_logger()
 
