@@ -173,7 +173,7 @@ async def test_a_watcher_is_told_of_a_cut_and_by_the_next_message_that_it_is_ove
     place: dict[str, Any] = {"host": "127.0.0.1", "port": free_port(), "max_connections": 10, "access": OpenAccess()}
     async with trading_desk(tmp_path) as desk:
         await desk.open()
-        door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+        door = door_of(desk, **place)
         await door.reserve()
         await door.open()
         async with asyncio.timeout(30), AsyncClient(f"127.0.0.1:{place['port']}") as monitor:
@@ -186,7 +186,7 @@ async def test_a_watcher_is_told_of_a_cut_and_by_the_next_message_that_it_is_ove
             assert isinstance(cut.data, client.Disconnected)
             assert "UNAVAILABLE: the service stops" in cut.data.reason
             assert cut.data.since <= heard
-            door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+            door = door_of(desk, **place)
             await door.reserve()
             await door.open()
             while (change := await anext(changes)).kind != "health":  # nobody trades: that is told nevertheless

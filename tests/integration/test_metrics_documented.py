@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.certificates import Authority
 from tests.deployed import dashboard_expressions, documented, family_of, metrics_in, rules
 from tests.integration.market import API_KEY, market, monitored
 from tests.integration.nats_server import NatsServer, nats_server_path, publish
@@ -52,7 +53,9 @@ async def exposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         async with (
             webhook() as hook,
             market(1) as here,
-            monitored(tmp_path, here, monkeypatch, nats_url=nats.url, alerts=people(tmp_path, hook)) as service,
+            monitored(
+                tmp_path, here, monkeypatch, nats_url=nats.url, alerts=people(tmp_path, hook), grpc=door(tmp_path)
+            ) as service,
         ):
             await here.trade(200)
             here.exchange.disconnect(API_KEY, 1006)
@@ -66,6 +69,12 @@ async def exposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
             await asyncio.to_thread(service.wait_until, has_everything, "seen everything", 20)
             return exposed_by(service)
+
+
+def door(folder: Path) -> dict[str, object]:
+    """Return a gRPC door with a certificate: only where there is one its age is a metric."""
+    issued = Authority(folder).issue()
+    return {"port": str(free_port()), "tls": {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}}
 
 
 def people(folder: Path, hook: Webhook) -> dict[str, str]:
