@@ -4,6 +4,7 @@ import { shownLedgers } from "../book.ts";
 import { EquityChart } from "../chart.ts";
 import { points, RANGES, type Range } from "../history.ts";
 import { addedUp, type Point } from "../line.ts";
+import { Choice } from "./choice.tsx";
 import { Panel } from "./panel.tsx";
 
 const AGAIN_MS = 15_000;
@@ -57,17 +58,8 @@ export function Equity() {
     };
   }, [range.value, names]);
 
-  const choice = (
-    <div class="choice" role="group" aria-label="Range">
-      {RANGES.map((each) => (
-        <button key={each.name} type="button" aria-pressed={each === range.value} onClick={() => (range.value = each)}>
-          {each.name}
-        </button>
-      ))}
-    </div>
-  );
   return (
-    <Panel title="Equity" aside={choice}>
+    <Panel title="Equity" aside={<Choice label="Range" of={RANGES} chosen={range} />}>
       <div class="chart" ref={place} role="img" aria-label="Equity in USD over time; below it, how far net P&L is under its highest" />
       {problem.value ? <p class="loss" role="alert">{problem.value}</p> : isEmpty.value && <p class="empty">Nothing is known of this time yet.</p>}
     </Panel>

@@ -4,6 +4,7 @@ import { shownLedgers } from "../book.ts";
 import { shown, sign, signed, sum } from "../decimal.ts";
 import { read } from "../rest.ts";
 import type { Decimal, Explanation } from "../wire.ts";
+import { Choice } from "./choice.tsx";
 import { Empty, Panel, tone } from "./panel.tsx";
 
 const SPANS = [
@@ -46,17 +47,8 @@ export function Waterfall() {
     };
   }, [name, chosenSpan.value]);
 
-  const choice = (
-    <div class="choice" role="group" aria-label="Span">
-      {SPANS.map((each) => (
-        <button key={each.name} type="button" aria-pressed={each === chosenSpan.value} onClick={() => (chosenSpan.value = each)}>
-          {each.name}
-        </button>
-      ))}
-    </div>
-  );
   return (
-    <Panel title="Why equity changed" id="why" aside={choice}>
+    <Panel title="Why equity changed" id="why" aside={<Choice label="Span" of={SPANS} chosen={chosenSpan} />}>
       {name === undefined ? <Empty>Choose one account.</Empty> : problem.value ? <p class="loss" role="alert">{problem.value}</p> : told.value && <Bars told={told.value} />}
     </Panel>
   );
