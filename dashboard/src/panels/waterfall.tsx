@@ -93,7 +93,7 @@ function Bars({ told }: { told: Explanation }) {
               <th scope="row">{cause}</th>
               <td class={`number ${tone(sign(amount))}`}>{signed(amount, 2)}</td>
               <td>
-                {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} width={WIDTH} height="10" aria-hidden="true">
+                {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
                   <rect
                     class={`bar ${tone(sign(amount))}`}
                     x={((Math.min(start, end) - least) / width) * WIDTH}
@@ -110,7 +110,12 @@ function Bars({ told }: { told: Explanation }) {
         <tr>
           <th scope="row">change</th>
           <td class="number"><strong>{signed(told.equity_change, 2)}</strong></td>
-          <td class="faint">unexplained {shown(told.residual)}</td>
+          <td />
+        </tr>
+        <tr class="faint">
+          <th scope="row">unexplained</th>
+          <td class="number">{shown(told.residual)}</td>
+          <td />
         </tr>
       </tfoot>
     </table>

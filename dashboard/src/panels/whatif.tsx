@@ -54,17 +54,19 @@ export function WhatIf() {
       {problem.value && <p class="loss" role="alert">{problem.value}</p>}
       {answer && (
         <>
-          <table>
-            <thead>
-              <tr><td /><th scope="col" class="number">now</th><th scope="col" class="number">then</th></tr>
-            </thead>
-            <tbody>
-              <tr><th scope="row">Equity</th><td class="number">{shown(answer.before.equity, 2)}</td><td class="number">{shown(answer.after.equity, 2)}</td></tr>
-              <tr><th scope="row">Margin ratio</th><td class="number">{percent(answer.before.margin_ratio)}</td><td class="number">{percent(answer.after.margin_ratio)}</td></tr>
-              <tr><th scope="row">Leverage</th><td class="number">{shown(answer.before.leverage, 2)}</td><td class="number">{shown(answer.after.leverage, 2)}</td></tr>
-              <tr><th scope="row">Available</th><td class="number">{shown(answer.before.available_margin, 2)}</td><td class="number">{shown(answer.after.available_margin, 2)}</td></tr>
-            </tbody>
-          </table>
+          <div class="scroll" tabIndex={0} role="region" aria-label="What if, scrollable">
+            <table>
+              <thead>
+                <tr><td /><th scope="col" class="number">now</th><th scope="col" class="number">then</th></tr>
+              </thead>
+              <tbody>
+                <tr><th scope="row">Equity</th><td class="number">{shown(answer.before.equity, 2)}</td><td class="number">{shown(answer.after.equity, 2)}</td></tr>
+                <tr><th scope="row">Margin ratio</th><td class="number">{percent(answer.before.margin_ratio)}</td><td class="number">{percent(answer.after.margin_ratio)}</td></tr>
+                <tr><th scope="row">Leverage</th><td class="number">{shown(answer.before.leverage, 2)}</td><td class="number">{shown(answer.after.leverage, 2)}</td></tr>
+                <tr><th scope="row">Available</th><td class="number">{shown(answer.before.available_margin, 2)}</td><td class="number">{shown(answer.after.available_margin, 2)}</td></tr>
+              </tbody>
+            </table>
+          </div>
           {answer.liquidated.length === 0 ? (
             <p class="faint">Nothing would be liquidated on the way.</p>
           ) : (
