@@ -18,6 +18,7 @@ AccountMonitorError
 ├── FeedUnavailable           the source cannot be reached; the feed tries again
 ├── StorageUnavailable        a store beside the journal cannot be reached or written; it is tried again
 │   └── StorageRefused        waiting does not help: a wrong password, no rights, a database that is not there
+├── LeaseLost                 nobody's: another process speaks for the account now, and this one stops
 ├── ChannelFailed             a channel to people did not take a letter; it is tried again
 └── CommandFailed             a command could not do what it was asked; exit code 1
 """
@@ -102,6 +103,10 @@ class StorageUnavailable(AccountMonitorError):
 
 class StorageRefused(StorageUnavailable):
     """A store that follows the journal cannot be used until somebody changes something; the text says what."""
+
+
+class LeaseLost(AccountMonitorError):
+    """This process may not write of the account any more; the text names the account and its epoch."""
 
 
 class ChannelFailed(AccountMonitorError):

@@ -19,6 +19,11 @@ class Relay:
         """What becomes of what the server says, from the next connection on."""
         self.breaks_at: bytes | None = None
         """What a client says last, once: the server is told, and the client never hears what it answers."""
+        self.is_cut = False
+
+    def cut(self) -> None:
+        """Hand on nothing any more, in either direction, and tell nobody: as a cable that was pulled."""
+        self.is_cut = True
 
 
 @asynccontextmanager
@@ -33,9 +38,11 @@ async def relay_to(server_url: str) -> AsyncIterator[Relay]:
         assert task is not None
         tasks.add(task)
         server, to_server = await asyncio.open_connection(target.hostname, target.port)
-        answers = asyncio.create_task(_hand_on(server, to_client, relay.answers))
+        answers = asyncio.create_task(_hand_on(server, to_client, relay))
         try:
             while data := await client.read(65_536):
+                if relay.is_cut:
+                    continue
                 is_last = relay.breaks_at is not None and relay.breaks_at in data
                 if is_last:
                     relay.breaks_at = None
@@ -65,11 +72,13 @@ async def relay_to(server_url: str) -> AsyncIterator[Relay]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _hand_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, change: Change) -> None:
+async def _hand_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, relay: Relay) -> None:
+    change = relay.answers
     try:
         while data := await source.read(65_536):
-            target.write(change(data))
-            await target.drain()
+            if not relay.is_cut:
+                target.write(change(data))
+                await target.drain()
     except ConnectionError:
         pass
     finally:

@@ -327,10 +327,11 @@ class PubsubSettings(NamedTuple):
 
 @settings
 class ClusterSettings(NamedTuple):
-    """`cluster`: who holds an account, and how long a silent holder keeps it."""
+    """`cluster`: who holds an account, and how long a silent holder keeps it. `member` None: named as its host is."""
 
     lease: Lease = scalar(values.choice(Lease), Lease.NONE)
     ttl_seconds: float = scalar(values.seconds("1s"), 5.0, key="ttl")
+    member: str | None = optional(values.name)
 
 
 @settings
