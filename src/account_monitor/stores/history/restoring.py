@@ -56,7 +56,7 @@ async def restore_journal(
     replica = await store.replica(account)
     if replica is None:
         return None
-    path, folder = journal_path(data_dir, account), data_dir / _FOLDER
+    path, folder = journal_path(data_dir, account), data_dir / f"{_FOLDER}-{account}"  # others have their own
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     scratch = journal_path(folder, account)
     with ExitStack() as stack:
