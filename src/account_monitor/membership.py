@@ -48,7 +48,7 @@ REPLICATED_SECONDS = 2.0
 LOOK_SECONDS = 0.01
 """How often it is looked whether it is."""
 
-DRAIN_SECONDS = 3.5
+DRAIN_SECONDS = 2.5
 """How long handing over everything may take after a SIGTERM; the promise is 5 s for all that a stop takes."""
 
 TELL_SECONDS = 0.05

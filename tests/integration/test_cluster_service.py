@@ -21,7 +21,7 @@ import pytest
 from tests.integration.market import API_KEY, SECRET, Market, books, open_for_business
 from tests.integration.nats_server import NatsServer, add_stream, publish
 from tests.integration.service import Service
-from tests.servers.postgres import FreshDatabase
+from tests.servers.postgres import FreshDatabase, PostgresServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -183,12 +183,21 @@ async def alerts_on(server: NatsServer) -> AsyncIterator[list[dict[str, Any]]]:
         await client.close()
 
 
-@pytest.fixture
-def keys(monkeypatch: pytest.MonkeyPatch, postgres_database: FreshDatabase) -> None:
-    monkeypatch.setenv("DATABASE_PASSWORD", urlsplit(postgres_database.url).password or "")
+def set_secrets(monkeypatch: pytest.MonkeyPatch, database: FreshDatabase) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", urlsplit(database.url).password or "")
     for name, (key, secret) in {"alpha": (API_KEY, SECRET), "beta": ("c" * 64, "d" * 64)}.items():
         monkeypatch.setenv(f"KEY_{name}", key)
         monkeypatch.setenv(f"SECRET_{name}", secret)
+
+
+def is_suspended(service: Service) -> bool:
+    """Whether a process says that nobody confirms what it holds."""
+    return bool(service.get("/api/cluster")[1]["suspended"])
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, postgres_database: FreshDatabase) -> None:
+    set_secrets(monkeypatch, postgres_database)
 
 
 @asynccontextmanager
@@ -281,4 +290,30 @@ async def test_who_was_frozen_comes_back_and_writes_nothing_late_and_who_stops_h
 
         log.info("all handed over %.2f s after a SIGTERM", took)
         await both.shown(both.other)
+        await both.check_replica()
+
+
+@pytest.mark.timeout(120)
+async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_people_are_told(
+    tmp_path: Path, server: NatsServer, breakable_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await breakable_postgres.create_database()
+    set_secrets(monkeypatch, database)
+    async with alerts_on(server) as alerts, pair(tmp_path, server, database, "postgres") as both:
+        held = [both.held_by(service) for service in (both.one, both.other)]
+        before = [both.epochs(service) for service in (both.one, both.other)]
+        breakable_postgres.pause()
+        try:
+            await both.until(lambda: all(is_suspended(each) for each in (both.one, both.other)), "suspended", 10)
+            await both.trading.trade()
+            await both.shown(both.one, both.other)
+            assert {each["account"] for each in alerts if each["type"] == "HIGH_LEVERAGE"} == set(HEARD)
+        finally:
+            breakable_postgres.resume()
+
+        await both.until(lambda: not any(is_suspended(each) for each in (both.one, both.other)), "confirmed", 10)
+        assert [both.held_by(service) for service in (both.one, both.other)] == held
+        assert [both.epochs(service) for service in (both.one, both.other)] == before
+        await asyncio.sleep(TTL_SECONDS)
+        await both.shown(both.one, both.other)
         await both.check_replica()
