@@ -1,5 +1,6 @@
 import { useEffect } from "preact/hooks";
-import { health } from "./book.ts";
+import { health, shownLedgers } from "./book.ts";
+import { linkState } from "./link.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Balances } from "./panels/balances.tsx";
 import { Door } from "./panels/door.tsx";
@@ -9,38 +10,22 @@ import { Header } from "./panels/header.tsx";
 import { Key } from "./panels/key.tsx";
 import { Positions } from "./panels/positions.tsx";
 import { Reports } from "./panels/reports.tsx";
+import { Opening } from "./panels/opening.tsx";
 import { Sources } from "./panels/sources.tsx";
 import { Waterfall } from "./panels/waterfall.tsx";
 import { WhatIf } from "./panels/whatif.tsx";
-import { isRefused } from "./token.ts";
+import { refusal } from "./token.ts";
 
 export function App() {
   useEffect(() => {
     document.title = health.value && health.value.status !== "healthy" ? "⚠ account-monitor" : "account-monitor";
   }, [health.value?.status]);
-  if (isRefused.value) return <Door />;
+  if (refusal.value !== null) return <Door />;
   return (
     <>
       <a class="skip" href="#positions">Skip to positions</a>
       <Header />
-      <main>
-        <Key />
-        <div class="columns wide">
-          <Equity />
-          <Alerts />
-        </div>
-        <Positions />
-        <div class="columns three">
-          <Fills />
-          <Balances />
-          <Reports />
-        </div>
-        <div class="columns three">
-          <Waterfall />
-          <WhatIf />
-          <Sources />
-        </div>
-      </main>
+      {shownLedgers.value.length === 0 ? <Opening /> : <Account />}
       <footer>
         Charts: <a href="https://www.tradingview.com/" rel="noreferrer noopener" target="_blank">TradingView Lightweight Charts™</a>
         {" · "}
@@ -48,5 +33,28 @@ export function App() {
         {health.value && ` · version ${health.value.version}`}
       </footer>
     </>
+  );
+}
+
+function Account() {
+  return (
+    <main class={linkState.value === "lost" ? "old" : ""}>
+      <Key />
+      <div class="columns wide">
+        <Equity />
+        <Alerts />
+      </div>
+      <Positions />
+      <div class="columns three">
+        <Fills />
+        <Balances />
+        <Reports />
+      </div>
+      <div class="columns three">
+        <Waterfall />
+        <WhatIf />
+        <Sources />
+      </div>
+    </main>
   );
 }

@@ -36,14 +36,18 @@ export class Ledger {
   readonly fills = signal<Fill[]>([]);
   readonly alerts = signal<Alert[]>([]);
   readonly reports = signal<Reconciliation[]>([]);
-  /** When the service last told anything of it, by this machine's clock. */
-  readonly heardAt = signal(0);
+  /** How many snapshots came: what they do not hold has to be read again after each. */
+  readonly snapshots = signal(0);
   /** The sequence that the figures are of. */
   readonly place = signal("");
   /** Equity and net P&L of the last minutes, as this page heard them. */
   readonly line = signal<readonly Point[]>([]);
+  /** Which parts of the past have been read: what was not is not known to be empty. */
+  readonly isRead = { alerts: signal(false), fills: signal(false), reports: signal(false) };
   #rowsByKey = new Map<string, Row>();
   #balancesByAsset = new Map<string, Balance>();
+  /** By alert, the sequence at which the stream told of it last. */
+  #alertsHeard = new Map<string, number>();
 
   constructor(name: string) {
     this.name = name;
@@ -73,7 +77,8 @@ export class Ledger {
         this.fills.value = merged(message.data, this.fills.value, MAX_FILLS, (fill) => `${fill.symbol}:${fill.id}:${fill.side}`);
         return;
       case "alert":
-        this.alerts.value = merged(message.data, this.alerts.value, MAX_ALERTS, (alert) => alert.id);
+        this.#alertsHeard.set(message.data.id, message.seq);
+        this.alerts.value = bounded([message.data, ...this.alerts.value.filter((alert) => alert.id !== message.data.id)]);
         return;
       case "reconciliation":
         this.reports.value = merged(message.data, this.reports.value, MAX_REPORTS, (report) => report.id);
@@ -90,8 +95,18 @@ export class Ledger {
     this.rows.value = [...this.#rowsByKey.values()];
     this.#balancesByAsset = new Map(Object.entries(account.balances));
     this.balances.value = [...this.#balancesByAsset.values()];
+    this.snapshots.value++;
     this.judge(account);
     this.#count(account.pnl, Date.parse(account.timestamp));
+  }
+
+  /** Take what REST told of alerts at or after a sequence; only what the stream told later is younger. */
+  stateAlerts(told: readonly Alert[], asOf: number): void {
+    const younger = this.alerts.value.filter((alert) => (this.#alertsHeard.get(alert.id) ?? -1) > asOf);
+    const names = new Set(younger.map((alert) => alert.id));
+    const others = [...new Map(told.map((alert) => [alert.id, alert])).values()].filter((alert) => !names.has(alert.id));
+    this.alerts.value = bounded([...younger, ...others]);
+    for (const [id, seq] of this.#alertsHeard) if (seq <= asOf) this.#alertsHeard.delete(id);
   }
 
   /** Put what the history knows before what was heard. */
@@ -135,6 +150,12 @@ function merged<T>(item: T, items: readonly T[], most: number, name: (item: T) =
   return [item, ...items.filter((other) => name(other) !== name(item))].slice(0, most);
 }
 
+/** Keep every alert that fires, and the youngest of the others. */
+function bounded(alerts: readonly Alert[]): Alert[] {
+  let room = MAX_ALERTS;
+  return alerts.filter((alert) => alert.state === "FIRING" || room-- > 0);
+}
+
 export const ledgers = signal<ReadonlyMap<string, Ledger>>(new Map());
 export const health = signal<Health | null>(null);
 /** The account that is looked at; null is all of them. */
@@ -156,8 +177,14 @@ export function ledger(name: string): Ledger {
 
 /** Keep only these accounts. */
 export function keep(names: ReadonlySet<string>): void {
+  if (chosen.value !== null && !names.has(chosen.value)) chosen.value = null;
   if ([...ledgers.value.keys()].every((name) => names.has(name))) return;
   ledgers.value = new Map([...ledgers.value].filter(([name]) => names.has(name)));
+}
+
+/** Whether a part of the past is known of all accounts that are looked at. */
+export function isRead(part: keyof Ledger["isRead"]): boolean {
+  return shownLedgers.value.every((each) => each.isRead[part].value);
 }
 
 /** The sum of a figure of P&L over what is looked at; null if any of it is not known. */
@@ -170,7 +197,6 @@ export function totalOf(field: "equity" | "net_pnl" | "realized_pnl" | "unrealiz
 export function applyAll(messages: readonly AccountMessage[]): boolean {
   let isWhole = true;
   batch(() => {
-    const now = Date.now();
     for (const message of messages) {
       const known = ledger(message.account);
       if (!known.follows(message)) {
@@ -178,7 +204,6 @@ export function applyAll(messages: readonly AccountMessage[]): boolean {
         return;
       }
       known.apply(message);
-      known.heardAt.value = now;
     }
   });
   return isWhole;

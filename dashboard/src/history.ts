@@ -25,7 +25,7 @@ export const RANGES: readonly Range[] = [
 ];
 
 /** Read the points of some accounts added up; an account without a figure at a time counts with its last one. */
-export async function points(accounts: readonly string[], range: Range, signal: AbortSignal): Promise<Point[]> {
+export async function points(accounts: readonly string[], range: Range, signal?: AbortSignal): Promise<Point[]> {
   const from = new Date(Date.now() - range.ms).toISOString();
   const answers = await Promise.all(
     accounts.map((account) => read<{ buckets: Bucket[] }>("/api/pnl/history", { account, from, interval: range.interval }, signal)),

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { applyAll, health, ledgers } from "./book.ts";
-import { isRefused, token } from "./token.ts";
+import { refusal, token } from "./token.ts";
 import type { AccountMessage, Message } from "./wire.ts";
 
 const FIRST_PAUSE_MS = 250;
@@ -68,7 +68,7 @@ function draw(): void {
 
 function lose(refused: boolean): void {
   socket = null;
-  if (refused) isRefused.value = true;
+  if (refused) refusal.value ??= "the token is valid no longer";
   linkState.value = "lost";
   lostSince.value ??= Date.now();
   setTimeout(reconnect, pauseMs * (0.75 + Math.random() / 2));
@@ -77,8 +77,16 @@ function lose(refused: boolean): void {
 
 function reconnect(): void {
   if (socket !== null) return;
-  if (isRefused.value) return; // until the reader shows another token
+  if (refusal.value !== null) return; // until the reader shows another token
   connect();
+}
+
+/** Note that nothing is answered although the connection looks open, and make it anew. */
+export function lost(): void {
+  if (linkState.value !== "open") return;
+  linkState.value = "lost";
+  lostSince.value ??= Date.now();
+  again();
 }
 
 /** Come back at once: a message is missing, or another token is to be shown. */

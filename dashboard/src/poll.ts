@@ -1,21 +1,29 @@
 /** Poll: what the stream does not carry, asked for every few seconds, and whether the service answers at all. */
 
 import { effect, signal } from "@preact/signals";
-import { chosen, keep, ledger, ledgers } from "./book.ts";
+import { chosen, keep, ledger, ledgers, type Ledger } from "./book.ts";
 import { points, type Range } from "./history.ts";
-import { again, linkState } from "./link.ts";
+import { lost } from "./link.ts";
 import { Problem, read } from "./rest.ts";
-import { isRefused, token } from "./token.ts";
+import { refusal, token } from "./token.ts";
 import type { Account, Alert, Fill, Reconciliation } from "./wire.ts";
 
 const EVERY_MS = 3_000;
-const MISSES = 3;
+const MISSES = 2;
+const AT_ONCE = 5;
+const AGAIN_MS = 5_000;
 const LATELY: Range = { name: "lately", ms: 900_000, interval: "5s" };
+const FILLS_MS = 6 * 3_600_000;
+const MAX_FILLS = 200;
 
 /** When the service last answered a question, by this machine's clock. */
 export const answeredAt = signal(0);
 
+/** By account, after which snapshot, and for whom, its past was read last. */
+const begun = new WeakMap<Ledger, string>();
+
 let missed = 0;
+let turn = 0;
 
 interface Summary {
   account: string;
@@ -26,61 +34,82 @@ interface Summary {
 export function poll(): void {
   const ask = async (): Promise<void> => {
     try {
-      await look();
+      if (refusal.value === null) await look();
       missed = 0;
       answeredAt.value = Date.now();
     } catch (error) {
       if (error instanceof Problem && error.status < 500) answeredAt.value = Date.now();
-      else if (++missed >= MISSES && linkState.value === "open") again();
+      else if (++missed >= MISSES) lost();
     }
     setTimeout(ask, EVERY_MS);
   };
   void ask();
   effect(() => {
-    for (const name of ledgers.value.keys()) if (!begun.has(name)) void begin(name);
+    for (const each of ledgers.value.values()) {
+      const place = `${each.snapshots.value} ${token.value ?? ""}`; // another reader may see more
+      if (each.snapshots.value === 0 || begun.get(each) === place) continue;
+      begun.set(each, place);
+      void readAgain(each);
+    }
   });
 }
 
+/** Ask how accounts stand: the one that is looked at, or a few of them in turn. */
 async function look(): Promise<void> {
-  if (isRefused.value) return;
   const accounts = await read<Summary[]>("/api/accounts");
   keep(new Set(accounts.map((each) => each.account)));
-  const names = chosen.value === null ? accounts.filter((each) => each.status !== "folding").map((each) => each.account) : [chosen.value];
-  for (const name of names.slice(0, 20)) {
-    const account = await read<Account>("/api/account", { account: name });
-    ledger(name).judge(account);
+  const known = accounts.map((each) => each.account).filter((name) => ledgers.value.has(name));
+  const names = chosen.value === null ? [...known, ...known].slice(turn % (known.length || 1)).slice(0, Math.min(AT_ONCE, known.length)) : [chosen.value];
+  turn += AT_ONCE;
+  for (const name of names) ledger(name).judge(await read<Account>("/api/account", { account: name }));
+}
+
+/** Read what a snapshot does not hold; each part by itself, and again until it is answered or another snapshot came. */
+async function readAgain(known: Ledger): Promise<void> {
+  const of = known.snapshots.peek();
+  const account = known.name;
+  const parts: (() => Promise<void>)[] = [
+    async () => {
+      const asOf = known.seq;
+      const [firing, recent] = await Promise.all([
+        read<{ alerts: Alert[] }>("/api/alerts", { account, state: "FIRING", limit: "1000" }),
+        read<{ alerts: Alert[] }>("/api/alerts", { account, limit: "50" }),
+      ]);
+      known.stateAlerts([...firing.alerts, ...recent.alerts], asOf);
+      known.isRead.alerts.value = true;
+    },
+    async () => {
+      const told = await read<{ reports: Reconciliation[] }>("/api/reconciliation", { account, limit: "30" });
+      known.reports.value = united(known.reports.value, told.reports, (report) => report.id);
+      known.isRead.reports.value = true;
+    },
+    async () => {
+      const told = await recentFills(account);
+      known.fills.value = united(known.fills.value, told, (fill) => `${fill.symbol}:${fill.id}:${fill.side}`).slice(0, MAX_FILLS);
+      known.isRead.fills.value = true;
+    },
+    async () => known.precede(await points([account], LATELY)),
+  ];
+  await Promise.all(parts.map((part) => untilAnswered(part, () => known.snapshots.peek() === of && ledgers.value.get(account) === known)));
+}
+
+async function untilAnswered(part: () => Promise<void>, isWanted: () => boolean): Promise<void> {
+  while (isWanted()) {
+    try {
+      return await part();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS)); // what is not known stays as it is until then
+    }
   }
 }
 
-const begun = new Set<string>();
-
-/** Read what happened before the stream began. */
-async function begin(name: string): Promise<void> {
-  begun.add(name);
-  const known = ledger(name);
-  try {
-    const since = new Date(Date.now() - 6 * 3_600_000).toISOString();
-    const [line, fills, alerts, reports] = await Promise.all([
-      points([name], LATELY, new AbortController().signal),
-      recentFills(name, since),
-      read<{ alerts: Alert[] }>("/api/alerts", { account: name, limit: "50" }),
-      read<{ reports: Reconciliation[] }>("/api/reconciliation", { account: name, limit: "30" }),
-    ]);
-    known.precede(line);
-    known.fills.value = united(known.fills.value, fills, (fill) => `${fill.symbol}:${fill.id}:${fill.side}`).slice(0, 200);
-    known.alerts.value = united(known.alerts.value, alerts.alerts, (alert) => alert.id);
-    known.reports.value = united(known.reports.value, reports.reports, (report) => report.id);
-  } catch {
-    begun.delete(name); // it is asked again once the account is heard of anew
-  }
-}
-
-async function recentFills(name: string, since: string): Promise<Fill[]> {
+async function recentFills(account: string): Promise<Fill[]> {
+  const from = new Date(Date.now() - FILLS_MS).toISOString();
   let cursor: string | undefined;
   let fills: Fill[] = [];
   for (let page = 0; page < 5; page++) {
-    const told = await read<{ fills: Fill[]; next: string | null }>("/api/fills", { account: name, from: since, limit: "1000", cursor });
-    fills = [...fills, ...told.fills].slice(-200);
+    const told = await read<{ fills: Fill[]; next: string | null }>("/api/fills", { account, from, limit: "1000", cursor });
+    fills = [...fills, ...told.fills].slice(-MAX_FILLS);
     if (told.next === null) break;
     cursor = told.next;
   }
@@ -91,7 +120,3 @@ function united<T>(heard: readonly T[], read: readonly T[], name: (item: T) => s
   const names = new Set(heard.map(name));
   return [...heard, ...read.filter((item) => !names.has(name(item)))];
 }
-
-effect(() => {
-  if (token.value !== null) begun.clear();
-});

@@ -1,6 +1,6 @@
 /** Rest: questions to the service that the stream does not answer. */
 
-import { isRefused, token } from "./token.ts";
+import { refusal, token } from "./token.ts";
 
 /** What the service refused, in its own words. */
 export class Problem extends Error {
@@ -12,14 +12,19 @@ export class Problem extends Error {
   }
 }
 
+/** How long the service may take: one that hangs must not look as if it were only slow. */
+const PATIENCE_MS = 8_000;
+
 async function ask(path: string, init: RequestInit): Promise<unknown> {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  const signal = init.signal ? AbortSignal.any([init.signal, patience]) : patience;
   const headers = new Headers(init.headers);
   if (token.value !== null) headers.set("Authorization", `Bearer ${token.value}`);
-  const response = await fetch(path, { ...init, headers });
-  if (response.status === 401) isRefused.value = true;
+  const response = await fetch(path, { ...init, headers, signal });
   const told: unknown = await response.json().catch(() => null);
   if (!response.ok) {
     const detail = (told as { detail?: string } | null)?.detail;
+    if (response.status === 401) refusal.value = token.value === null ? "" : (detail ?? "the token was refused");
     throw new Problem(response.status, detail ?? `the service answered ${response.status}`);
   }
   return told;

@@ -4,15 +4,22 @@ import { signal } from "@preact/signals";
 
 const PLACE = "account-monitor.token";
 
-export const token = signal<string | null>(sessionStorage.getItem(PLACE));
+/** As `account-monitor token create` prints it; the scheme of the header may stand before it. */
+const FORM = /^(?:bearer\s+)?(am_[A-Za-z0-9_-]+)$/i;
 
-/** Whether the service asked for a token, or refused the one it was shown. */
-export const isRefused = signal(false);
+export function tokenIn(text: string): string | null {
+  return FORM.exec(text.trim())?.[1] ?? null;
+}
+
+export const token = signal<string | null>(tokenIn(sessionStorage.getItem(PLACE) ?? ""));
+
+/** Why the service lets this reader in no more, in its own words; null while it does. */
+export const refusal = signal<string | null>(null);
 
 export function take(text: string): void {
   sessionStorage.setItem(PLACE, text);
   token.value = text;
-  isRefused.value = false;
+  refusal.value = null;
 }
 
 export function forget(): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { applyAll, chosen, ledger, ledgers, totalOf } from "../src/book.ts";
-import type { Account, AccountMessage, PnL, Position } from "../src/wire.ts";
+import { applyAll, chosen, keep, ledger, ledgers, totalOf } from "../src/book.ts";
+import type { Account, AccountMessage, Alert, PnL, Position } from "../src/wire.ts";
 
 const PNL = { timestamp: null, equity: "100.1", net_pnl: "1", total_trades: 0 } as unknown as PnL;
 
@@ -53,4 +53,35 @@ test("accounts are added up to the last digit, and one of them can be chosen", (
   assert.equal(totalOf("equity"), "200.2");
   chosen.value = "alt";
   assert.equal(totalOf("equity"), "100.1");
+});
+
+function alert(id: string, state: "FIRING" | "RESOLVED"): Alert {
+  return { id, state } as Alert;
+}
+
+test("what fires is kept however many alerts come after it", () => {
+  applyAll([snapshot(), message("alert", 6, 5, alert("a", "FIRING"))]);
+  for (let seq = 7; seq < 307; seq++) applyAll([message("alert", seq, seq - 1, alert(String(seq), "RESOLVED"))]);
+  const { alerts } = ledger("main");
+  assert.equal(alerts.value.filter((each) => each.state === "FIRING").length, 1);
+  assert.ok(alerts.value.length <= 201);
+});
+
+test("an alert that ended while nothing was heard does not stay, and what was heard since is younger than what is read", () => {
+  applyAll([snapshot(), message("alert", 6, 5, alert("ended", "FIRING")), message("alert", 7, 6, alert("young", "RESOLVED"))]);
+  ledger("main").stateAlerts([alert("young", "FIRING"), alert("other", "FIRING")], 6);
+  assert.deepEqual(ledger("main").alerts.value.map((each) => [each.id, each.state]), [["young", "RESOLVED"], ["other", "FIRING"]]);
+});
+
+test("each snapshot is counted, so that what it does not hold is read again", () => {
+  applyAll([snapshot()]);
+  applyAll([snapshot("main", 9)]);
+  assert.equal(ledger("main").snapshots.value, 2);
+});
+
+test("an account that is gone is looked at no longer", () => {
+  applyAll([snapshot("main"), snapshot("alt")]);
+  chosen.value = "alt";
+  keep(new Set(["main"]));
+  assert.equal(chosen.value, null);
 });

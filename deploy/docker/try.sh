@@ -57,6 +57,7 @@ say "installed in $(($(now) - begun)) ms, $(du -sm "$folder/opt" | cut -f1) MB"
 cat >"$folder/etc/config.yaml" <<'CONFIGURATION'
 accounts: [{name: main, exchange: none}]
 http: {port: 0}
+grpc: {port: 0}
 pubsub: {nats: {url: null}}
 CONFIGURATION
 chmod -R a-w "$folder/opt" "$folder/etc"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -23,6 +27,9 @@ from account_monitor.tokens import Token, TokenSet
 LOOK_SECONDS = 0.5
 """How often it is looked whether the file has changed and what has expired: both take effect within a second."""
 
+FILE_SECONDS = 2.0
+"""How long the file may take to be looked at or read; a file system that is away may take for ever."""
+
 REFUSALS_EVERY_SECONDS = 60.0
 """How often refused attempts are journaled, in one entry: a flood must not fill the disk."""
 
@@ -37,6 +44,8 @@ TOKENS = "tokens"
 SOURCE = "doors"
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -136,6 +145,7 @@ class _Keeper:
         self._desk = desk
         self._note = note
         self._stamp: Stamp | None = None
+        self._aside = _Aside()
         self._is_missing = False
         self._problem: str | None = None
 
@@ -149,7 +159,14 @@ class _Keeper:
     async def look(self) -> None:
         """Take over a file that has changed, and end what has expired."""
         self.access.look()
-        stamp = await asyncio.to_thread(self._file.stamp)
+        try:
+            await self._take_over_changes()
+        except TimeoutError:
+            self._stamp, self._is_missing = None, False  # what it is by then is read anew
+            self._refuse(f"{self._file.path} cannot be read: its file system does not answer within {FILE_SECONDS:g} s")
+
+    async def _take_over_changes(self) -> None:
+        stamp = await self._aside.run(self._file.stamp)
         if stamp == self._stamp and (stamp is not None or self._is_missing):
             self._tell()  # of what has expired
             return
@@ -160,7 +177,7 @@ class _Keeper:
 
     async def _read(self) -> None:
         try:
-            tokens = await asyncio.to_thread(self._file.read)
+            tokens = await self._aside.run(self._file.read)
         except TokensRefused as error:
             self._refuse(str(error))
             return
@@ -200,6 +217,38 @@ class _Keeper:
     def _nobody(self) -> str:
         state = "is not there" if self._is_missing else "holds no valid token"
         return f"{self._file.path} {state}: nobody is let in; account-monitor token create makes one"
+
+
+class _Aside:
+    """Does what a file system may keep waiting for ever in a thread of its own, which the end of the process does not
+    wait for; one at a time, so that threads do not pile up.
+    """
+
+    def __init__(self) -> None:
+        self._is_busy = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what work returns. Raises: what it raises; TimeoutError while it, or the one before, is at it."""
+        if self._is_busy:
+            raise TimeoutError
+        self._is_busy = True
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        threading.Thread(target=self._work, args=(work, loop, done), name="tokens", daemon=True).start()
+        return await asyncio.wait_for(done, FILE_SECONDS)
+
+    def _work(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop, done: asyncio.Future[T]) -> None:
+        try:
+            settle = partial(done.set_result, work())
+        except Exception as error:  # noqa: BLE001  # who waits for it raises it
+            settle = partial(done.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(self._settle, done, settle)
+
+    def _settle(self, done: asyncio.Future[T], settle: Callable[[], None]) -> None:
+        self._is_busy = False
+        if not done.done():  # nobody waits for it any more
+            settle()
 
 
 def _states(tokens: TokenSet, now_ms: int) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,45 @@ async def test_the_reader_of_a_phone_scrolls_one_way_only(tmp_path: Path, monkey
         async with looking_at(address(service), size=(390, 844)) as page:
             await expect(page.locator("tr[data-key]").first).to_be_visible()
             assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+async def test_a_service_that_hangs_is_not_shown_as_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        market(2) as here,
+        monitored(tmp_path, here, monkeypatch) as service,
+        looking_at(address(service)) as page,
+    ):
+        await expect(page.locator(".pill", has_text="live")).to_be_visible()
+        assert service.process is not None
+        service.process.send_signal(signal.SIGSTOP)
+        try:
+            await expect(page.locator(".pill.bad", has_text="disconnected")).to_be_visible(timeout=60_000)
+        finally:
+            service.process.send_signal(signal.SIGCONT)
+        await expect(page.locator(".pill", has_text="live")).to_be_visible(timeout=30_000)
+        await expect(page.locator("main.old")).to_have_count(0)
+
+
+async def test_the_page_asks_for_a_token_and_says_why_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = tmp_path / "tokens.json"
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch, auth={"tokens_file": str(tokens)}) as service:
+        made = await asyncio.to_thread(
+            service.command, "token", "create", "--name", "desk", "--scope", "read", "--config",
+            str(service.config_file)
+        )  # fmt: skip
+        async with looking_at(address(service)) as page:
+            await enter(page, "für")
+            await expect(page.get_by_role("alert")).to_contain_text("no token")
+            await enter(page, "am_0000_00000000000000000000000000000000000000000000")
+            await expect(page.get_by_role("alert")).to_contain_text("Refused")
+            await enter(page, f"Bearer {made.stdout.strip()}")
+            await expect(page.locator("tr[data-asset=USDT]")).to_be_visible(timeout=15_000)
+            await page.get_by_role("button", name="Sign out").click()
+            await expect(page.get_by_label("Token")).to_be_visible()
+
+
+async def enter(page: Page, token: str) -> None:
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Open").click()

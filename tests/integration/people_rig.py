@@ -17,10 +17,9 @@ from tests.integration.trading_desk import TradingDesk, clock
 
 
 def settings(*urls: str, repeat_seconds: float = 3600.0) -> AlertSettings:
-    """Return settings that name these channels."""
-    return AlertSettings()._replace(
-        channels_env="CHANNELS", channels=Secret("\n".join(urls)), repeat_interval_seconds=repeat_seconds
-    )
+    """Return settings that name these channels; without any, settings without the key."""
+    kept = AlertSettings()._replace(repeat_interval_seconds=repeat_seconds)
+    return kept._replace(channels_env="CHANNELS", channels=Secret("\n".join(urls))) if urls else kept
 
 
 class Rig:

@@ -73,7 +73,7 @@ def test_the_service_runs_writes_its_history_and_ends(service: Service) -> None:
         )  # fmt: skip
     service.wait_ready()
     assert service.get("/health")[1]["status"] == "healthy"
-    for path in ("/health", "/ready"):  # where probes ask, in containers and in Kubernetes
+    for path in ("/health", "/live", "/ready"):  # where probes ask, in containers and in Kubernetes
         with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}{path}", timeout=5) as answer:
             assert answer.status == 200
     assert service.stop() == 0

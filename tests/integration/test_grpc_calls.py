@@ -18,7 +18,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from account_monitor.api.access import Caller
+from account_monitor.api.access import Caller, TokenAccess
 from account_monitor.api.grpc.calls import parsed
 from account_monitor.api.grpc.statuses import status_of
 from account_monitor.api.listening import listen
@@ -27,6 +27,7 @@ from account_monitor.api.server import Doors
 from account_monitor.errors import ConfigurationError
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.ports import PnLHistory, PnLQuery
+from account_monitor.tokens import TokenSet
 from account_monitor.v1 import account_monitor_pb2 as v1
 from tests.integration.grpc_rig import METHODS, SERVICE, as_json, ask, calling, end_of, refusal, watch
 from tests.integration.trading_desk import TradingDesk, clock, eventually, get, trading_desk
@@ -123,6 +124,19 @@ async def test_every_method_asks_for_a_token_and_keeps_it_to_its_accounts(guarde
                 assert "wrong" not in detail
         assert (await ask(channel, "GetAccountState", account="main", metadata=bearer("all"))).account == "main"
     assert tokens.forbidden == ["bob"] * len(METHODS)
+
+
+async def test_what_is_no_bearer_counts_as_no_token_and_two_are_refused_as_on_rest(tmp_path: Path) -> None:
+    access = TokenAccess(TokenSet(()), clock=clock)
+    async with trading_desk(tmp_path, grpc_port=0, access=access) as opened, calling(opened) as channel:
+        for stated in ("Basic x", "Bearer", "Bearer ", ""):
+            assert (await refusal(channel, "GetPnL", metadata=(("authorization", stated),)))[0] == "UNAUTHENTICATED"
+        assert access.refused["missing"] == 4
+
+        status, detail = await refusal(channel, "GetPnL", metadata=(*bearer("one"), *bearer("two")))
+
+    assert (status, detail) == ("INVALID_ARGUMENT", "Authorization: was given 2 times, expected once")
+    assert access.refused["unknown"] == 0
 
 
 async def test_a_token_for_one_account_need_not_name_it_and_hears_of_no_other(guarded: TradingDesk) -> None:

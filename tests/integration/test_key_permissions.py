@@ -30,9 +30,10 @@ def test_an_account_whose_key_may_trade_is_not_followed_and_the_others_are(
             service.wait_until(lambda: "KEY_PERMISSIONS" in str(service.get("/health")), "told of")
 
             assert service.account("main")["balances"] == {}
+            refused = "account main: key_permissions is refuse, and the account may trade"
+            service.wait_until(lambda: refused in str(service.get("/ready")), "said why not")
             status, body = service.get("/ready")
             assert status == 503
-            assert "account main: key_permissions is refuse, and the account may trade" in str(body)
             assert "account reader" not in str(body)
             shown = service.command("status", "--account", "main", "--config", str(service.config_file)).stdout
             assert shown.startswith("not ready: account main: key_permissions is refuse, and the account may trade")

@@ -76,6 +76,9 @@ async def test_the_past_is_what_was_believed_then_or_what_is_known_now(desk: Tra
     assert (opened["positions"], opened["balances"]["USDT"]["total"]) == ({}, "10000")
     assert "needs `at`" in await refused(desk, "/api/account?corrected=true", 400)
     assert "expected a time" in await refused(desk, "/api/account?at=yesterday", 400)
+    for end in ("0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.9999999Z"):
+        for path in ("account?at", "explain?from", "explain?to", "fills?from", "fills?to"):
+            assert "expected a time" in await refused(desk, f"/api/{path}={end}", 400)
 
 
 async def test_of_a_time_before_the_account_was_opened_nothing_is_told_and_too_many_questions_are_refused(
@@ -377,7 +380,7 @@ async def test_the_loop_goes_on_while_fills_are_read(desk: TradingDesk, monkeypa
 # -- every response ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/api/account", "/api/fills", "/nothing", "/docs", "/", "/ws"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/api/account", "/api/fills", "/nothing", "/docs", "/ws"])
 async def test_every_response_is_not_to_be_kept_or_guessed_at(desk: TradingDesk, path: str) -> None:
     url = desk.doors.http_url + path
     async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:

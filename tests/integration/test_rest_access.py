@@ -50,6 +50,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/docs"): Door("nothing", "nothing"),
     ("GET", "/openapi.json"): Door("nothing", "nothing"),
     ("GET", "/health"): Door("nothing", "nothing"),
+    ("GET", "/live"): Door("nothing", "nothing"),
     ("GET", "/ready"): Door("nothing", "nothing"),
     ("GET", "/api/accounts"): Door("read", "accounts"),
     ("GET", "/api/account"): Door("read", "an account"),
@@ -219,6 +220,33 @@ async def test_a_token_in_the_url_is_refused_with_the_right_way(desked: Desked) 
             assert (status, body["type"]) == (400, "/docs#bad-parameter"), path
             assert "Authorization: Bearer" in body["detail"]
             assert desked.texts["operator"] not in json.dumps(body)
+
+
+async def test_a_token_before_the_host_is_repeated_nowhere(desked: Desked) -> None:
+    """As to a proxy: the whole address in the first line, and in it a name and a password."""
+    token = desked.texts["operator"]
+    known = {"Authorization": f"Bearer {token}"}
+    for path, more, expected in (
+        ("/api/account", {}, b" 401 "),
+        ("/api/nothing", known, b" 404 "),
+        ("/api/accounts", known, b" 200 "),
+    ):
+        answer = await _answered(desked, f"http://x:{token}@127.0.0.1{path}", more)
+
+        assert expected in answer.partition(b"\r\n")[0]
+        assert token.encode() not in answer
+    assert b" 400 " in (await _answered(desked, f"x:{token}@127.0.0.1:443", {})).partition(b"\r\n")[0]
+
+
+async def _answered(desked: Desked, target: str, headers: dict[str, str]) -> bytes:
+    """Ask for exactly this target, and return all that comes."""
+    reader, writer = await asyncio.open_connection(*_address(desked.desk.doors.http_url))
+    lines = [f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
 
 
 async def test_no_method_goes_round_the_door(desked: Desked) -> None:

@@ -100,7 +100,10 @@ async def test_a_time_before_the_account_has_no_intervals(desk: TradingDesk) -> 
         ("&from=yesterday", "'yesterday'"),
         ("&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "expected a time after `from`"),
         ("&interval=1s&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", "would make 86,400 of the time"),
-        ("&interval=1m&from=0001-01-01T00:00:00Z", "would make"),
+        ("&interval=1m&from=1970-01-01T00:00:00Z", "would make"),
+        ("&from=0001-01-01T00:00:00Z", "expected a time of the years 1970 to 2199"),
+        ("&to=0001-01-01T00:00:00Z", "expected a time of the years 1970 to 2199"),
+        ("&to=9999-12-31T23:59:59.999Z", "expected a time of the years 1970 to 2199"),
     ],
 )
 async def test_what_cannot_be_answered_is_refused_by_name(desk: TradingDesk, query: str, says: str) -> None:
@@ -110,6 +113,15 @@ async def test_what_cannot_be_answered_is_refused_by_name(desk: TradingDesk, que
     answer = await history(desk, query, status=400)
 
     assert says in answer["detail"]
+
+
+@pytest.mark.parametrize("interval", ["1s", "12h", "1d", "366d"])
+@pytest.mark.parametrize("end", ["to=1970-01-01T00:00:00Z", "to=2199-12-31T23:59:59.999Z"])
+async def test_the_ends_of_what_may_be_asked_about_are_answered(desk: TradingDesk, end: str, interval: str) -> None:
+    await desk.trade(desk.fill())
+    await desk.remember()
+
+    assert await history(desk, f"&{end}&interval={interval}")
 
 
 async def test_a_symbol_that_was_never_held_is_unknown(desk: TradingDesk) -> None:

@@ -132,7 +132,7 @@ def test_it_is_openapi_3_1(description: Json) -> None:
     assert description["info"]["title"] == "account-monitor"
     assert description["info"]["version"] == "9.9.9"
     assert set(description["paths"]) == {
-        "/health", "/ready",
+        "/health", "/live", "/ready",
         "/api/accounts", "/api/account", "/api/positions", "/api/pnl", "/api/pnl/history", "/api/balance", "/api/fills",
         "/api/explain", "/api/reconciliation", *ORDERS,
         "/api/alerts", "/api/alerts/silences", "/api/cluster", "/api/exchange", "/api/whatif",
@@ -273,10 +273,17 @@ async def test_the_policy_names_the_page_as_it_is(desk: TradingDesk) -> None:
         assert f"{element}-src 'sha256-{digest}'" in policy
 
 
-async def test_the_root_leads_to_the_page(desk: TradingDesk) -> None:
-    url = desk.doors.http_url + "/"
-    async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:
-        assert (response.status, response.headers["Location"]) == (302, "/docs")
+async def test_the_root_is_the_dashboard(desk: TradingDesk) -> None:
+    async with aiohttp.ClientSession() as session, session.get(desk.doors.http_url + "/") as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+        assert "account-monitor" in await response.text()
+
+
+async def test_without_the_dashboard_the_root_leads_to_the_reference(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path, shows_page=False) as desk:
+        url = desk.doors.http_url + "/"
+        async with aiohttp.ClientSession() as session, session.get(url, allow_redirects=False) as response:
+            assert (response.status, response.headers["Location"]) == (302, "/docs")
 
 
 async def test_every_kind_of_problem_is_in_the_description(desk: TradingDesk, description: Json) -> None:

@@ -131,6 +131,29 @@ async def test_a_correction_that_is_not_as_expected_changes_nothing(
     assert desk.monitor().view.seq == seq
 
 
+ORDERS = ("corrections", "drawdown/reset", "quarantine/release", "alerts/x/ack", "alerts/silence")
+
+
+@pytest.mark.parametrize("path", ORDERS)
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"[" * 30_000, "nested too deeply"),
+        (b'{"reason":' * 6_000, "nested too deeply"),
+        (b'{"reason":"x","walets":' + b"[" * 30_000, "nested too deeply"),
+        (b"", "body: is missing, expected a JSON object"),
+    ],
+)
+async def test_a_body_that_is_none_is_refused(desk: TradingDesk, path: str, body: bytes, told: str) -> None:
+    headers = {"content-type": "application/json"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{desk.doors.http_url}/api/{path}", data=body) as response,
+    ):
+        assert response.status == 422
+        assert told in (await response.json(content_type=None))["detail"]
+
+
 async def test_a_page_of_another_origin_cannot_order_anything(desk: TradingDesk) -> None:
     body = {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}}
     status, problem = await post(desk, "/api/corrections", body, Origin="https://evil.example")

@@ -8,14 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import aiohttp
 import pytest
 
 from account_monitor.api import protocol
 from account_monitor.api.problems import Refused
-from account_monitor.api.protocol import Connections
 from account_monitor.api.server import MAX_HEAD_BYTES
 from account_monitor.api.turnstile import Turnstile
 from tests.integration.trading_desk import TradingDesk, eventually, get, trading_desk
@@ -232,7 +231,7 @@ async def test_every_answer_carries_what_protects_a_browser(desk: TradingDesk, p
 
 
 def turnstile(desk: TradingDesk) -> Turnstile:
-    return cast(Connections, desk.doors._servers[0].server_state).turnstile
+    return desk.doors._servers[0].server_state.turnstile
 
 
 def entered(turnstile: Turnstile, *addresses: str) -> int:
@@ -252,6 +251,10 @@ def test_one_address_has_its_share_and_this_machine_has_all() -> None:
 
 def test_a_network_of_ipv6_counts_as_one_address() -> None:
     assert entered(Turnstile(100, 3), *[f"2001:db8::{n:x}" for n in range(5)], "2001:db8:0:1::1") == 4
+
+
+def test_an_address_of_ipv4_counts_the_same_where_it_comes_as_ipv6() -> None:
+    assert entered(Turnstile(100, 3), *["::ffff:203.0.113.7", "203.0.113.7"] * 3) == 3
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:

@@ -44,7 +44,7 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: TlsSettings) -> AsyncIterator[Doors]:
+async def opened(settings: TlsSettings, **more: Any) -> AsyncIterator[Doors]:
     certificates = Certificates(settings, "http.tls")
     doors = Doors(
         Desk(clock, "1"),
@@ -53,6 +53,7 @@ async def opened(settings: TlsSettings) -> AsyncIterator[Doors]:
         grpc_port=0,
         http_certificates=certificates,
         grpc_certificates=certificates,
+        **more,
     )
     await doors.start()
     try:
@@ -105,6 +106,43 @@ async def test_websockets_are_served_over_tls(authority: Authority) -> None:
         session.ws_connect(doors.http_url + "/ws", ssl=authority.client()) as socket,
     ):
         assert json.loads(await socket.receive_str())["type"] == "health"
+
+
+async def test_handshakes_that_never_begin_are_counted_and_end(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 1.0)
+    async with opened(authority.issue(), max_connections=10) as doors:
+        turnstile = doors._servers[0].server_state.turnstile
+        port = int(doors.http_url.rpartition(":")[2])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+        async with asyncio.timeout(0.9):
+            gone = [asyncio.create_task(reader.read()) for reader, _ in silent]
+            while sum(each.done() for each in gone) < 20:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.01)
+        assert (len(turnstile), turnstile.refused) == (10, 20)
+
+        async with asyncio.timeout(3):
+            await asyncio.gather(*gone, return_exceptions=True)
+        assert len(turnstile) == 0
+        for _ in range(11):
+            assert (await asked(doors, authority.client())).status == 200
+        for _, writer in silent:
+            writer.close()
+        last, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await last.read() == b""
+    writer.close()
+
+
+async def test_what_is_no_tls_is_cut_and_everyone_else_is_served(authority: Authority) -> None:
+    async with opened(authority.issue(), max_connections=2) as doors:
+        port = int(doors.http_url.rpartition(":")[2])
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.wait({asyncio.create_task(reader.read())})
+            writer.close()
+        assert (await asked(doors, authority.client())).status == 200
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 import time
 import urllib.error
@@ -177,6 +178,25 @@ def test_a_file_that_is_taken_away_lets_nobody_in(tmp_path: Path) -> None:
         assert ask(service, "/api/accounts", operator)[0] == 200
         (tmp_path / "tokens.json").unlink()
         within(2.5, lambda: ask(service, "/api/accounts", operator)[0] == 401)
+    finally:
+        assert service.stop() == 0
+
+
+def test_a_pipe_in_the_place_of_the_file_ends_no_revocation(tmp_path: Path) -> None:
+    service = service_of(tmp_path)
+    service.write_config()
+    operator = create(service, "operator", "--scope", "operate")
+    create(service, "other", "--scope", "operate")
+    file, kept = tmp_path / "tokens.json", tmp_path / "kept.json"
+    service.start()
+    try:
+        file.rename(kept)
+        os.mkfifo(file, 0o600)
+        within(3, lambda: "is no file" in told_of_tokens(service, operator)[1])
+        kept.replace(file)
+        revoked = service.command("token", "revoke", "--config", str(service.config_file), "operator")
+        assert revoked.returncode == 0, revoked.stderr
+        within(3, lambda: ask(service, "/api/accounts", operator)[0] == 401)
     finally:
         assert service.stop() == 0
 

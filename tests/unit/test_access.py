@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from account_monitor.api.access import EVERYONE, MAX_FAILURES, NOBODY, OpenAccess, TokenAccess
-from account_monitor.api.flood import Attempts, Pace, origin_of
+from account_monitor.api.flood import Attempts, Pace
+from account_monitor.api.origin import is_this_machine, origin_of
 from account_monitor.api.problems import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHENTICATED, Kind, Refused
 from account_monitor.tokens import Right, Token, TokenSet, new_token
 
@@ -211,11 +212,17 @@ def test_wrong_tokens_from_ever_new_addresses_take_bounded_memory(clock: Clock) 
 
 
 def test_a_network_of_ipv6_is_one_origin() -> None:
-    assert origin_of("2001:db8::1") == origin_of("2001:db8::ffff:1") == "2001:db8::"
-    assert origin_of("2001:db8:0:1::1") == "2001:db8:0:1::"
+    assert origin_of("2001:db8::1") == origin_of("2001:db8::ffff:1") == "2001:db8::/64"
+    assert origin_of("2001:db8:0:1::1") == "2001:db8:0:1::/64"
     assert origin_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert origin_of(HERE) == HERE
     assert origin_of("not:an:address") == "not:an:address"
+    assert origin_of("fe80::1%eth0") == origin_of("fe80::2%eth1") == "fe80::/64"
+
+
+def test_this_machine_is_known_by_every_form_of_its_address() -> None:
+    assert all(is_this_machine(each) for each in ("127.0.0.1", "127.8.9.9", "::1", "::ffff:127.0.0.1"))
+    assert not any(is_this_machine(each) for each in ("10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "unknown"))
 
 
 def test_a_token_may_ask_so_often_a_second_and_a_burst_of_one_second(clock: Clock) -> None:
@@ -235,6 +242,15 @@ def test_a_token_may_ask_so_often_a_second_and_a_burst_of_one_second(clock: Cloc
     clock.ms += 101
     access.caller(text, HERE)
     assert kind_of(access, text) is TOO_MANY_REQUESTS
+
+
+def test_a_network_of_ipv6_has_one_bucket_for_a_token(clock: Clock) -> None:
+    pace = Pace(2.0, clock.monotonic)
+
+    waits = [pace.wait("token", f"2001:db8::{n}") for n in range(1, 4)]
+
+    assert waits == [0.0, 0.0, 0.5]
+    assert pace.wait("token", "2001:db8:0:1::1") == 0.0
 
 
 def test_buckets_take_bounded_memory(clock: Clock) -> None:

@@ -17,8 +17,8 @@ NOON = 1_795_348_800_000
         ("2026-11-22T12:00:00.5Z", NOON + 500),
         ("2026-11-22T14:00:00.250+02:00", NOON + 250),
         ("2026-11-22t11:30:00-00:30", NOON),
-        ("1969-12-31T23:59:59.999Z", -1),
-        ("0001-01-01T00:00:00+01:00", -62_135_600_400_000),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("2199-12-31T23:59:59.999Z", 7_258_118_399_999),
     ],
 )
 def test_a_moment_is_milliseconds(text: str, at_ms: int) -> None:
@@ -42,4 +42,16 @@ def test_a_part_of_a_millisecond_counts_as_a_whole() -> None:
 )  # fmt: skip
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time such as"):
+        moment_ms(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59.999Z", "1970-01-01T00:59:59+01:00",
+        "2199-12-31T23:59:59.9999Z", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-23:59",
+    ],
+)  # fmt: skip
+def test_a_time_at_which_nothing_can_have_happened_is_refused_with_those_that_are_allowed(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a time (of the years 1970 to 2199|such as)"):
         moment_ms(text)

@@ -8,7 +8,7 @@ from account_monitor.config.secrets import Secret
 from account_monitor.config.settings import AlertSettings
 from account_monitor.errors import ChannelFailed, ConfigurationError
 from account_monitor.ledger.alerts import Severity
-from account_monitor.notifiers.channels import MAX_CHANNELS, channel_problems, channels_of
+from account_monitor.notifiers.channels import MAX_CHANNELS, MAX_HANGING, channel_problems, channels_of
 from account_monitor.notifiers.letters import Letter
 
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#desk"
@@ -173,3 +173,18 @@ def test_no_part_of_a_url_is_in_what_is_said_of_it(url: str) -> None:
     assert [secret for secret in secrets if secret in reason] == []
     assert ("hunter2" in reason) == ("hunter" not in url)
     assert reason.endswith(": connection refused")
+
+
+async def test_without_a_thread_a_channel_fails_and_keeps_its_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    (channel,) = channels_of(settings("json://127.0.0.1:9"))
+    with monkeypatch.context() as starved:
+        starved.setattr("account_monitor.notifiers.channels.start_new_thread", refuse)
+        for _ in range(2 * MAX_HANGING):
+            with pytest.raises(ChannelFailed, match=r"^no thread to send it in: can't start new thread$"):
+                await channel.send(Letter("title", "body"))
+
+    with pytest.raises(ChannelFailed, match="connection refused"):
+        await channel.send(Letter("title", "body"))

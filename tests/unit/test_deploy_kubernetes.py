@@ -68,8 +68,8 @@ def test_probes_ask_where_no_token_is_needed() -> None:
     paths = {name: container()[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
 
     assert paths == {
-        "startup": {"path": "/health", "port": "metrics"},
-        "liveness": {"path": "/health", "port": "metrics"},
+        "startup": {"path": "/live", "port": "metrics"},
+        "liveness": {"path": "/live", "port": "metrics"},
         "readiness": {"path": "/ready", "port": "metrics"},
     }
 

@@ -129,6 +129,13 @@ def test_a_file_of_somebody_else_is_refused(file: TokensFile, monkeypatch: pytes
         file.read()
 
 
+def test_a_pipe_in_its_place_is_refused_at_once(file: TokensFile) -> None:
+    os.mkfifo(file.path, 0o600)
+
+    with pytest.raises(TokensRefused, match="is no file, expected a regular one"):
+        file.read()  # nobody writes into it
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { shownLedgers } from "../book.ts";
+import { isRead, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { now } from "../now.ts";
 import { order } from "../rest.ts";
@@ -16,8 +16,8 @@ export function Alerts() {
   const over = alerts.filter((alert) => alert.state === "RESOLVED");
   over.sort((one, other) => ((one.resolved_at ?? "") < (other.resolved_at ?? "") ? 1 : -1));
   return (
-    <Panel title="Alerts" aside={<span class={firing.length ? "pill bad" : "pill good"}>{firing.length || "none"} firing</span>}>
-      {alerts.length === 0 && <Empty>Nothing has fired so far.</Empty>}
+    <Panel title="Alerts" aside={<Count firing={firing.length} />}>
+      {alerts.length === 0 && <Empty>{isRead("alerts") ? "Nothing has fired so far." : "Alerts have not been read yet."}</Empty>}
       <ul class="alerts scroll" tabIndex={0} aria-label="Alerts, scrollable" aria-live="polite">
         {[...firing, ...over].slice(0, SHOWN).map((alert) => (
           <Item key={`${alert.account}:${alert.id}`} alert={alert} />
@@ -25,6 +25,11 @@ export function Alerts() {
       </ul>
     </Panel>
   );
+}
+
+function Count({ firing }: { firing: number }) {
+  if (firing === 0 && !isRead("alerts")) return <span class="pill">not known yet</span>;
+  return <span class={firing ? "pill bad" : "pill good"}>{firing || "none"} firing</span>;
 }
 
 function Item({ alert }: { alert: Alert }) {

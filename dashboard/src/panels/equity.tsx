@@ -39,6 +39,7 @@ export function Equity() {
   useEffect(() => {
     problem.value = "";
     if (range.value === LIVE) return;
+    show([]); // what was there is of another account, or another time
     const abort = new AbortController();
     const ask = async (): Promise<void> => {
       try {

@@ -1,4 +1,4 @@
-import { shownLedgers } from "../book.ts";
+import { isRead, shownLedgers } from "../book.ts";
 import { price, shown, sign, signed } from "../decimal.ts";
 import { clock } from "../format.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
@@ -11,7 +11,7 @@ export function Fills() {
   return (
     <Panel title="Fills">
       {fills.length === 0 ? (
-        <Empty>No fill in the last six hours.</Empty>
+        <Empty>{isRead("fills") ? "No fill in the last six hours." : "Fills have not been read yet."}</Empty>
       ) : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Fills, scrollable">
           <table>

@@ -2,6 +2,7 @@ import { chosen, health, ledgers, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { linkState, lostSince } from "../link.ts";
 import { now } from "../now.ts";
+import { forget, token } from "../token.ts";
 
 export function Header() {
   const names = [...ledgers.value.keys()].sort();
@@ -31,8 +32,14 @@ export function Header() {
       <Link />
       <HealthPill />
       <Theme />
+      {token.value !== null && <button type="button" class="quiet" onClick={leave}>Sign out</button>}
     </header>
   );
+}
+
+function leave(): void {
+  forget();
+  location.reload(); // nothing of the account stays in the page
 }
 
 function Link() {

@@ -1,7 +1,7 @@
-import { useComputed, useSignal } from "@preact/signals";
+import { useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
 import { shownLedgers, type Row, type Trail } from "../book.ts";
 import { price, shown, sign, signed } from "../decimal.ts";
-import type { Position } from "../wire.ts";
+import type { Position, Risk } from "../wire.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
 const NEAR_PCT = 25;
@@ -9,7 +9,7 @@ const NEAR_PCT = 25;
 export function Positions() {
   const showsFlat = useSignal(false);
   const rows = useComputed(() => {
-    const all = shownLedgers.value.flatMap((each) => each.rows.value.map((row) => ({ account: each.name, row })));
+    const all = shownLedgers.value.flatMap((each) => each.rows.value.map((row) => ({ account: each.name, risk: each.risk, row })));
     const held = all.filter(({ row }) => showsFlat.value || !row.isFlat.value);
     return held.sort((one, other) => order(one.row, other.row) || one.account.localeCompare(other.account));
   });
@@ -43,8 +43,8 @@ export function Positions() {
               </tr>
             </thead>
             <tbody>
-              {rows.value.map(({ account, row }) => (
-                <Line key={`${account}:${row.key}`} row={row} account={isMany ? account : null} />
+              {rows.value.map(({ account, risk, row }) => (
+                <Line key={`${account}:${row.key}`} row={row} risk={risk} account={isMany ? account : null} />
               ))}
             </tbody>
           </table>
@@ -59,7 +59,7 @@ function order(one: Row, other: Row): number {
   return Number(one.isFlat.value) - Number(other.isFlat.value) || one.key.localeCompare(other.key);
 }
 
-function Line({ row, account }: { row: Row; account: string | null }) {
+function Line({ row, risk, account }: { row: Row; risk: ReadonlySignal<Risk | null>; account: string | null }) {
   const position = row.position.value;
   return (
     <tr data-key={row.key}>
@@ -74,7 +74,7 @@ function Line({ row, account }: { row: Row; account: string | null }) {
       <td class={`number ${tone(sign(position.unrealized_pnl))}`}>{share(position)}</td>
       <td class="number">{shown(position.value_usd, 2)}</td>
       <td class="number">{position.leverage === null ? "—" : `${position.leverage}×`}</td>
-      <td><Distance position={position} /></td>
+      <td><Distance position={position} isKnown={(risk.value?.margin_ratio ?? null) !== null} /></td>
     </tr>
   );
 }
@@ -88,9 +88,9 @@ function share(position: Position): string {
 }
 
 /** How far the price may go, as a bar that grows as it comes near. */
-function Distance({ position }: { position: Position }) {
+function Distance({ position, isKnown }: { position: Position; isKnown: boolean }) {
   const text = position.liquidation_distance_pct;
-  if (text === null) return <span class="faint">{position.state === "FLAT" ? "" : "none near"}</span>;
+  if (text === null) return <span class="faint">{position.state === "FLAT" ? "" : isKnown ? "none" : "not known"}</span>;
   const distance = Number(text);
   const near = Math.max(0, Math.min(1, 1 - distance / NEAR_PCT));
   const level = distance < 5 ? "bad" : distance < 10 ? "warn" : "good";

@@ -1,4 +1,4 @@
-import { shownLedgers } from "../book.ts";
+import { isRead, shownLedgers } from "../book.ts";
 import { shown, signed } from "../decimal.ts";
 import { clock, span } from "../format.ts";
 import { now } from "../now.ts";
@@ -25,7 +25,7 @@ export function Reports() {
         );
       })}
       {reports.length === 0 ? (
-        <Empty>No difference was found.</Empty>
+        <Empty>{isRead("reports") ? "No difference was found." : "Reports have not been read yet."}</Empty>
       ) : (
         <ol class="timeline scroll" tabIndex={0} aria-label="Reports, scrollable">
           {reports.slice(0, 40).map((report) => (

@@ -24,7 +24,7 @@ export function Sources() {
           </li>
         ))}
       </ul>
-      {answeredAt.value > 0 && now.value - answeredAt.value > 10_000 && (
+      {answeredAt.value > 0 && now.value - answeredAt.value > 15_000 && (
         <p class="loss" role="alert">The service has not answered for {span(now.value - answeredAt.value)}.</p>
       )}
     </Panel>

@@ -16,6 +16,10 @@ export function WhatIf() {
   const name = shownLedgers.value.length === 1 ? shownLedgers.value[0]?.name : undefined;
 
   useEffect(() => {
+    told.value = null; // another account's figures
+  }, [name]);
+
+  useEffect(() => {
     if (name === undefined) return;
     const abort = new AbortController();
     const timer = setTimeout(async () => {

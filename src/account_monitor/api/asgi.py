@@ -65,3 +65,13 @@ def with_always(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the first header of a lower-case name, None where there is none."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+def path_of(target: str) -> str | None:
+    """Return the path of what a request asks for, also where it names scheme and host, as to a proxy, and there perhaps
+    a name and a password, which nothing repeats. None for what has no path.
+    """
+    if target.startswith("/"):
+        return target
+    _, is_absolute, rest = target.partition("://")
+    return f"/{rest.partition('/')[2]}" if is_absolute else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from account_monitor.api.access import Access, Caller
-from account_monitor.api.asgi import Scope, header
+from account_monitor.api.asgi import Scope
 from account_monitor.api.problems import BAD_REQUEST, UNAUTHENTICATED, Refused, bad_parameter
 
 CALLER = "account_monitor.caller"
@@ -60,11 +61,23 @@ def check_url(scope: Scope) -> None:
 def token_of(scope: Scope) -> str | None:
     """Return the token of a request, None where there is none. Raises: Refused for what cannot be understood."""
     stated = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not stated and _is_socket(scope):
+        return _offered_token(scope)
+    return stated_token(stated)
+
+
+def stated_token(stated: Sequence[str | bytes]) -> str | None:
+    """Return the token in the values of `authorization`, of HTTP or of gRPC; None where there is none.
+
+    Anything but a bearer with a token counts as none. Raises: Refused where it was given more than once.
+    """
     if len(stated) > 1:
         raise Refused(BAD_REQUEST, f"Authorization: was given {len(stated)} times, expected once")
-    if stated:
-        return _bearer(header(scope, b"authorization") or "")
-    return _offered_token(scope) if _is_socket(scope) else None
+    if not stated:
+        return None
+    text = stated[0] if isinstance(stated[0], str) else stated[0].decode("latin-1")
+    scheme, _, token = text.strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def subprotocol_of(scope: Scope) -> str | None:
@@ -76,11 +89,6 @@ def address_of(scope: Scope) -> str:
     """Return where a request comes from: a proxy, where there is one."""
     client = scope.get("client")
     return client[0] if client else "unknown"
-
-
-def _bearer(text: str) -> str | None:
-    scheme, _, token = text.strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def _offered_token(scope: Scope) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
+
+from account_monitor.api.origin import origin_of
 
 WINDOW_SECONDS = 60.0
 
@@ -39,7 +40,7 @@ class Attempts:
 
 
 class Pace:
-    """A bucket for each token at each address, which a second fills: in it, as many requests as a second may have."""
+    """A bucket for each token at each origin, which a second fills: in it, as many requests as a second may have."""
 
     def __init__(self, per_second: float, monotonic: Callable[[], float], *, max_buckets: int = MAX_ORIGINS) -> None:
         self.per_second = per_second
@@ -47,14 +48,14 @@ class Pace:
         self._monotonic = monotonic
         self._max_buckets = max_buckets
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
-        """By token and address, what was in it and when; the oldest first."""
+        """By token and origin, what was in it and when; the oldest first."""
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def wait(self, token_id: str, address: str) -> float:
         """Take one request out; return 0.0, or for how many seconds there is none to be taken."""
-        now, key = self._monotonic(), (token_id, address)
+        now, key = self._monotonic(), (token_id, origin_of(address))
         known = self._buckets.get(key)
         if known is None:
             level = self._size
@@ -66,16 +67,3 @@ class Pace:
             return (1.0 - level) / self.per_second
         self._buckets[key] = (level - 1.0, now)
         return 0.0
-
-
-def origin_of(address: str) -> str:
-    """Return what counts as one origin: an address, of IPv6 the network of 64 bits that one machine has to itself."""
-    if ":" not in address:
-        return address
-    try:
-        known = ipaddress.IPv6Address(address)
-    except ValueError:
-        return address
-    if known.ipv4_mapped is not None:
-        return str(known.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(known) >> 64 << 64))

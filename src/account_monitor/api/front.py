@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 import structlog
 
 from account_monitor.api.access import NOBODY, Access, Caller
-from account_monitor.api.asgi import Application, Message, Receive, Scope, Send, with_always
+from account_monitor.api.asgi import Application, Message, Receive, Scope, Send, path_of, with_always
 from account_monitor.api.credentials import CALLER, address_of, admitted, check_url, token_of
 from account_monitor.api.guard import Guard
-from account_monitor.api.health import health_reply, ready_reply
+from account_monitor.api.health import health_reply, live_reply, ready_reply
 from account_monitor.api.page import Page
 from account_monitor.api.problems import (
+    BAD_REQUEST,
     INTERNAL,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -24,7 +25,7 @@ from account_monitor.monitor.desk import Desk
 
 log = structlog.get_logger()
 
-_OWN = {"/health": health_reply, "/ready": ready_reply}
+_OWN = {"/health": health_reply, "/live": live_reply, "/ready": ready_reply}
 
 STATIC = frozenset({"/", "/docs", "/openapi.json"})
 """Pages that are the same everywhere: they hold nothing of an account, and a browser shows no token for them."""
@@ -64,7 +65,11 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or serve one socket."""
         response = _Response(send)
+        path = path_of(scope["path"])
+        scope["path"] = path or ""
         try:
+            if path is None:
+                raise Refused(BAD_REQUEST, f"{scope['method']}: expected a path that begins with /")
             self._guard.check_request(scope)
             check_url(scope)
             if scope["type"] == "websocket":
@@ -97,7 +102,7 @@ class Front:
         if scope["method"] != "GET":
             self._guard.check_change(scope)
         if self.inner is None:
-            raise Refused(STARTING, "only /health and /ready answer yet; try again in a second")
+            raise Refused(STARTING, "only /health, /live and /ready answer yet; try again in a second")
         await self.inner(scope, receive, send)
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -312,6 +312,7 @@ TERMS = {
     "version": Term("Version of the program."),
     "uptime": Term("Whole seconds since the process started."),
     "checks": Term("What was looked at, by name."),
+    "live": Term("True: the process answers."),
     "ready": Term("Whether it may be relied on."),
     "reason": Term("Why it is not ready; null when it is."),
     "Problem.type": Term("Kind of problem; leads to its explanation."),

@@ -37,6 +37,12 @@ class ReadyReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The process answers, whatever it can do at the moment."""
+
+    live: bool
+
+
 def health_report(desk: Desk, caller: Caller = EVERYONE) -> HealthReport:
     """Report the health of the process: names and states to everyone, texts to those who may know what is in them.
 
@@ -78,6 +84,11 @@ def health_reply(desk: Desk, caller: Caller) -> Reply:
     is_unhealthy = desk.health.status is Status.UNHEALTHY
     status = HTTPStatus.SERVICE_UNAVAILABLE if is_unhealthy else HTTPStatus.OK
     return Reply(status, msgspec.json.encode(health_report(desk, caller)))
+
+
+def live_reply(desk: Desk, caller: Caller) -> Reply:
+    """Answer `/live`: that the process answers is all it says, for whoever would end one that hangs."""
+    return Reply(HTTPStatus.OK, msgspec.json.encode(LiveReport(live=True)))
 
 
 def ready_reply(desk: Desk, caller: Caller) -> Reply:

@@ -14,7 +14,6 @@ FOLDER = Path(__file__).with_name("dashboard")
 INDEX = "index.html"
 
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_COMPRESSED = frozenset({".css", ".html", ".js", ".svg"})
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -31,8 +30,9 @@ class File(NamedTuple):
     """A file as it is sent. A name with a hash in it never changes its content."""
 
     body: bytes
-    zipped: bytes | None
+    zipped: bytes
     media_type: str
+    tag: str
     headers: Headers
 
 
@@ -47,12 +47,19 @@ class Page:
         file = self._files.get(scope["path"])
         if file is None:
             return None
-        tag = next(value for name, value in file.headers if name == b"etag").decode()
+        is_zipped = _takes_gzip(header(scope, b"accept-encoding") or "")
+        tag = f'"{file.tag}{"-gzip" if is_zipped else ""}"'
+        headers = (*file.headers, (b"etag", tag.encode()))
         if header(scope, b"if-none-match") == tag:
-            return Reply(304, b"", file.media_type, file.headers)
-        if file.zipped is not None and "gzip" in (header(scope, b"accept-encoding") or ""):
-            return Reply(200, file.zipped, file.media_type, (*file.headers, (b"content-encoding", b"gzip")))
-        return Reply(200, file.body, file.media_type, file.headers)
+            return Reply(304, b"", file.media_type, headers)
+        if is_zipped:
+            return Reply(200, file.zipped, file.media_type, (*headers, (b"content-encoding", b"gzip")))
+        return Reply(200, file.body, file.media_type, headers)
+
+
+def _takes_gzip(stated: str) -> bool:
+    codings = [coding.replace(" ", "").lower() for coding in stated.split(",")]
+    return any(each == "gzip" or (each.startswith("gzip;q=") and each[7:].strip("0.") != "") for each in codings)
 
 
 def _read(folder: Path) -> Mapping[str, File]:
@@ -68,11 +75,10 @@ def _file(name: str, body: bytes) -> File:
     suffix = Path(name).suffix
     lasts = b"public, max-age=31536000, immutable" if name.startswith("assets/") else b"no-cache"
     headers: Headers = (
-        (b"etag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'.encode()),
         (b"cache-control", lasts),
         (b"vary", b"accept-encoding"),
         (b"content-security-policy", POLICY.encode()),
         (b"referrer-policy", b"no-referrer"),
     )
-    zipped = gzip.compress(body, 9, mtime=0) if suffix in _COMPRESSED else None
-    return File(body, zipped, f"{_TYPES[suffix]}; charset=utf-8", headers)
+    tag = hashlib.sha256(body).hexdigest()[:16]
+    return File(body, gzip.compress(body, 9, mtime=0), f"{_TYPES[suffix]}; charset=utf-8", tag, headers)

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import sys
 from asyncio.transports import BaseTransport
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypedDict
 
 import h11
@@ -73,6 +73,13 @@ class HttpProtocol(H11Protocol):
 
     server_state: Connections  # type: ignore[mutable-override]  # the servers here make nothing else
 
+    def __init__(
+        self, config: Config, server_state: Connections, app_state: dict[str, Any], *, place: Hashable | None = None
+    ) -> None:
+        """`place` is what the client is counted as so far, None where it is not."""
+        super().__init__(config, server_state, app_state)
+        self._place = place
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Admit the client, or say that there are too many."""
         self._arriving: asyncio.TimerHandle | None = None
@@ -80,8 +87,10 @@ class HttpProtocol(H11Protocol):
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        turnstile = self.server_state.turnstile
+        turnstile.leave(self._place)
         try:
-            self.server_state.turnstile.enter(transport, self.client[0] if self.client else "")
+            turnstile.enter(transport, self.client[0] if self.client else "")
         except Refused as refusal:
             self._refuse(refusal)
         else:

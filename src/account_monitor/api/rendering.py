@@ -103,7 +103,7 @@ class Present:
     def __init__(self, desk: Desk, framework: Application) -> None:
         self._desk = desk
         self.framework = framework
-        """What answers everything else."""
+        """Knows every address, also those that are answered before it."""
         self._renderings = Renderings(desk.started_ms)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
@@ -17,6 +18,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Redirect
+from litestar.serialization import decode_json
 
 from account_monitor.api import problems
 from account_monitor.api.access import Caller
@@ -41,7 +43,7 @@ from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
 from account_monitor.api.guard import MAX_BODY_BYTES
-from account_monitor.api.health import CheckReport, HealthReport, ReadyReport, health_report, ready_report
+from account_monitor.api.health import CheckReport, HealthReport, LiveReport, ReadyReport, health_report, ready_report
 from account_monitor.api.history import HANDLERS as HISTORY_HANDLERS
 from account_monitor.api.history import OF_FILLS
 from account_monitor.api.history import REPORTS as HISTORY_REPORTS
@@ -147,6 +149,12 @@ async def health(desk: GivenDesk, caller: GivenCaller) -> HealthReport:
     front, described here.
     """
     return health_report(desk, caller)
+
+
+@get("/live", operation_id="live", summary="Whether the process answers", responses=explained(*EVERYWHERE))
+async def live() -> LiveReport:
+    """Also on the metrics port: for what restarts a process that hangs. Answered by the front, described here."""
+    return LiveReport(live=True)
 
 
 @get("/ready", operation_id="ready", summary="Whether the service may be relied on", responses=OF_READINESS)
@@ -288,15 +296,15 @@ async def root() -> Redirect:
 
 
 _DESCRIBED = [
-    health, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
+    health, live, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
     *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS, *CLUSTER_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
-    ExplanationReport, FillReport, FillsReport, HealthReport, PartReport, PnLReport, PoolReport, PositionReport,
-    Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS, *RECONCILIATION_REPORTS,
-    *WHATIF_REPORTS, *EXCHANGE_REPORTS, *CLUSTER_REPORTS,
+    ExplanationReport, FillReport, FillsReport, HealthReport, LiveReport, PartReport, PnLReport, PoolReport,
+    PositionReport, Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS,
+    *RECONCILIATION_REPORTS, *WHATIF_REPORTS, *EXCHANGE_REPORTS, *CLUSTER_REPORTS,
 )  # fmt: skip
 
 
@@ -367,13 +375,19 @@ def _refuse(request: AnyRequest, error: Refused) -> Response[bytes]:
 def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[bytes]:
     extra = error.extra if isinstance(error.extra, list) else []
     if any(each.get("source") == "body" or "source" not in each for each in extra) and request.method != "GET":
-        wrong = "; ".join(f"{each.get('key', 'body')}: {each['message']}" for each in extra)
+        wrong = "; ".join(_wrong_in_body(each) for each in extra)
         return _respond(Refused(problems.BAD_BODY, wrong), request)
     given = request.query_params
     # `state_` and `type_` are what a keyword and a builtin are called here.
     names = [(each["key"].rstrip("_"), each["message"]) for each in extra]
     wrong = "; ".join(f"{name}: was {given.get(name)!r}. {message}" for name, message in names)
     return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
+
+
+def _wrong_in_body(found: dict[str, str]) -> str:
+    key, message = found.get("key", "body"), found["message"]
+    is_missing = (key, message) == ("data", "'data'")  # as the framework says it
+    return "body: is missing, expected a JSON object" if is_missing else f"{key}: {message}"
 
 
 def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -388,6 +402,13 @@ def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes
 def _refuse_text(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
     """Refuse a body that is no UTF-8; what the framework decodes is nothing else."""
     return _respond(Refused(problems.BAD_BODY, f"body: expected UTF-8, {error.reason} at byte {error.start}"), request)
+
+
+def _refuse_depth(request: AnyRequest, error: RecursionError) -> Response[bytes]:
+    """Refuse a body that is nested too deeply to be decoded; anywhere else it is a defect."""
+    if traceback.extract_tb(error.__traceback__)[-1].name != decode_json.__name__:
+        return _refuse_defect(request, error)
+    return _respond(Refused(problems.BAD_BODY, "body: is nested too deeply, expected an object of fields"), request)
 
 
 def _refuse_defect(request: AnyRequest, error: Exception) -> Response[bytes]:
@@ -433,6 +454,7 @@ def rest_application(desk: Desk) -> Application:
             ValidationException: _refuse_value,
             HTTPException: _refuse_request,
             UnicodeDecodeError: _refuse_text,
+            RecursionError: _refuse_depth,
             Exception: _refuse_defect,
         },
         openapi_config=None,

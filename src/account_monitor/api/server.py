@@ -13,6 +13,7 @@ from typing import cast
 import structlog
 import uvicorn
 
+from account_monitor.api.accepting import TlsListener
 from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import OVER_TLS, Application
 from account_monitor.api.front import STATIC, Front
@@ -236,6 +237,8 @@ class Doors:
 class _Server(uvicorn.Server):
     """Runs inside the loop of the process, whose signals are not its business."""
 
+    server_state: Connections  # type: ignore[mutable-override]  # made here
+
     def __init__(self, config: uvicorn.Config, turnstile: Turnstile, tls: Certificates | None) -> None:
         super().__init__(config)
         self.server_state = Connections(turnstile)
@@ -243,21 +246,20 @@ class _Server(uvicorn.Server):
         self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. uvicorn's own would leave a client a minute for the handshake of TLS."""
+        """Listen. uvicorn's own would leave a client a minute for the handshake of TLS, and not count it meanwhile."""
         assert sockets is not None
-        loop = asyncio.get_running_loop()
-        context, seconds = (None, None) if self._tls is None else (self._tls.context, REQUEST_SECONDS)
-        self.servers = [
-            await loop.create_server(
-                self._protocol, sock=listener, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=seconds
-            )
-            for listener in sockets
-        ]
+        if self._tls is None:
+            loop = asyncio.get_running_loop()
+            self.servers = [await loop.create_server(self._protocol, sock=each, backlog=BACKLOG) for each in sockets]
+        else:
+            turnstile, context = self.server_state.turnstile, self._tls.context
+            accepting = TlsListener(sockets, self._protocol, context, turnstile, handshake_seconds=REQUEST_SECONDS)
+            self.servers = [cast(asyncio.Server, accepting)]  # of which uvicorn wants no more than to close it
         self.started = True
         self.listens.set()
 
-    def _protocol(self) -> HttpProtocol:
-        return HttpProtocol(self.config, self.server_state, {})
+    def _protocol(self, place: socket.socket | None = None) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, {}, place=place)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

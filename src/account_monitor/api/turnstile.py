@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import resource
 from collections import Counter
 from collections.abc import Hashable
-from functools import lru_cache
 
+from account_monitor.api.origin import is_this_machine, origin_of
 from account_monitor.api.problems import TOO_MANY_CONNECTIONS, Refused
 
 MAX_CONNECTIONS = 2_000
@@ -18,9 +17,6 @@ MAX_PER_ADDRESS = 500
 
 RESERVED_FILES = 256
 """Descriptors that no client gets: journals, databases, feeds."""
-
-_IPV6_SITE_BITS = 64
-"""One host has at least so many bits to choose its addresses from."""
 
 
 class Turnstile:
@@ -39,7 +35,7 @@ class Turnstile:
 
     def enter(self, connection: Hashable, address: str) -> None:
         """Count a connection. Raises: Refused, and counts nothing, where there are too many."""
-        most, site = self._limit(), _site(address)
+        most, site = self._limit(), "" if is_this_machine(address) else origin_of(address)
         if len(self._sites) >= most:
             self.refused += 1
             raise Refused(TOO_MANY_CONNECTIONS, f"{most} connections are open; try again later")
@@ -64,17 +60,3 @@ class Turnstile:
         """Return how many may be connected: fewer than configured where the system gives few descriptors."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return self._most if soft == resource.RLIM_INFINITY else max(1, min(self._most, soft - RESERVED_FILES))
-
-
-@lru_cache(maxsize=1024)
-def _site(address: str) -> str:
-    """Return what an address is counted as: itself, of IPv6 its network; nothing for this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.is_loopback:
-        return ""
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, _IPV6_SITE_BITS), strict=False))
-    return address

@@ -60,6 +60,16 @@ class Change:
     data: Data
 
 
+def place_of(message: v1.WatchAccountResponse) -> Place | None:
+    """Return what to resume from after a message, of whatever kind; None for one that is of no account."""
+    return Place(message.epoch, message.seq) if message.HasField("seq") else None
+
+
+def prev_of(message: v1.WatchAccountResponse) -> int | None:
+    """Return the sequence of the message before; None where any may have been."""
+    return message.prev if message.HasField("prev") else None
+
+
 def change_of(message: v1.WatchAccountResponse) -> Change | None:
     """Return a message as a change; None for a kind that is younger than this client."""
     kind = message.WhichOneof("data")
@@ -68,8 +78,8 @@ def change_of(message: v1.WatchAccountResponse) -> Change | None:
     return Change(
         kind=kind,
         account=message.account if message.HasField("account") else None,
-        place=Place(message.epoch, message.seq) if message.HasField("seq") else None,
-        prev=message.prev if message.HasField("prev") else None,
+        place=place_of(message),
+        prev=prev_of(message),
         timestamp=moment_of(message.timestamp),
         data=fact_of(_KINDS[kind], getattr(message, kind)),
     )

@@ -6,7 +6,7 @@ import random
 
 from grpc import StatusCode
 
-from account_monitor.client.changes import Change, Place, change_of
+from account_monitor.client.changes import Change, Place, change_of, place_of, prev_of
 from account_monitor.client.errors import CallFailed
 from account_monitor.v1 import account_monitor_pb2 as v1
 
@@ -34,13 +34,13 @@ class Pursuit:
 
     def take(self, message: v1.WatchAccountResponse) -> Change | None:
         """Return what a message tells, None for what is younger than this client. Raises: CallFailed after a hole."""
-        change = change_of(message)
-        if change is None:
-            return None
-        if change.prev is not None and self.since is not None and change.prev != self.since.seq:
-            text = f"the message before this one had seq {change.prev}, and {self.since.seq} came last"
+        prev = prev_of(message)
+        if prev is not None and self.since is not None and prev != self.since.seq:
+            text = f"the message before this one had seq {prev}, and {self.since.seq} came last"
             raise CallFailed(StatusCode.DATA_LOSS, text)
-        self.since = change.place or self.since
+        # What is not understood has its place all the same: else the next message would look like one after a hole.
+        change = change_of(message)
+        self.since = place_of(message) or self.since
         self._wait = FIRST_WAIT_SECONDS
         return change
 

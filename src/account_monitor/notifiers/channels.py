@@ -120,8 +120,11 @@ class Channel:
             except RuntimeError:
                 return  # the loop is closed, and nobody waits any more
 
-        self._hanging += 1
-        start_new_thread(work, ())
+        try:
+            start_new_thread(work, ())
+        except RuntimeError as error:  # the system gives no more threads; later it may
+            raise ChannelFailed(f"no thread to send it in: {error}") from None
+        self._hanging += 1  # `end` comes later, in this loop
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 problem = await outcome

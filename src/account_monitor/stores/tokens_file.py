@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -122,7 +122,7 @@ class TokensFile:
 
     def _content(self) -> bytes | None:
         try:
-            with self.path.open("rb") as opened:
+            with self._opened() as opened:
                 self._check_owner(os.fstat(opened.fileno()))  # of what is read, whatever the name means by then
                 content = opened.read(MAX_BYTES + 1)
         except FileNotFoundError:
@@ -133,10 +133,14 @@ class TokensFile:
             raise TokensRefused(f"{self._shown}: has more than {MAX_BYTES:,} bytes, expected a file of tokens")
         return content
 
+    def _opened(self) -> BinaryIO:
+        """Open it, whatever it is: a pipe in its place would otherwise be waited for until somebody writes."""
+        return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
     def _check_owner(self, found: os.stat_result) -> None:
         """Raises: TokensRefused where others than the owner could know the hashes, or let themselves in."""
         if not stat.S_ISREG(found.st_mode):
-            raise TokensRefused(f"{self._shown}: is no file")
+            raise TokensRefused(f"{self._shown}: is no file, expected a regular one")
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o077:
             raise TokensRefused(

@@ -15,6 +15,7 @@ from account_monitor.api.accounts import never_held
 from account_monitor.api.grpc.calls import Asker, monitor_asked_for, parsed
 from account_monitor.api.grpc.messages import message_of, timestamp_of
 from account_monitor.api.history import history_report
+from account_monitor.api.moments import EARLIEST_MS, FIRST_YEAR, LAST_YEAR, LATEST_MS
 from account_monitor.api.problems import bad_parameter
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
@@ -33,8 +34,6 @@ MANY_POSITIONS = 100
 """So many take some 4 ms to report and convert."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
-"""What a Timestamp may be: the years 1 to 9999."""
 
 
 class _Rendered:
@@ -155,8 +154,9 @@ def _history(report: msgspec.Struct) -> bytes:
 
 def _moment(name: str, stated: Timestamp) -> str:
     """Return a time of a request as REST writes it, to the nanosecond. Raises: Refused."""
-    if not (_FIRST_SECOND <= stated.seconds <= _LAST_SECOND and 0 <= stated.nanos < 1_000_000_000):
+    if not (EARLIEST_MS <= stated.seconds * 1000 <= LATEST_MS and 0 <= stated.nanos < 1_000_000_000):
         was = f"was seconds {stated.seconds}, nanos {stated.nanos}"
-        raise bad_parameter(name, f"{was}, expected seconds of the years 1 to 9999 and nanos from 0 to 999999999")
+        allowed = f"seconds of the years {FIRST_YEAR} to {LAST_YEAR} and nanos from 0 to 999999999"
+        raise bad_parameter(name, f"{was}, expected {allowed}")
     moment = _EPOCH + timedelta(seconds=stated.seconds)
     return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}.{stated.nanos:09d}Z"

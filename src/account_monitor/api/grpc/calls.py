@@ -16,7 +16,9 @@ from grpc import StatusCode
 
 from account_monitor.api.access import EVERYONE, Access, Caller
 from account_monitor.api.accounts import monitor_meant
-from account_monitor.api.grpc.statuses import TOO_MANY_CALLS, status_of
+from account_monitor.api.credentials import stated_token
+from account_monitor.api.grpc.room import Room
+from account_monitor.api.grpc.statuses import TOO_LATE, status_of
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.problems import FORBIDDEN, UNAUTHENTICATED, Refused, bad_parameter
 from account_monitor.api.sight import desk_seen_by
@@ -28,6 +30,9 @@ T = TypeVar("T")
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
+REQUEST_SECONDS = 10.0
+"""How long a request may take to come, from the beginning of its call; as on HTTP."""
+
 log = structlog.get_logger()
 
 
@@ -38,35 +43,43 @@ class Asker(NamedTuple):
 
 
 class Calls:
-    """Makes the handlers of methods. Requests and answers are bytes: what is asked often was serialized before."""
+    """Makes the handlers of methods. Requests and answers are bytes: what is asked often was serialized before.
 
-    def __init__(self, access: Access | None, tally: Tally, *, limit: int) -> None:
-        """`access` None: whoever asks is answered. `limit` is how many calls may be answered at once."""
+    To the library each request is a stream, which is the same on the wire: of a stream it tells when the call begins,
+    so that who may not ask is refused before their request is waited for, and the wait has an end.
+    """
+
+    def __init__(self, access: Access | None, tally: Tally, room: Room) -> None:
+        """`access` None: whoever asks is answered."""
         self._access = access
         self._tally = tally
-        self._limit = limit
-        self.active = 0
-        """How many are being answered."""
+        self._room = room
 
     def unary(
         self, method: str, answer: Callable[[Asker, bytes], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return the handler of a method that answers once."""
 
-        async def handle(body: bytes, context: Context) -> bytes:
-            return await self._serve(method, context, lambda asker: answer(asker, body))
+        async def reply(asker: Asker, bodies: AsyncIterator[bytes]) -> bytes:
+            return await answer(asker, await _only(bodies))
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        async def handle(bodies: AsyncIterator[bytes], context: Context) -> bytes:
+            return await self._serve(method, context, lambda asker: reply(asker, bodies))
+
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def stream(
         self, method: str, tell: Callable[[Asker, bytes, Context], Awaitable[None]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return the handler of a method that goes on telling."""
 
-        async def handle(body: bytes, context: Context) -> None:
-            await self._serve(method, context, lambda asker: tell(asker, body, context))
+        async def reply(asker: Asker, bodies: AsyncIterator[bytes], context: Context) -> None:
+            await tell(asker, await _only(bodies), context)
 
-        return grpc.unary_stream_rpc_method_handler(handle)
+        async def handle(bodies: AsyncIterator[bytes], context: Context) -> None:
+            await self._serve(method, context, lambda asker: reply(asker, bodies, context))
+
+        return grpc.stream_stream_rpc_method_handler(handle)
 
     def conversation(
         self, method: str, tell: Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
@@ -85,12 +98,11 @@ class Calls:
 
     async def _serve(self, method: str, context: Context, work: Callable[[Asker], Awaitable[T]]) -> T:
         started, status, asker = time.perf_counter(), StatusCode.OK, None
-        self.active += 1
+        address = _address(context.peer())
         try:
-            if self.active > self._limit:
-                raise Refused(TOO_MANY_CALLS, f"{self._limit} calls are being answered; expected to wait for one")
-            asker = self._asker(context)
-            return await work(asker)
+            with self._room.place_for(address):
+                asker = self._asker(context, address)
+                return await work(asker)
         except Refused as refusal:
             status = status_of(refusal.kind)
             if refusal.kind is FORBIDDEN and asker is not None and self._access is not None:
@@ -104,31 +116,29 @@ class Calls:
             status = StatusCode.INTERNAL
             await context.abort(status, "see the log of the service")
         finally:
-            self.active -= 1
             self._tally.count(method, status.name, time.perf_counter() - started)
 
-    def _asker(self, context: Context) -> Asker:
+    def _asker(self, context: Context, address: str) -> Asker:
         if self._access is None:
             return Asker(EVERYONE)
-        token = None
-        for name, value in context.invocation_metadata() or ():
-            if name == "authorization":
-                token = _bearer(value)
-                break
-        return Asker(self._access.caller(token, _address(context.peer())))
+        stated = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+        return Asker(self._access.caller(stated_token(stated), address))
+
+
+async def _only(bodies: AsyncIterator[bytes]) -> bytes:
+    """Return the one request of a call. Raises: Refused where it does not come."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            async for body in bodies:
+                return body
+    except TimeoutError:
+        raise Refused(TOO_LATE, f"request: did not come within {REQUEST_SECONDS:g} s of its call") from None
+    raise bad_parameter("request", "expected one message, none came")
 
 
 def _is_late(context: Context) -> bool:
     remaining: float | None = context.time_remaining()  # None: the client sets no deadline
     return remaining is not None and remaining <= 0
-
-
-def _bearer(stated: str | bytes) -> str:
-    text = stated if isinstance(stated, str) else stated.decode("latin-1")
-    scheme, _, token = text.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Refused(UNAUTHENTICATED, "authorization: expected the metadata `Bearer TOKEN`")
-    return token.strip()
 
 
 def _address(peer: str) -> str:

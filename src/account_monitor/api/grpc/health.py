@@ -31,9 +31,9 @@ class Readiness:
         self.is_stopping = False
         """Set when nothing is served any more."""
 
-    def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
-        """Return what answers."""
-        handlers = {"Check": calls.unary("Check", self._check), "Watch": calls.stream("Watch", self._watch)}
+    def handler(self, checks: Calls, watches: Calls) -> grpc.GenericRpcHandler:
+        """Return what answers; those who watch take no room from those who only ask."""
+        handlers = {"Check": checks.unary("Check", self._check), "Watch": watches.stream("Watch", self._watch)}
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
     async def _check(self, asker: Asker, body: bytes) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported: its own lines are not those of our log
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # what this process starts is another program at once
@@ -13,8 +14,10 @@ import grpc
 from account_monitor.api.access import Access
 from account_monitor.api.grpc.answers import Answers
 from account_monitor.api.grpc.calls import Calls
+from account_monitor.api.grpc.crowd import Crowd
 from account_monitor.api.grpc.health import Readiness
 from account_monitor.api.grpc.reflection import reflection_handlers
+from account_monitor.api.grpc.room import Room
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.grpc.watch import Watching
 from account_monitor.api.publisher import Publisher
@@ -27,7 +30,10 @@ MAX_REQUEST_BYTES = 65_536
 """No request that the service knows comes near it."""
 
 HEALTH_CALLS = 100
-"""Calls of health at once, beside all others: it asks for no token."""
+"""Calls of health at once, beside all others: it asks for no token. `Check` has so many, and `Watch` so many more."""
+
+HEALTH_CALLS_PER_ADDRESS = 20
+"""Of these for one address; a balancer watches once, and `Check` takes less than a millisecond."""
 
 SPARE_STREAMS = 1_000
 """Of one connection, so that calls beyond the limit come in and are refused by us, who say why."""
@@ -63,7 +69,9 @@ class GrpcServer:
 
     def __init__(self, desk: Desk, publisher: Publisher, tally: Tally, *, access: Access, max_connections: int) -> None:
         """`max_connections` is how many calls are answered at once, health apart."""
-        calls = Calls(access, tally, limit=max_connections)
+        calls = Calls(access, tally, Room(max_connections))
+        self._tally = tally
+        self._keeping: asyncio.Task[None] | None = None
         self._answers = Answers(desk)
         self._watching = Watching(desk, publisher, calls)
         self._readiness = Readiness(desk, SERVICE)
@@ -77,7 +85,7 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers(
             (
                 self._own_handler(calls),
-                self._readiness.handler(Calls(None, tally, limit=HEALTH_CALLS)),
+                self._readiness.handler(_health_calls(tally), _health_calls(tally)),
                 *reflection_handlers(calls, (SERVICE, "grpc.health.v1.Health")),
             )
         )
@@ -96,7 +104,7 @@ class GrpcServer:
         handlers["WatchAccount"] = calls.stream("WatchAccount", self._watching.watch)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def start(self, addresses: Iterable[str], credentials: grpc.ServerCredentials | None) -> None:
+    async def start(self, addresses: Sequence[str], credentials: grpc.ServerCredentials | None) -> None:
         """Listen on each `host:port`. Raises: RuntimeError where one cannot be had."""
         for address in addresses:
             if credentials is None:
@@ -104,8 +112,16 @@ class GrpcServer:
             else:
                 self._server.add_secure_port(address, credentials)
         await self._server.start()
+        ports = frozenset(int(address.rpartition(":")[2]) for address in addresses)
+        self._keeping = asyncio.create_task(Crowd(ports, self._tally).keep())
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more calls, tell those who watch, and cut off at last what is still being answered."""
         self._watching.is_stopping = self._readiness.is_stopping = True
+        if self._keeping is not None:
+            self._keeping.cancel()
         await self._server.stop(grace_seconds)
+
+
+def _health_calls(tally: Tally) -> Calls:
+    return Calls(None, tally, Room(HEALTH_CALLS, HEALTH_CALLS_PER_ADDRESS))

@@ -9,6 +9,7 @@ from grpc import StatusCode
 from account_monitor.api.problems import TOO_MANY_CLIENTS, Kind
 
 TOO_MANY_CALLS = Kind("too-many-calls", HTTPStatus.TOO_MANY_REQUESTS, "As many calls as allowed are being answered")
+TOO_LATE = Kind("too-late", HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time")
 TOO_SLOW = Kind("too-slow", HTTPStatus.TOO_MANY_REQUESTS, "The client takes nothing of what it watches")
 STOPPING = Kind("stopping", HTTPStatus.SERVICE_UNAVAILABLE, "The service stops")
 
@@ -20,6 +21,7 @@ _BY_HTTP = {
     HTTPStatus.UNAUTHORIZED: StatusCode.UNAUTHENTICATED,
     HTTPStatus.FORBIDDEN: StatusCode.PERMISSION_DENIED,
     HTTPStatus.NOT_FOUND: StatusCode.NOT_FOUND,
+    HTTPStatus.REQUEST_TIMEOUT: StatusCode.DEADLINE_EXCEEDED,
     HTTPStatus.CONFLICT: StatusCode.FAILED_PRECONDITION,
     HTTPStatus.TOO_MANY_REQUESTS: StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.SERVICE_UNAVAILABLE: StatusCode.UNAVAILABLE,

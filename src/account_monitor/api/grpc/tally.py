@@ -21,6 +21,8 @@ class Tally:
     def __init__(self) -> None:
         # From 0 on: what begins with 1 does not count as an increase.
         self._calls: Counter[tuple[str, str]] = Counter({(method, "OK"): 0 for method in (*UNARY, *STREAMS)})
+        self.refused_connections = 0
+        """Those beyond what one address may hold."""
         self._seconds = {method: Histogram(DURATION_BUCKETS_SECONDS) for method in UNARY}
 
     def count(self, method: str, status: str, seconds: float) -> None:
@@ -45,4 +47,8 @@ class Tally:
             )
             for method, histogram in self._seconds.items()
         ]
-        return [*calls, *durations]
+        refused = Sample(
+            "grpc_connections_refused_total", "Connections that were shut: their address had too many.", "counter",
+            self.refused_connections,
+        )  # fmt: skip
+        return [*calls, *durations, refused]
