@@ -1,4 +1,4 @@
-"""Supply: what the program is made of, from the lock file: a bill of materials, and whether its licences let us.
+"""Supply: what the program is made of, from its lock files: a bill of materials, and whether its licences let us.
 
 python -m deploy.supply licences           # fails with a line for each package whose licence nobody allowed
 python -m deploy.supply sbom [FILE]        # CycloneDX 1.6 as JSON; the same lock makes the same bytes
@@ -6,6 +6,7 @@ python -m deploy.supply sbom [FILE]        # CycloneDX 1.6 as JSON; the same loc
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -21,6 +22,7 @@ from account_monitor import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements" / "run.txt"
+PAGE_LOCK = ROOT / "dashboard" / "package-lock.json"
 
 ALLOWED = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0", "Unlicense", "Zlib"}
@@ -72,6 +74,29 @@ def locked(text: str) -> Iterator[Package]:
         yield Package(found[1], found[2], tuple(_hash.findall(part)), needed_by)
 
 
+class PagePackage(NamedTuple):
+    """A package of npm that the built page ships: its digest, and what it needs itself."""
+
+    name: str
+    version: str
+    licence: str
+    sha512: str
+    needs: tuple[str, ...]
+
+
+def shipped(text: str) -> Iterator[PagePackage]:
+    """Yield the packages of the lock file of the page, but for those that only build it."""
+    for path, told in json.loads(text)["packages"].items():
+        if path and not told.get("dev"):
+            yield PagePackage(
+                path.rpartition("node_modules/")[2],
+                told["version"],
+                told.get("license", "unknown: the lock says nothing"),
+                base64.b64decode(told["integrity"].removeprefix("sha512-"), validate=True).hex(),
+                tuple(told.get("dependencies", ())),
+            )
+
+
 def licence(name: str) -> str:
     """Return the licence of a package as an SPDX expression; what it says itself where that is none."""
     if name in STATED:
@@ -99,8 +124,8 @@ def _is_permissive(name: str, identifier: str) -> bool:
     return identifier in ALLOWED or name in ALLOWED_FOR.get(identifier, ())
 
 
-def bill(text: str) -> dict[str, Any]:
-    """Return the bill of materials of a lock file."""
+def bill(text: str, page: str) -> dict[str, Any]:
+    """Return the bill of materials of the lock files of the program and of its page."""
     packages = list(locked(text))
     ours = _reference("account-monitor", __version__)
     reference = {package.name: _reference(package.name, package.version) for package in packages}
@@ -108,7 +133,11 @@ def bill(text: str) -> dict[str, Any]:
     for package in packages:
         for name in package.needed_by:
             needs[reference.get(name, ours)].append(reference[package.name])
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    parts = list(shipped(page))
+    page_reference = {part.name: _page_reference(part) for part in parts}
+    needs.update({page_reference[part.name]: [page_reference[name] for name in part.needs] for part in parts})
+    needs[ours] += [page_reference[name] for name in json.loads(page)["packages"][""]["dependencies"]]
+    digest = hashlib.sha256((text + page).encode()).hexdigest()
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -117,7 +146,8 @@ def bill(text: str) -> dict[str, Any]:
         "version": 1,
         "metadata": {"component": _component("application", "account-monitor", __version__, "Apache-2.0", ())},
         "components": [
-            _component("library", each.name, each.version, licence(each.name), each.sha256) for each in packages
+            *(_component("library", each.name, each.version, licence(each.name), each.sha256) for each in packages),
+            *map(_page_component, parts),
         ],
         "dependencies": [{"ref": each, "dependsOn": sorted(needed)} for each, needed in sorted(needs.items())],
     }
@@ -125,6 +155,22 @@ def bill(text: str) -> dict[str, Any]:
 
 def _reference(name: str, version: str) -> str:
     return f"pkg:pypi/{name}@{version}"
+
+
+def _page_reference(part: PagePackage) -> str:
+    return f"pkg:npm/{part.name.replace('@', '%40')}@{part.version}"
+
+
+def _page_component(part: PagePackage) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": _page_reference(part),
+        "name": part.name,
+        "version": part.version,
+        "purl": _page_reference(part),
+        "licenses": [{"expression": part.licence}],
+        "hashes": [{"alg": "SHA-512", "content": part.sha512}],
+    }
 
 
 def _component(kind: str, name: str, version: str, expression: str, sha256: tuple[str, ...]) -> dict[str, Any]:
@@ -143,21 +189,23 @@ def _component(kind: str, name: str, version: str, expression: str, sha256: tupl
 
 def main(arguments: list[str]) -> None:
     """Do what is asked."""
-    text = LOCK.read_text(encoding="utf-8")
+    text, page = LOCK.read_text(encoding="utf-8"), PAGE_LOCK.read_text(encoding="utf-8")
     match arguments:
         case ["licences"]:
-            _check_licences(text)
+            _check_licences(text, page)
         case ["sbom", *files]:
-            written = json.dumps(bill(text), indent=2, ensure_ascii=False) + "\n"
+            made = bill(text, page)
+            written = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
             path = Path(files[0]) if files else ROOT / "sbom.json"
             path.write_text(written, encoding="utf-8")
-            print(f"{path}: {len(bill(text)['components'])} packages")
+            print(f"{path}: {len(made['components'])} packages")
         case _:
             sys.exit("usage: python -m deploy.supply licences | sbom [FILE]")
 
 
-def _check_licences(text: str) -> None:
+def _check_licences(text: str, page: str) -> None:
     found = {package.name: licence(package.name) for package in locked(text)}
+    found |= {f"{part.name} of the page": part.licence for part in shipped(page)}
     refused = {name: expression for name, expression in found.items() if not is_allowed(name, expression)}
     for name, expression in refused.items():
         print(f"{name}: {expression}, expected one of {', '.join(sorted(ALLOWED))}", file=sys.stderr)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from account_monitor.api.access import REASONS, Access, OpenAccess, Refusals, TokenAccess
+from account_monitor.api.access import MAX_GREETED, REASONS, Access, OpenAccess, Refusals, TokenAccess
 from account_monitor.api.metrics import Sample
 from account_monitor.config import AuthSettings
 from account_monitor.errors import TokensRefused
@@ -104,9 +104,10 @@ class Admission:
 
     # -- what is journaled -------------------------------------------------------------------------------------------
 
-    def _note_first_use(self, token: Token, address: str) -> None:
-        name = f"token_used:{token.id}:{address}:{self._desk.started_ms}"
-        self._note(Deed(name, self._desk.clock(), "token_used", token.name, address))
+    def _note_first_use(self, token: Token, address: str | None) -> None:
+        detail = "" if address is not None else f"from more than {MAX_GREETED} addresses: no longer noted"
+        name = f"token_used:{token.id}:{address or 'more'}:{self._desk.started_ms}"
+        self._note(Deed(name, self._desk.clock(), "token_used", token.name, address, detail=detail))
 
     def _note_refusals(self, refusals: Refusals) -> None:
         if not refusals.reasons:
@@ -152,7 +153,7 @@ class _Keeper:
     async def open(self) -> None:
         """Know the tokens of the file. Raises: TokensRefused."""
         self._stamp = self._file.stamp()
-        tokens = await asyncio.to_thread(self._file.read)
+        tokens = await asyncio.to_thread(self._file.read, is_served=True)
         self._is_missing = tokens is None
         self._take(tokens or TokenSet())
 
@@ -177,7 +178,7 @@ class _Keeper:
 
     async def _read(self) -> None:
         try:
-            tokens = await self._aside.run(self._file.read)
+            tokens = await self._aside.run(partial(self._file.read, is_served=True))
         except TokensRefused as error:
             self._refuse(str(error))
             return

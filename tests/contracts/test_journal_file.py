@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew
-from account_monitor.ledger.events import FundingPayment
+from account_monitor.ledger.events import Deed, FundingPayment
 from account_monitor.ledger.money import ONE, use_exact_arithmetic
 from account_monitor.stores.chain import START, Row, link
 from account_monitor.stores.journal import Journal
@@ -408,3 +408,15 @@ def test_a_reader_does_not_ignore_a_wal_that_it_cannot_read_back(archive: Path) 
 
     with read_only(archive.parent), pytest.raises(JournalError, match="SQLITE_"):
         open_reader(archive)
+
+
+async def test_the_last_deeds_are_read_without_what_stands_between_them(tmp_path: Path) -> None:
+    journal = open_main(tmp_path)
+    deeds = [Deed(str(n), n, "token_used", "ann", "10.0.0.1") for n in range(4)]
+    for n, deed in enumerate(deeds):
+        await journal.append([delivery(deed), *deliveries(n)])
+    await journal.close()
+    edit(tmp_path / "main.journal", "UPDATE journal SET body = 'unreadable' WHERE kind = 'fill'")
+
+    with open_reader(tmp_path / "main.journal") as reader:
+        assert [entry.event for entry in reader.latest_deeds(3)] == [deeds[3], deeds[2], deeds[1]]

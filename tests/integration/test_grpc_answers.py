@@ -319,6 +319,22 @@ async def test_what_is_not_there_is_named(desk: TradingDesk) -> None:
             )  # fmt: skip
 
 
+async def test_of_a_long_name_the_beginning_is_repeated(desk: TradingDesk) -> None:
+    """Beyond 8 KB a client refuses to take the words in which it was refused."""
+    await desk.open()
+    long, begin = "x" * 60_000, f"'{'x' * 60}'"
+    async with calling(desk) as channel:
+        for method, request, status in (
+            ("GetPosition", {"symbol": long}, "NOT_FOUND"),
+            ("GetPnL", {"account": long}, "NOT_FOUND"),
+            ("GetPnLHistory", {"symbol": long}, "NOT_FOUND"),
+            ("GetPnLHistory", {"interval": long}, "INVALID_ARGUMENT"),
+        ):
+            told = await refusal(channel, method, **request)
+            assert told[0] == status
+            assert begin in told[1]
+
+
 async def test_what_is_not_allowed_is_named(desk: TradingDesk) -> None:
     await desk.open()
     async with calling(desk) as channel:

@@ -204,6 +204,37 @@ async def test_beyond_max_connections_calls_are_refused_and_health_is_not(tmp_pa
             await ask(channel, "GetPnL")
 
 
+async def test_who_may_not_ask_takes_no_place(tmp_path: Path, tokens: Tokens) -> None:
+    async def ask_on(channel: grpc.aio.Channel, statuses: set[str]) -> None:
+        while True:
+            statuses.add((await refusal(channel, "GetPnL"))[0])
+
+    async with trading_desk(tmp_path, grpc_port=0, access=tokens, grpc_max_connections=1) as desk:
+        await desk.open("main")
+        async with calling(desk) as without, calling(desk, **{"grpc.use_local_subchannel_pool": 1}) as channel:
+            told: set[str] = set()
+            flood = [asyncio.create_task(ask_on(without, told)) for _ in range(100)]
+            await eventually(lambda: bool(told))
+            for _ in range(100):
+                await ask(channel, "GetPnL", metadata=bearer("all"))
+            for asking in flood:
+                asking.cancel()
+            await asyncio.gather(*flood, return_exceptions=True)
+        assert told == {"UNAUTHENTICATED"}
+
+
+async def test_who_may_not_ask_is_told_so_while_every_place_is_taken(tmp_path: Path, tokens: Tokens) -> None:
+    async with trading_desk(tmp_path, grpc_port=0, access=tokens, grpc_max_connections=1) as desk:
+        await desk.open("main")
+        async with calling(desk) as channel:
+            method: Any = channel.unary_stream(SERVICE + "WatchAccount")
+            stream = method(v1.WatchAccountRequest().SerializeToString(), metadata=bearer("all"))
+            await stream.read()
+            assert (await refusal(channel, "GetPnL"))[0] == "UNAUTHENTICATED"
+            assert (await refusal(channel, "GetPnL", metadata=bearer("all")))[0] == "RESOURCE_EXHAUSTED"
+            stream.cancel()
+
+
 async def test_a_request_that_is_too_large_or_none_at_all_is_refused(desk: TradingDesk) -> None:
     async with calling(desk) as channel:
         method: Any = channel.unary_unary(SERVICE + "GetPosition")

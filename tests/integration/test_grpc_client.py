@@ -17,11 +17,14 @@ import pytest
 
 from account_monitor import client
 from account_monitor.api.access import OpenAccess
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.door import GrpcDoor
-from account_monitor.client import AsyncClient, Change, Client, Place
+from account_monitor.api.tls import Certificates
+from account_monitor.client import AsyncClient, Change, Client, Place, Tls
 from account_monitor.client.facts import AccountState, Position, PositionUpdate
 from account_monitor.monitor.reports import time_text
 from account_monitor.v1 import account_monitor_pb2 as v1
+from tests.certificates import Authority
 from tests.integration.service import free_port
 from tests.integration.trading_desk import TradingDesk, eventually, get, trading_desk
 
@@ -33,6 +36,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[TradingDesk]:
     async with trading_desk(tmp_path, grpc_port=0) as opened:
         await opened.open(snapshot_seconds=0.0)
         yield opened
+
+
+def door_of(desk: TradingDesk, **place: Any) -> GrpcDoor:
+    """Make another gRPC door of a desk."""
+    return GrpcDoor(desk.desk, desk.doors.publisher, desk.doors.renderer, Descriptors(with_grpc=True), **place)
 
 
 def as_rest(fact: Any) -> Any:
@@ -128,6 +136,67 @@ async def _take(changes: AsyncIterator[Change], held: dict[str, Position], count
                 pass
 
 
+async def test_a_watcher_says_why_it_hears_nothing(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path)
+    certificates = Certificates(authority.issue("127.0.0.1"), "grpc.tls")
+    trusted, untrusted = Tls(ca=authority.write()), Tls(ca=other.write("other"))
+    async with trading_desk(tmp_path, grpc_port=0, grpc_certificates=certificates) as desk:
+        await desk.open()
+        address = desk.doors.grpc_address
+        async with AsyncClient(address, tls=trusted) as monitor:
+            assert (await anext(monitor.watch())).kind == "snapshot"
+        for where, tls, patience, said in (
+            (address, untrusted, None, r"the certificate there is not trusted; expected tls=Tls\(ca=\.\.\.\)"),
+            (f"localhost:{address.rpartition(':')[2]}", trusted, None, "the certificate there is for another name"),
+            (address, None, 0.3, "nothing was heard for 0.3 s: .*Socket closed; a port of TLS closes"),
+            (f"127.0.0.1:{free_port()}", None, 0.3, "nothing was heard for 0.3 s: .*Connection refused"),
+        ):
+            async with asyncio.timeout(5), AsyncClient(where, tls=tls) as monitor:
+                with pytest.raises(client.Unavailable, match=said):
+                    await anext(monitor.watch(patience=patience))
+            with pytest.raises(client.Unavailable, match=said):
+                await asyncio.to_thread(_first, where, tls, patience)
+    async with (
+        trading_desk(tmp_path, grpc_port=0) as desk,
+        AsyncClient(desk.doors.grpc_address, tls=trusted) as monitor,
+    ):
+        with pytest.raises(client.Unavailable, match="no TLS is spoken there; expected no tls="):
+            await asyncio.wait_for(anext(monitor.watch(patience=None)), 5)
+
+
+def _first(address: str, tls: Tls | None, patience: float | None) -> Change:
+    with Client(address, tls=tls) as monitor:
+        return next(monitor.watch(patience=patience))
+
+
+async def test_a_watcher_is_told_of_a_cut_and_by_the_next_message_that_it_is_over(tmp_path: Path) -> None:
+    place: dict[str, Any] = {"host": "127.0.0.1", "port": free_port(), "max_connections": 10, "access": OpenAccess()}
+    async with trading_desk(tmp_path) as desk:
+        await desk.open()
+        door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+        await door.reserve()
+        await door.open()
+        async with asyncio.timeout(30), AsyncClient(f"127.0.0.1:{place['port']}") as monitor:
+            changes = monitor.watch(interval=0.05)
+            while (await anext(changes)).kind != "health":
+                pass
+            heard = datetime.now(UTC)
+            await door.close(0.5)
+            cut = await anext(changes)
+            assert isinstance(cut.data, client.Disconnected)
+            assert "UNAVAILABLE: the service stops" in cut.data.reason
+            assert cut.data.since <= heard
+            door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+            await door.reserve()
+            await door.open()
+            while (change := await anext(changes)).kind != "health":  # nobody trades: that is told nevertheless
+                assert change.kind != "snapshot"
+                if isinstance(change.data, client.Disconnected):
+                    assert change.data.since == cut.data.since
+            await changes.aclose()  # type: ignore[attr-defined]
+        await door.close(0.5)
+
+
 @pytest.mark.slow
 async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path: Path) -> None:
     """Twice the doors close and open again on the same port, while the account trades on."""
@@ -135,7 +204,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
     place: dict[str, Any] = {"host": "127.0.0.1", "port": port, "max_connections": 10, "access": OpenAccess()}
     async with trading_desk(tmp_path) as desk:
         await desk.open()
-        door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+        door = door_of(desk, **place)
         await door.reserve()
         await door.open()
         heard: list[str] = []
@@ -155,7 +224,7 @@ async def test_a_watcher_outlives_the_service_and_hears_every_fill_once(tmp_path
             for _ in range(2):
                 await door.close(0.5)
                 await desk.trade(desk.fill(), desk.fill())
-                door = GrpcDoor(desk.desk, desk.doors.publisher, **place)
+                door = door_of(desk, **place)
                 await door.reserve()
                 await door.open()
             await desk.trade(desk.fill())

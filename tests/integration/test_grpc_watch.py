@@ -229,3 +229,14 @@ async def test_the_end_of_the_service_is_told_to_who_watches(tmp_path: Path) -> 
 
 def test_the_service_and_the_tests_ask_the_same_service() -> None:
     assert SERVICE.strip("/") == v1.DESCRIPTOR.services_by_name["AccountMonitor"].full_name
+
+
+async def test_as_many_watchers_as_clients_are_allowed(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path, grpc_port=0, max_clients=2) as desk, calling(desk) as channel:
+        await desk.open()
+        async with listening(desk):
+            await watch(channel).read()
+
+            status, detail = await end_of(watch(channel))
+
+    assert (status, detail) == ("RESOURCE_EXHAUSTED", "2 clients are connected; try again later")

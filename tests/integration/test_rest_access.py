@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from account_monitor.api.access import MAX_FAILURES, TokenAccess
+from account_monitor.api.renderer import Renderer
 from account_monitor.api.rest import rest_application
 from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.events import Adjustment, Deed, DrawdownReset, Event
@@ -150,7 +151,7 @@ def routes_of(application: Any) -> Iterator[tuple[str, str]]:
 
 
 def test_the_table_knows_every_route() -> None:
-    routes = set(routes_of(rest_application(Desk(clock, "1"))))
+    routes = set(routes_of(rest_application(Desk(clock, "1"), Renderer())))
 
     assert routes == set(DOORS), "say in the table who may ask there"
 
@@ -323,33 +324,51 @@ async def test_pages_without_anything_of_an_account_are_for_all(desked: Desked) 
         assert (await desked.ask(method, path))[0] in (200, 302, 503), path
 
 
-async def test_health_tells_everyone_names_and_states_and_texts_to_those_who_may_know(desked: Desked) -> None:
+async def test_health_tells_everyone_states_and_names_and_texts_to_those_who_may_know(desked: Desked) -> None:
     health = desked.desk.desk.health
     health.report("alarms:main", Status.DEGRADED, "LOW_BALANCE: 17 USDT")
     health.report("alarms:alt", Status.HEALTHY, "none")
     health.report("nats", Status.HEALTHY, "connected to 10.0.0.9")
-    texts = {}
-    for token in (None, "wrong", "expired", "alt-reader", "reader"):
+
+    async def checks(token: str | None) -> dict[str, tuple[str, str]]:
         status, _, body = await desked.ask("GET", "/health", token)
         assert status == 200
-        assert {name: check["status"] for name, check in body["checks"].items()} == {
-            "alarms:alt": "healthy", "alarms:main": "degraded", "nats": "healthy",
-        }  # fmt: skip
-        texts[token] = [body["checks"][name]["message"] for name in ("alarms:main", "alarms:alt", "nats")]
+        return {name: (check["status"], check["message"]) for name, check in body["checks"].items()}
 
-    assert texts[None] == texts["wrong"] == texts["expired"] == ["", "", ""]
-    assert texts["alt-reader"] == ["", "none", ""]
-    assert texts["reader"] == ["LOW_BALANCE: 17 USDT", "none", "connected to 10.0.0.9"]
+    for token in (None, "wrong", "expired"):
+        assert await checks(token) == {"alarms": ("degraded", ""), "nats": ("healthy", "")}
+    assert await checks("alt-reader") == {
+        "alarms": ("degraded", ""), "alarms:alt": ("healthy", "none"), "nats": ("healthy", ""),
+    }  # fmt: skip
+    assert await checks("reader") == {
+        "alarms:main": ("degraded", "LOW_BALANCE: 17 USDT"),
+        "alarms:alt": ("healthy", "none"),
+        "nats": ("healthy", "connected to 10.0.0.9"),
+    }
 
 
-async def test_readiness_names_what_is_missing_and_says_why_to_those_who_may_know(desked: Desked) -> None:
+async def test_readiness_says_what_is_missing_and_names_accounts_to_those_who_may_know(desked: Desked) -> None:
     desked.desk.desk.wait_for("start", None)
     desked.desk.desk.wait_for("journal:main", "account main: disk full at 17 USDT")
 
     reasons = [(await desked.ask("GET", "/ready", token))[2]["reason"] for token in (None, "alt-reader", "reader")]
 
-    assert reasons[0] == reasons[1] == "waits for journal:main; with a token, it is said why"
+    assert reasons[0] == reasons[1] == "waits for journal; with a token, it is said why"
     assert reasons[2] == "account main: disk full at 17 USDT"
+
+
+async def test_an_account_that_is_not_open_is_refused_without_the_name_of_another(desked: Desked) -> None:
+    desk = desked.desk.desk
+    desk.wait_for("start", None)
+    desk.wait_for("journal:main", "account main: disk full at 17 USDT")
+    alt = desked.desk.monitor("alt")
+    desk.remove("alt")
+
+    status, _, body = await desked.ask("GET", "/api/account", "alt-reader")
+    desk.add(alt)  # to be closed with the others
+
+    assert status == 503
+    assert body["detail"] == "account alt is not open yet: waits for journal"
 
 
 async def test_tokens_that_come_and_go_take_effect_at_once(desked: Desked) -> None:
@@ -531,7 +550,7 @@ async def test_metrics_are_for_all_who_reach_them_and_health_there_tells_nothing
         async with session.get(f"{desked.desk.doors.metrics_url}/metrics") as response:
             assert response.status == 200
         async with session.get(f"{desked.desk.doors.metrics_url}/health") as response:
-            assert (await response.json())["checks"]["alarms:main"]["message"] == ""
+            assert (await response.json())["checks"]["alarms"]["message"] == ""
 
 
 @pytest.mark.parametrize("page", ["/metrics", "/", "/docs"])

@@ -10,6 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from account_monitor.api import server
+from account_monitor.api.publisher import Publisher
 from account_monitor.api.server import Doors
 from account_monitor.errors import ConfigurationError
 from account_monitor.monitor.desk import Desk
@@ -146,3 +148,42 @@ async def test_signals_stay_with_the_process() -> None:
     await opened.stop()
 
     assert during is before
+
+
+async def test_what_the_publisher_dies_of_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Publisher) -> None:
+        raise RuntimeError("no health")
+
+    opened = doors()
+    await opened.start()
+    try:
+        monkeypatch.setattr(Publisher, "_look_at_health", fail)
+        with pytest.raises(RuntimeError, match="no health"):
+            await asyncio.wait_for(opened.watch(), 5)
+    finally:
+        await opened.stop()
+
+
+@pytest.mark.parametrize("listened", [0, 1])
+async def test_a_server_that_dies_before_it_listens_is_raised_and_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, listened: int
+) -> None:
+    as_ever, begun = server._Server.startup, 0
+
+    async def startup(self: server._Server, sockets: list[socket.socket] | None = None) -> None:
+        nonlocal begun
+        begun += 1
+        if begun > listened:
+            raise OSError("no descriptor is left")
+        await as_ever(self, sockets)
+
+    monkeypatch.setattr(server._Server, "startup", startup)
+    listener, port = taken_port()
+    listener.close()
+    opened = doors(http_port=port)
+
+    with pytest.raises(OSError, match="no descriptor is left"):
+        await asyncio.wait_for(opened.start(), 5)
+
+    socket.create_server(("127.0.0.1", port)).close()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -203,6 +203,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
                 tag = response.headers["ETag"]
             status, _, _ = await ask(desk, path, body=None, **{"If-None-Match": f'"x", {tag}'})
             seen[path].add(str(status))  # 304
+        for path in (path for path in seen if not path.startswith("/api/")):
+            await knock(path, "?token=x")  # 400
         for path in (path for path in seen if path.startswith("/api/")):
             await knock(path, "?nonsense=1")  # 400
             if path != "/api/accounts":
@@ -210,8 +212,8 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
 
         for path in ORDERS:
             await knock(path, Origin="https://evil.example")  # 403
-        for path in (path for path, body in ORDERS.items() if body is not None):
             await knock(path, "", b"{}", **{"Content-Type": "text/plain"})  # 415
+        for path in (path for path, body in ORDERS.items() if body is not None):
             await knock(path, given=b'{"reason":1}')  # 422
         monitor = desk.monitor()
         await monitor.record(Quarantine("wallet", "USDT", 1, is_over=False, reason="a test"), source="monitor")

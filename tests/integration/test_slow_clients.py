@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,7 +14,8 @@ from typing import ClassVar
 import aiohttp
 import pytest
 
-from account_monitor.api import protocol
+from account_monitor.api import protocol, rendering
+from account_monitor.api.descriptors import RESERVED_FILES, Descriptors
 from account_monitor.api.problems import Refused
 from account_monitor.api.server import MAX_HEAD_BYTES
 from account_monitor.api.turnstile import Turnstile
@@ -160,6 +162,39 @@ async def test_a_websocket_keeps_its_place_and_gives_it_back(desk: TradingDesk) 
     await eventually(lambda: len(turnstile(desk)) == 0)
 
 
+async def asks_much_and_upgrades(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Ask for more than all buffers hold, and for a WebSocket in the same breath."""
+    monkeypatch.setitem(rendering._BODIES, "balance", lambda view: b'"' + b"a" * 8_000_000 + b'"')
+    client = await Connection.to(desk)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    await client.send(HEAD.replace(b"/health", b"/api/balance") + b"\r\n")
+    await client.send(HEAD.replace(b"/health", b"/ws") + upgrade + key + b"\r\n")
+    await asyncio.sleep(SECONDS / 2)
+    return client
+
+
+async def test_a_websocket_behind_a_large_answer_lives_on(desk: TradingDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await asks_much_and_upgrades(desk, monkeypatch)
+
+    assert len((await client.answer())[2]) == 8_000_002
+    assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    await asyncio.sleep(SECONDS * 2)
+
+    assert b'"type":"snapshot"' in await client.reader.read(65_536)
+    assert len(turnstile(desk)) == 1
+
+
+async def test_who_upgrades_and_does_not_take_the_answer_before_is_cut(
+    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asks_much_and_upgrades(desk, monkeypatch)
+    assert len(turnstile(desk)) == 1
+
+    await eventually(lambda: len(turnstile(desk)) == 0, timeout_seconds=5)
+    await eventually(lambda: len(desk.doors.publisher) == 0)
+
+
 async def test_a_message_of_endless_empty_pieces_ends_the_socket(desk: TradingDesk) -> None:
     client = await Connection.to(desk)
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
@@ -251,6 +286,21 @@ def test_one_address_has_its_share_and_this_machine_has_all() -> None:
 
 def test_a_network_of_ipv6_counts_as_one_address() -> None:
     assert entered(Turnstile(100, 3), *[f"2001:db8::{n:x}" for n in range(5)], "2001:db8:0:1::1") == 4
+
+
+@pytest.mark.parametrize("soft", [260, 1_024, 65_536])
+@pytest.mark.parametrize("with_grpc", [True, False])
+def test_the_doors_share_what_descriptors_there_are(
+    monkeypatch: pytest.MonkeyPatch, soft: int, with_grpc: bool
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, soft))
+    given = Descriptors(with_grpc=with_grpc)
+
+    shares = [given.of_http(), given.of_metrics(), *([given.of_grpc()] if with_grpc else [])]
+
+    assert sum(shares) == soft - RESERVED_FILES
+    assert min(shares) >= 1
+    assert entered(Turnstile(100_000, 9, lambda: shares[1]), *["127.0.0.1"] * 8_200) == min(shares[1], 8_200)
 
 
 def test_an_address_of_ipv4_counts_the_same_where_it_comes_as_ipv6() -> None:

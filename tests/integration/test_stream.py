@@ -605,6 +605,17 @@ async def test_as_many_clients_as_allowed(tmp_path: Path) -> None:
             await third.next()
 
 
+async def test_no_more_than_allowed_though_all_come_at_once(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path, max_clients=2) as desk, aiohttp.ClientSession() as session:
+        await desk.open()
+        url = desk.doors.http_url + "/ws"
+        came = await asyncio.gather(*(session.ws_connect(url) for _ in range(12)), return_exceptions=True)
+
+        assert sum(isinstance(each, aiohttp.ClientWebSocketResponse) for each in came) == 2
+        assert len(desk.doors.publisher) == 2
+        assert {each.status for each in came if isinstance(each, aiohttp.WSServerHandshakeError)} == {503}
+
+
 async def test_nobody_listens_to_clients(desk: TradingDesk) -> None:
     await desk.open()
     async with listening(desk) as client:

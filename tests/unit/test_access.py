@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from account_monitor.api.access import EVERYONE, MAX_FAILURES, NOBODY, OpenAccess, TokenAccess
+from account_monitor.api.access import EVERYONE, MAX_FAILURES, MAX_GREETED, NOBODY, OpenAccess, TokenAccess
 from account_monitor.api.flood import Attempts, Pace
 from account_monitor.api.origin import is_this_machine, origin_of
 from account_monitor.api.problems import FORBIDDEN, TOO_MANY_REQUESTS, UNAUTHENTICATED, Kind, Refused
@@ -119,13 +119,30 @@ def test_rights_and_accounts_are_required(clock: Clock) -> None:
 
 def test_the_first_use_from_each_address_is_told_once(clock: Clock) -> None:
     token, text = made()
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, str | None]] = []
     access = access_of(clock, token, on_first_use=lambda token, address: told.append((token.name, address)))
 
     for address in (HERE, HERE, THERE, HERE):
         access.caller(text, address)
 
     assert told == [("bot", HERE), ("bot", THERE)]
+
+
+def test_a_token_that_comes_from_everywhere_hides_no_other(clock: Clock) -> None:
+    busy, its_text = made("busy")
+    stolen, text = made("stolen")
+    told: list[tuple[str, str | None]] = []
+    access = TokenAccess(
+        TokenSet([busy, stolen]), clock=clock, on_first_use=lambda token, address: told.append((token.name, address))
+    )
+
+    for number in range(2_000):
+        access.caller(its_text, f"2001:db8::{number:x}")
+    access.caller(its_text, "2001:db8::1")
+    access.caller(text, THERE)
+
+    assert len(told) == MAX_GREETED + 2
+    assert told[-2:] == [("busy", None), ("stolen", THERE)]
 
 
 # Streams

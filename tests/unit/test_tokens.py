@@ -129,6 +129,19 @@ def test_a_file_of_somebody_else_is_refused(file: TokensFile, monkeypatch: pytes
         file.read()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_service_of_root_takes_nobody_elses_file_and_a_command_of_root_does(file: TokensFile) -> None:
+    """Somebody else's file lets them in, wherever it stands; root makes tokens for the user of the service."""
+    file.add(made()[0])
+    os.chown(file.path, 12_345, -1)
+
+    with pytest.raises(TokensRefused, match="belongs to user 12345, expected 0"):
+        file.read(is_served=True)
+    file.add(made("other")[0])
+    assert len(tokens_of(file)) == 2
+    assert file.path.stat().st_uid == 12_345
+
+
 def test_a_pipe_in_its_place_is_refused_at_once(file: TokensFile) -> None:
     os.mkfifo(file.path, 0o600)
 

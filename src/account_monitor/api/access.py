@@ -23,12 +23,17 @@ MAX_FAILURES = 30
 """Wrong tokens from one address in a minute; after that it is told to wait. Right ones from there are still let in:
 behind an address may be a whole desk."""
 
-MAX_GREETED = 1_000
-"""Pairs of token and address that are remembered as having come, in one run."""
+MAX_GREETED = 200
+"""Addresses of one token that are told of in one run; that others are not told of any more is told once. A share for
+each token: who holds one cannot use up what tells of another that was stolen.
+"""
+
+MAX_ORIGINS = 1_000
+"""Origins that refusals are counted by, until they are taken."""
 
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="account-monitor"'),)
 _INVALID = ((b"www-authenticate", b'Bearer realm="account-monitor", error="invalid_token"'),)
-_HOW = "send the header Authorization: Bearer <token>; account-monitor token create makes one"
+_HOW = "expected authorization: Bearer <token>, as header or metadata; account-monitor token create makes one"
 
 log = structlog.get_logger()
 
@@ -136,11 +141,12 @@ class TokenAccess:
         clock: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
         rate_per_second: float | None = None,
-        on_first_use: Callable[[Token, str], None] = lambda token, address: None,
+        on_first_use: Callable[[Token, str | None], None] = lambda token, address: None,
     ) -> None:
         """`clock` is in milliseconds since 1970-01-01 UTC. A token may ask `rate_per_second` from each address.
 
-        `on_first_use` is called when a token is shown from an address for the first time in this run.
+        `on_first_use` is called when a token is shown from an address for the first time in this run; with None, once,
+        when it has come from so many that it is not called for this token any more.
         """
         self.refused: Counter[Reason] = Counter(dict.fromkeys(REASONS, 0))
         """How often by reason, since the start."""
@@ -149,7 +155,7 @@ class TokenAccess:
         self._pace = None if rate_per_second is None else Pace(rate_per_second, monotonic)
         self._attempts = Attempts(MAX_FAILURES, monotonic)
         self._on_first_use = on_first_use
-        self._greeted: set[tuple[str, str]] = set()
+        self._greeted: dict[str, set[str]] = {}
         self._recent: Counter[Reason] = Counter()
         self._recent_addresses: Counter[str] = Counter()
         self._ends: dict[Caller, set[asyncio.Event]] = {}
@@ -165,7 +171,7 @@ class TokenAccess:
         if self._pace is not None and (wait_seconds := self._pace.wait(known.id, address)):
             told = f"token {known.name!r} asks more than {self._pace.per_second:g} times a second from {address}"
             raise self._refuse("rate", address, Refused(TOO_MANY_REQUESTS, told, headers=_retry(wait_seconds)))
-        if (known.id, address) not in self._greeted:
+        if address not in self._greeted.get(known.id, ()):
             self._greet(known, address)
         return _caller(known)
 
@@ -205,6 +211,8 @@ class TokenAccess:
     def take(self, tokens: TokenSet) -> None:
         """Know these tokens from now on, and no others."""
         self._tokens = tokens
+        for gone in [each for each in self._greeted if tokens.get(each) is None]:
+            del self._greeted[gone]
         self.look()
 
     def look(self) -> None:
@@ -242,14 +250,20 @@ class TokenAccess:
     def _count(self, reason: Reason, origin: str) -> None:
         self.refused[reason] += 1
         self._recent[reason] += 1
-        if origin in self._recent_addresses or len(self._recent_addresses) < MAX_GREETED:
+        if origin in self._recent_addresses or len(self._recent_addresses) < MAX_ORIGINS:
             self._recent_addresses[origin] += 1
 
     def _greet(self, token: Token, address: str) -> None:
-        if len(self._greeted) < MAX_GREETED:
-            self._greeted.add((token.id, address))
-            self._on_first_use(token, address)
+        greeted = self._greeted.setdefault(token.id, set())
+        if len(greeted) > MAX_GREETED:
+            return
+        is_told = len(greeted) < MAX_GREETED
+        greeted.add(address)
+        self._on_first_use(token, address if is_told else None)
+        if is_told:
             log.info("caller_first_seen", caller=token.name, address=address)
+        else:
+            log.warning("callers_no_longer_noted", caller=token.name, addresses=MAX_GREETED)
 
 
 def _caller(token: Token) -> Caller:

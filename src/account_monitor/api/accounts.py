@@ -23,7 +23,7 @@ def account_meant(desk: Desk, name: str | None) -> str:
     if name is None and names:
         raise bad_parameter("account", f"must be given, because there are several; {configured}")
     if name not in names:
-        raise Refused(UNKNOWN_ACCOUNT, f"account: unknown {name!r}; {configured}" if name is not None else configured)
+        raise Refused(UNKNOWN_ACCOUNT, configured if name is None else f"account: unknown {name[:60]!r}; {configured}")
     return name
 
 
@@ -42,7 +42,7 @@ def monitor_meant(desk: Desk, name: str | None) -> Monitor:
 
 def never_held(account: str, key: str) -> Refused:
     """Refuse a symbol or position key that an account never held."""
-    return Refused(UNKNOWN_SYMBOL, f"symbol: account {account} never held {key!r}")
+    return Refused(UNKNOWN_SYMBOL, f"symbol: account {account} never held {key[:60]!r}")
 
 
 def shown(desk: Desk, account: str) -> Monitor | None:

@@ -205,7 +205,7 @@ def _note_on(monitor: Monitor, symbol: str) -> str | None:
     names = sorted(held)
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     shown = f"known: {', '.join(names[:NAMES_SHOWN])}{more}" if names else "nothing is known yet"
-    return f"account {monitor.name} has nothing called {symbol!r} now, and the silence counts once it has; {shown}"
+    return f"account {monitor.name} has nothing called {symbol[:60]!r} now, and the silence counts once it has; {shown}"
 
 
 def _read(

@@ -32,18 +32,21 @@ OVER_TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 class Reply(NamedTuple):
-    """A whole response."""
+    """A whole response. `end` follows the body: one that many are sent stays one, and is copied for none of them."""
 
     status: int
     body: bytes
     media_type: str = "application/json"
     headers: Headers = ()
+    end: bytes = b""
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Send it, also in place of a WebSocket upgrade."""
         prefix = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
         await send({"type": f"{prefix}.start", "status": self.status, "headers": self.fields()})
-        await send({"type": f"{prefix}.body", "body": self.body})
+        if self.end:
+            await send({"type": f"{prefix}.body", "body": self.body, "more_body": True})
+        await send({"type": f"{prefix}.body", "body": self.end or self.body})
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """Return the headers, those of the body included where there may be one."""
@@ -51,7 +54,7 @@ class Reply(NamedTuple):
             return list(self.headers)
         return [
             (b"content-type", self.media_type.encode()),
-            (b"content-length", str(len(self.body)).encode()),
+            (b"content-length", str(len(self.body) + len(self.end)).encode()),
             *self.headers,
         ]
 

@@ -42,7 +42,9 @@ class Guard:
         """Raises: Refused for a foreign Host, or a body that is too large."""
         host = header(scope, b"host") or ""
         if self._hosts is not None and _hostname(host) not in self._hosts:
-            raise Refused(WRONG_HOST, f"Host: {host!r} is not served; expected one of {', '.join(sorted(self._hosts))}")
+            raise Refused(
+                WRONG_HOST, f"Host: {host[:60]!r} is not served; expected one of {', '.join(sorted(self._hosts))}"
+            )
         length = header(scope, b"content-length")
         if length is not None and length.isdecimal() and int(length) > MAX_BODY_BYTES:
             raise Refused(BODY_TOO_LARGE, f"Content-Length: {length}, expected at most {MAX_BODY_BYTES}")
@@ -58,7 +60,7 @@ class Guard:
             header(scope, b"content-length") not in (None, "0") or header(scope, b"transfer-encoding") is not None
         )
         if has_body and media_type != "application/json":
-            raise Refused(NO_JSON, f"Content-Type: {media_type!r}, expected application/json")
+            raise Refused(NO_JSON, f"Content-Type: {media_type[:60]!r}, expected application/json")
 
     def check_origin(self, scope: Scope) -> None:
         """Raises: Refused where a page of another origin opens a socket. Programs send no Origin, and may."""
@@ -69,7 +71,7 @@ class Guard:
         own = _origin(f"{scheme}://{header(scope, b'host') or ''}")
         origin = _origin(stated)
         if origin is None or (origin != own and origin not in self._origins):
-            raise Refused(FOREIGN_ORIGIN, f"Origin: {stated!r} is not among http.allowed_origins")
+            raise Refused(FOREIGN_ORIGIN, f"Origin: {stated[:60]!r} is not among http.allowed_origins")
 
 
 def _hostname(host: str) -> str | None:

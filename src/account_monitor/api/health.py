@@ -8,8 +8,9 @@ import msgspec
 
 from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.asgi import Reply
+from account_monitor.api.sight import check_seen_by
 from account_monitor.monitor.desk import Desk
-from account_monitor.monitor.health import Status
+from account_monitor.monitor.health import Check, Status, worst
 from account_monitor.monitor.reports import time_text
 
 
@@ -44,10 +45,10 @@ class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def health_report(desk: Desk, caller: Caller = EVERYONE) -> HealthReport:
-    """Report the health of the process: names and states to everyone, texts to those who may know what is in them.
+    """Report the health of the process: states to everyone, texts to those who may know what is in them.
 
     Alarms tell of balances, and what else is not well may name any account: who sees some accounts only reads the texts
-    of these.
+    of these. Checks of other accounts are summed up for them under one name, such as `journal`: the worst of them.
     """
     return HealthReport(
         status=desk.health.status.value,
@@ -59,9 +60,17 @@ def health_report(desk: Desk, caller: Caller = EVERYONE) -> HealthReport:
                 message=check.message if _may_read(caller, name) else "",
                 since=time_text(check.since_ms),
             )
-            for name, check in desk.health.checks.items()
+            for name, check in _checks_seen_by(caller, desk.health.checks).items()
         },
     )
+
+
+def _checks_seen_by(caller: Caller, checks: dict[str, Check]) -> dict[str, Check]:
+    seen: dict[str, Check] = {}
+    for name, check in checks.items():
+        shown = check_seen_by(caller, name)
+        seen[shown] = worst([seen[shown], check]) if shown in seen else check
+    return dict(sorted(seen.items()))
 
 
 def _may_read(caller: Caller, check: str) -> bool:
@@ -72,11 +81,11 @@ def _may_read(caller: Caller, check: str) -> bool:
 
 
 def ready_report(desk: Desk, caller: Caller = EVERYONE) -> ReadyReport:
-    """Report whether the process is ready; why not, to those who may know, and by name to everyone."""
+    """Report whether the process is ready; why not, to those who may know, and to everyone what it waits for."""
     missing = desk.missing
     if missing is None or _may_read(caller, missing):
         return ReadyReport(ready=missing is None, reason=desk.unready)
-    return ReadyReport(ready=False, reason=f"waits for {missing}; with a token, it is said why")
+    return ReadyReport(ready=False, reason=f"waits for {check_seen_by(caller, missing)}; with a token, it is said why")
 
 
 def health_reply(desk: Desk, caller: Caller) -> Reply:

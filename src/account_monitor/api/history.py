@@ -165,7 +165,7 @@ def _interval_ms(text: str) -> int:
     divides = unit_ms == _DAY or (interval_ms > 0 and larger_ms % interval_ms == 0)
     if not divides or interval_ms > larger_ms:
         raise bad_parameter(
-            "interval", f"was {text!r}, expected one that divides the next unit, such as 1s, 5m, 1h, 1d"
+            "interval", f"was {text[:60]!r}, expected one that divides the next unit, such as 1s, 5m, 1h, 1d"
         )
     return interval_ms
 

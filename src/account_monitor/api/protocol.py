@@ -116,14 +116,20 @@ class HttpProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Go on with what was sent meanwhile; the beginning of a request has to become a whole one, too."""
         super().on_response_complete()
+        if self.transport.get_protocol() is not self:
+            return  # what was sent meanwhile was an upgrade
         has_begun = self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]
         if has_begun and not self._is_whole() and not self.transport.is_closing():
             self._await_request()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over; it keeps its place."""
+        """Hand the connection over; it keeps its place, and has to take what it asked for before in the time it has."""
         self._stop_waiting()
         super().handle_websocket_upgrade(event)
+        successor = self.transport.get_protocol()
+        if self._taking is not None and isinstance(successor, StreamProtocol):
+            successor.wait_for_room(self._taking)
+            self._taking = None
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request of HTTP as everything else is refused."""
@@ -189,6 +195,8 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._turnstile = server_state.turnstile
+        self._taking: asyncio.TimerHandle | None = None
+        """Cuts the client that does not take the answer before the upgrade."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Bound the kernel's buffer."""
@@ -199,7 +207,25 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back that it had as a connection of HTTP."""
         self._turnstile.leave(self.transport)
+        self._stop_taking()
         super().connection_lost(exc)
+
+    def wait_for_room(self, taking: asyncio.TimerHandle) -> None:
+        """Send nothing before the client took an answer of HTTP, which `taking` ends: the transport told only that
+        protocol that it is full.
+        """
+        self._taking = taking
+        self.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client takes something."""
+        self._stop_taking()
+        super().resume_writing()
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def handle_connect(self, event: Request) -> None:
         """Offer the extension; the application starts after this."""

@@ -9,11 +9,15 @@ from collections.abc import Awaitable, Callable
 from account_monitor.api.access import EVERYONE, Caller
 from account_monitor.api.accounts import shown_accounts
 from account_monitor.api.health import health_report
+from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused
 from account_monitor.api.rounds import Rounds
 from account_monitor.api.stream import ENTRY_KINDS, Channel, Message, Notice, Step, health_notice
 from account_monitor.ledger.valuation import PnL
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.views import Change, View
+
+MAX_CLIENTS = 1_000
+"""That listen at once, whichever door they came in by."""
 
 MAX_WAITING = 4_096
 """Messages that may wait for a client; more, and it gets a snapshot instead. One commit may bring 2,000."""
@@ -294,8 +298,9 @@ class Subscriber:
 class Publisher:
     """Hears every change of the desk and hands it, unwritten, to the clients."""
 
-    def __init__(self, desk: Desk, *, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(self, desk: Desk, *, stall_seconds: float = STALL_SECONDS, max_clients: int = MAX_CLIENTS) -> None:
         self._desk = desk
+        self._max_clients = max_clients
         self._stall_seconds = stall_seconds
         self._channels: dict[str, Channel] = {}
         self._subscribers: set[Subscriber] = set()
@@ -322,9 +327,10 @@ class Publisher:
         """Return the message that says how well the process is."""
         return health_notice(health_report(self._desk, caller), self._desk.clock())
 
-    def start(self) -> None:
-        """Begin to watch health, accounts and stalled clients."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin to watch health, accounts and stalled clients; return the task, which ends by failing only."""
         self._task = asyncio.create_task(self._watch(), name="publisher")
+        return self._task
 
     async def stop(self) -> None:
         """Watch no longer."""
@@ -333,7 +339,12 @@ class Publisher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Add a client; it starts with what it wants of the accounts that are there."""
+        """Add a client; it starts with what it wants of the accounts that are there.
+
+        Raises: Refused where as many as allowed are there.
+        """
+        if len(self._subscribers) >= self._max_clients:
+            raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
         self._look_at_accounts()
         self._look_at_health()
         for account, channel in self._channels.items():

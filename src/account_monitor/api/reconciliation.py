@@ -80,10 +80,12 @@ class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     by: str | None = None
 
 
-OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
+OF_READING = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.HELD_ELSEWHERE,
+)  # fmt: skip
 OF_COMPARING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
-    problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_ANSWERED, problems.NOT_RECORDED,
+    problems.NO_JSON, problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_ANSWERED, problems.NOT_RECORDED,
 )  # fmt: skip
 OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
@@ -181,7 +183,7 @@ def _anchor(monitor: Monitor, key: str, position: CorrectedPosition) -> Anchor:
         raise Refused(problems.BAD_BODY, f"positions: was {key[:50]!r}, expected 1 to 40 letters, digits, _ and -")
     symbol, side = split_position_key(key)
     if not monitor.is_listed(symbol) and key not in monitor.view.positions:
-        raise Refused(problems.BAD_BODY, f"positions: was {key!r}, which the exchange does not list")
+        raise Refused(problems.BAD_BODY, f"positions: was {key[:60]!r}, which the exchange does not list")
     quantity = _number(f"positions.{key}.quantity", position.quantity)
     price = _number(f"positions.{key}.entry_price", position.entry_price)
     if price < 0 or (quantity and not price):
@@ -197,7 +199,7 @@ def _amount(monitor: Monitor, asset: str, text: str) -> Decimal:
         raise Refused(problems.BAD_BODY, f"wallets: was {asset[:50]!r}, expected an asset of the account: {known}")
     amount = _number(f"wallets.{asset}", text)
     if not amount:
-        raise Refused(problems.BAD_BODY, f"wallets.{asset}: was {text!r}, expected an amount that moves it")
+        raise Refused(problems.BAD_BODY, f"wallets.{asset}: was {text[:60]!r}, expected an amount that moves it")
     return amount
 
 
@@ -205,4 +207,4 @@ def _number(name: str, text: str) -> Decimal:
     try:
         return decimal_from_text(text)
     except ValueError as error:
-        raise Refused(problems.BAD_BODY, f"{name}: was {text!r}, {error}") from None
+        raise Refused(problems.BAD_BODY, f"{name}: was {text[:60]!r}, {error}") from None

@@ -5,18 +5,18 @@ The plain questions about the present are answered here, before the framework: i
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import msgspec
 
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.asgi import Application, Receive, Reply, Scope, Send, header
 from account_monitor.api.credentials import caller_of
+from account_monitor.api.renderer import Renderer
 from account_monitor.api.sight import desk_seen_by
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
@@ -43,9 +43,8 @@ _numbers = itertools.count(1)
 
 
 class Rendered(NamedTuple):
-    """A view as JSON; `tag` tells it from every other of this process."""
+    """A view as JSON, of an account without its end; `tag` tells it from every other of this process."""
 
-    view: View
     body: bytes
     tag: str
 
@@ -63,48 +62,41 @@ _BODIES: dict[str, Callable[[View], bytes]] = {
 
 
 class Renderings:
-    """The last rendering of each kind, by monitor: as many as there are accounts, four each."""
+    """What the present is as JSON, by monitor and kind, whichever way it is asked for."""
 
-    def __init__(self, started_ms: int) -> None:
+    def __init__(self, started_ms: int, renderer: Renderer) -> None:
         """`started_ms` tells the tags of one process from those of the one before."""
         self._started_ms = started_ms
-        self._made: WeakKeyDictionary[Monitor, dict[str, Rendered]] = WeakKeyDictionary()
-        self._turn = asyncio.Lock()
+        self._renderer = renderer
+        self._makers = {kind: partial(self._render, kind) for kind in _BODIES}
 
     async def of(self, monitor: Monitor, kind: str) -> Rendered:
-        """Return the present view as JSON; what takes long is made in a thread, by one for all who ask."""
-        made = self._known(monitor, kind)
-        if made is not None:
-            return made
-        if len(monitor.view.positions) < MANY_POSITIONS:
-            return self._keep(monitor, kind, self._render(monitor.view, kind))
-        async with self._turn:
-            made = self._known(monitor, kind)
-            if made is None:
-                made = self._keep(monitor, kind, await asyncio.to_thread(self._render, monitor.view, kind))
-            return made
+        """Return a view that is not older than the question as JSON, made once for all who wait for it."""
+        return await self._renderer.of(monitor, self._makers[kind], many=MANY_POSITIONS)
 
-    def _known(self, monitor: Monitor, kind: str) -> Rendered | None:
-        made = self._made.get(monitor, {}).get(kind)
-        return made if made is not None and made.view is monitor.view else None
-
-    def _keep(self, monitor: Monitor, kind: str, made: Rendered) -> Rendered:
-        self._made.setdefault(monitor, {})[kind] = made
-        return made
-
-    def _render(self, view: View, kind: str) -> Rendered:
+    def _render(self, kind: str, view: View) -> Rendered:
         # Weak: of an account, the time at which it is asked for may differ.
-        return Rendered(view, _BODIES[kind](view), f'W/"{self._started_ms:x}-{next(_numbers):x}"')
+        return Rendered(_BODIES[kind](view), f'W/"{self._started_ms:x}-{next(_numbers):x}"')
+
+
+def whole(rendered: Rendered, kind: str, now_ms: int) -> bytes:
+    """Return the body of an answer that is given now."""
+    return rendered.body + _end(kind, now_ms)
+
+
+def _end(kind: str, now_ms: int) -> bytes:
+    """Return what follows a rendering in an answer that is given now."""
+    return f'"{time_text(now_ms)}"}}'.encode() if kind == "account" else b""
 
 
 class Present:
     """Answers what the present view says; everything else is the framework's."""
 
-    def __init__(self, desk: Desk, framework: Application) -> None:
+    def __init__(self, desk: Desk, framework: Application, renderings: Renderings) -> None:
         self._desk = desk
         self.framework = framework
         """Knows every address, also those that are answered before it."""
-        self._renderings = Renderings(desk.started_ms)
+        self._renderings = renderings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises: Refused for an account that cannot be shown."""
@@ -121,8 +113,7 @@ class Present:
         tag = ((b"etag", rendered.tag.encode()),)
         if _knows(header(scope, b"if-none-match"), rendered.tag):
             return Reply(HTTPStatus.NOT_MODIFIED, b"", headers=tag)
-        end = f'"{time_text(self._desk.clock())}"}}'.encode() if kind == "account" else b""
-        return Reply(HTTPStatus.OK, rendered.body + end, headers=tag)
+        return Reply(HTTPStatus.OK, rendered.body, headers=tag, end=_end(kind, self._desk.clock()))
 
 
 def _names_at_most_an_account(query: bytes) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 import structlog
@@ -52,7 +52,8 @@ from account_monitor.api.problems import Problem, Refused, bad_parameter
 from account_monitor.api.reconciliation import HANDLERS as RECONCILIATION_HANDLERS
 from account_monitor.api.reconciliation import REPORTS as RECONCILIATION_REPORTS
 from account_monitor.api.reference import Page, describe, reference_page
-from account_monitor.api.rendering import MANY_POSITIONS, PLAIN, Present
+from account_monitor.api.renderer import Renderer
+from account_monitor.api.rendering import PLAIN, Present, Renderings, whole
 from account_monitor.api.sight import desk_seen_by
 from account_monitor.api.whatif import HANDLERS as WHATIF_HANDLERS
 from account_monitor.api.whatif import REPORTS as WHATIF_REPORTS
@@ -81,7 +82,6 @@ from account_monitor.monitor.reports import (
     fill_report,
     held_report,
     pnl_report,
-    positions_report,
     time_text,
 )
 from account_monitor.monitor.views import View
@@ -93,6 +93,7 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
+GivenRenderings = NamedDependency[SkipValidation[Renderings]]
 GivenPage = NamedDependency[SkipValidation[Page]]
 Account = Annotated[
     str | None, QueryParameter(description="Name of the account; may be left out where only one is configured.")
@@ -135,23 +136,24 @@ OF_SYMBOL = explained(
 )
 OF_HEALTH = {
     503: ResponseSpec(HealthReport, generate_examples=False, description="The service is unhealthy"),
-    **explained(*EVERYWHERE),
+    **explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST),
 }
 OF_READINESS = {
     503: ResponseSpec(ReadyReport, generate_examples=False, description="Not ready, and why"),
-    **explained(*EVERYWHERE),
+    **explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST),
 }
+OF_LIFE = explained(*EVERYWHERE, problems.BAD_PARAMETER, problems.BAD_REQUEST)
 
 
 @get("/health", operation_id="health", summary="How well the service is", responses=OF_HEALTH)
 async def health(desk: GivenDesk, caller: GivenCaller) -> HealthReport:
-    """The worst of all checks; also on the metrics port. Without a token, names and states alone. Answered by the
-    front, described here.
+    """The worst of all checks; also on the metrics port. Without a token, names and states alone, and the checks
+    of accounts as one. Answered by the front, described here.
     """
     return health_report(desk, caller)
 
 
-@get("/live", operation_id="live", summary="Whether the process answers", responses=explained(*EVERYWHERE))
+@get("/live", operation_id="live", summary="Whether the process answers", responses=OF_LIFE)
 async def live() -> LiveReport:
     """Also on the metrics port: for what restarts a process that hangs. Answered by the front, described here."""
     return LiveReport(live=True)
@@ -173,6 +175,7 @@ async def accounts(desk: GivenDesk) -> list[AccountSummary]:
 async def account(
     desk: GivenDesk,
     monitor: GivenMonitor,
+    renderings: GivenRenderings,
     at: Annotated[
         str | None,
         QueryParameter(schema_extra={"format": "date-time"}, description="As it was believed at this time."),
@@ -184,27 +187,29 @@ async def account(
     if moment is None:
         if corrected:
             raise bad_parameter("corrected", "was true, and needs `at`: the present is corrected always")
-        return await _made(account_report, monitor.view, desk.clock())
-    past = monitor.past
+        return cast(AccountReport, await _present(desk, monitor, renderings, "account"))
+    look = monitor.past.known if corrected else monitor.past.believed
     try:
-        view = await _looked_back(desk, past.known if corrected else past.believed, moment)
+        report = await _looked_back(desk, lambda: msgspec.json.encode(account_report(look(moment), moment)))
     except BeforeOpening as error:
         opened = f"was {at!r}, before {time_text(error.opened_ms)}, when the account was opened: nobody knows"
         raise bad_parameter("at", opened) from None
     except TooOld as error:
         raise _too_old("at", at, error) from None
-    return await _made(account_report, view, moment)
+    return cast(AccountReport, _written(report))
 
 
 @get("/api/positions", operation_id="positions", summary="Positions by key", responses=OF_SYMBOL)
 async def positions(
+    desk: GivenDesk,
     monitor: GivenMonitor,
+    renderings: GivenRenderings,
     symbol: Annotated[str | None, QueryParameter(description="A position key: only this position.")] = None,
 ) -> dict[str, PositionReport]:
     """A position once held stays listed as FLAT."""
-    view = monitor.view
     if symbol is None:
-        return await _made(positions_report, view)
+        return cast(dict[str, PositionReport], await _present(desk, monitor, renderings, "positions"))
+    view = monitor.view
     if symbol not in view.positions:
         raise never_held(view.account, symbol)
     return {symbol: held_report(view.held(symbol))}
@@ -316,11 +321,14 @@ def _meanings() -> dict[str, str]:
 # -- how it is found ---------------------------------------------------------------------------------------------------
 
 
-async def _made(report: Callable[Concatenate[View, P], T], view: View, *arguments: P.args, **named: P.kwargs) -> T:
-    """Make a report in a thread where there are so many positions that others would wait."""
-    if len(view.positions) < MANY_POSITIONS:
-        return report(view, *arguments, **named)
-    return await asyncio.to_thread(report, view, *arguments, **named)
+async def _present(desk: Desk, monitor: Monitor, renderings: Renderings, kind: str) -> Response[bytes]:
+    """Return the present as it is rendered for all, however the question for it is written."""
+    return _written(whole(await renderings.of(monitor, kind), kind, desk.clock()))
+
+
+def _written(body: bytes) -> Response[bytes]:
+    """Return a report that was written in a thread; the framework would write it on the event loop."""
+    return Response(body, media_type=MediaType.JSON)
 
 
 async def _looked_back(desk: Desk, look: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -380,7 +388,7 @@ def _refuse_value(request: AnyRequest, error: ValidationException) -> Response[b
     given = request.query_params
     # `state_` and `type_` are what a keyword and a builtin are called here.
     names = [(each["key"].rstrip("_"), each["message"]) for each in extra]
-    wrong = "; ".join(f"{name}: was {given.get(name)!r}. {message}" for name, message in names)
+    wrong = "; ".join(f"{name}: was {_cut(given.get(name))!r}. {message}" for name, message in names)
     return _respond(Refused(problems.BAD_PARAMETER, wrong or error.detail), request)
 
 
@@ -388,6 +396,10 @@ def _wrong_in_body(found: dict[str, str]) -> str:
     key, message = found.get("key", "body"), found["message"]
     is_missing = (key, message) == ("data", "'data'")  # as the framework says it
     return "body: is missing, expected a JSON object" if is_missing else f"{key}: {message}"
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else text[:60]
 
 
 def _refuse_request(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -427,17 +439,18 @@ class _KnownParameters:
         given = [name for name, _ in request.query_params.multi_items()]
         for name in given:
             if name not in known:
-                raise bad_parameter(name, f"unknown here; known: {', '.join(known) or 'none'}")
+                raise bad_parameter(name[:60], f"unknown here; known: {', '.join(known) or 'none'}")
             if given.count(name) > 1:
-                raise bad_parameter(name, "was given more than once")
+                raise bad_parameter(name[:60], "was given more than once")
 
 
 # -- together ----------------------------------------------------------------------------------------------------------
 
 
-def rest_application(desk: Desk) -> Application:
+def rest_application(desk: Desk, renderer: Renderer) -> Application:
     """Return the application that answers everything but health and sockets."""
-    description = describe(_schema(desk), _meanings())
+    renderings = Renderings(desk.started_ms, renderer)
+    description = describe(_schema(desk, renderings), _meanings())
     for path in PLAIN:
         description["paths"][path]["get"]["responses"]["304"] = {"description": UNCHANGED}
     page = reference_page(description)
@@ -447,7 +460,10 @@ def rest_application(desk: Desk) -> Application:
     }
     framework = Litestar(
         [*_DESCRIBED, openapi, docs, root],
-        dependencies={**_given(desk), "page": Provide(lambda: page, sync_to_thread=False)},
+        dependencies={
+            **_given(desk, renderings),
+            "page": Provide(lambda: page, sync_to_thread=False),
+        },
         before_request=_KnownParameters(known),
         exception_handlers={
             Refused: _refuse,
@@ -461,10 +477,10 @@ def rest_application(desk: Desk) -> Application:
         logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,  # also where nobody says how long it is
     )
-    return Present(desk, cast(Application, framework))
+    return Present(desk, cast(Application, framework), renderings)
 
 
-def _schema(desk: Desk) -> dict[str, Any]:
+def _schema(desk: Desk, renderings: Renderings) -> dict[str, Any]:
     """Return what the framework can say of the handlers.
 
     Asked of an application that never serves: one that describes itself also serves pages that load scripts from
@@ -473,11 +489,13 @@ def _schema(desk: Desk) -> dict[str, Any]:
     config = OpenAPIConfig(
         title="account-monitor", version=desk.version, use_handler_docstrings=True, render_plugins=[JsonRenderPlugin()]
     )
-    application = Litestar(_DESCRIBED, dependencies=_given(desk), openapi_config=config, logging_config=None)
+    application = Litestar(
+        _DESCRIBED, dependencies=_given(desk, renderings), openapi_config=config, logging_config=None
+    )
     return application.openapi_schema.to_schema()
 
 
-def _given(desk: Desk) -> dict[str, Provide]:
+def _given(desk: Desk, renderings: Renderings) -> dict[str, Provide]:
     """Return what handlers are given by name."""
 
     def given_caller(request: AnyRequest) -> Caller:
@@ -493,4 +511,5 @@ def _given(desk: Desk) -> dict[str, Provide]:
         "caller": Provide(given_caller, sync_to_thread=False),
         "desk": Provide(given_desk, sync_to_thread=False),
         "monitor": Provide(given_monitor, sync_to_thread=False),
+        "renderings": Provide(lambda: renderings, sync_to_thread=False),
     }

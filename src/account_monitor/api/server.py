@@ -16,6 +16,7 @@ import uvicorn
 from account_monitor.api.accepting import TlsListener
 from account_monitor.api.access import Access, OpenAccess
 from account_monitor.api.asgi import OVER_TLS, Application
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.front import STATIC, Front
 from account_monitor.api.grpc.door import GrpcDoor
 from account_monitor.api.guard import Guard
@@ -23,10 +24,11 @@ from account_monitor.api.listening import BACKLOG, listen, url_of
 from account_monitor.api.metrics import Meter, Sample, Told
 from account_monitor.api.page import Page
 from account_monitor.api.protocol import IDLE_SECONDS, REQUEST_SECONDS, Connections, HttpProtocol, StreamProtocol
-from account_monitor.api.publisher import STALL_SECONDS, Publisher
+from account_monitor.api.publisher import MAX_CLIENTS, STALL_SECONDS, Publisher
+from account_monitor.api.renderer import Renderer
 from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
 from account_monitor.api.turnstile import MAX_CONNECTIONS, MAX_PER_ADDRESS, Turnstile
-from account_monitor.api.websocket import MAX_CLIENTS, StreamDoor
+from account_monitor.api.websocket import StreamDoor
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 
@@ -77,8 +79,8 @@ class Doors:
 
         `samples` adds what feeds and stores know to the metrics; it is called in the event loop at each scrape.
 
-        `max_clients` may listen on `/ws`; one that takes nothing for `stall_seconds` is cut off. `grpc_port` None:
-        without gRPC. Certificates None: without TLS.
+        `max_clients` may listen, on `/ws` and over gRPC together; one that takes nothing for `stall_seconds` is cut
+        off. `grpc_port` None: without gRPC. Certificates None: without TLS.
         """
         self._desk = desk
         self._http = (http_host, http_port)
@@ -87,14 +89,18 @@ class Doors:
         self._certificates = http_certificates
         watched = dict.fromkeys(each for each in (http_certificates, grpc_certificates) if each is not None)
         self._watched = list(watched)  # one, where both doors show the same
+        self._descriptors = Descriptors(with_grpc=grpc_port is not None)
         self._limits = (max_connections, max_connections_per_address)
-        self.publisher = Publisher(desk, stall_seconds=stall_seconds)
+        self.publisher = Publisher(desk, stall_seconds=stall_seconds, max_clients=max_clients)
+        self.renderer = Renderer()
         access = access or OpenAccess()
         self._grpc: GrpcDoor | None = None
         if grpc_port is not None:
             self._grpc = GrpcDoor(
                 desk,
                 self.publisher,
+                self.renderer,
+                self._descriptors,
                 host=grpc_host,
                 port=grpc_port,
                 max_connections=grpc_max_connections,
@@ -103,7 +109,7 @@ class Doors:
             )
         self._meter = Meter(desk, lambda: (*samples(), *self._grpc_samples(), *self._expiries()))
         origins = tuple(allowed_origins)
-        sockets = {"/ws": StreamDoor(desk, self.publisher, access, max_clients=max_clients)}
+        sockets = {"/ws": StreamDoor(desk, self.publisher, access)}
         self._front = Front(
             desk, Guard(http_host, origins), access, sockets, page=Page() if shows_page else None, open_paths=STATIC
         )
@@ -120,7 +126,8 @@ class Doors:
     async def start(self) -> None:
         """Return when all ports are taken and health is answered; the rest follows within a second.
 
-        Raises: ConfigurationError for a port that cannot be had.
+        Raises: ConfigurationError for a port that cannot be had; whatever a server dies of before it listens. Nothing
+        is left open then.
         """
         opened: list[socket.socket] = []
         try:
@@ -134,9 +141,14 @@ class Doors:
         tls = self._certificates
         self.http_url = url_of(http[0], self._http[0], is_tls=tls is not None)
         self.metrics_url = url_of(metrics[0], self._metrics[0])
-        self.publisher.start()
-        await self._serve(self._front, http, tls)
-        await self._serve(self._metrics_front, metrics)
+        self._tasks.append(self.publisher.start())
+        try:
+            await self._serve(self._front, http, self._descriptors.of_http, tls)
+            await self._serve(self._metrics_front, metrics, self._descriptors.of_metrics)
+        except BaseException:
+            await self.stop()
+            _close(opened)
+            raise
         if self._watched:
             self._watching = asyncio.create_task(self._watch_certificates(self._watched), name="certificates")
             self._tasks.append(self._watching)
@@ -153,6 +165,7 @@ class Doors:
             server.should_exit = True
         closing = [] if self._grpc is None else [self._grpc.close(STOP_SECONDS)]
         await asyncio.gather(*self._tasks, *closing, return_exceptions=True)
+        self.renderer.close()
         self._servers.clear()
         self._tasks.clear()
 
@@ -178,12 +191,25 @@ class Doors:
         await asyncio.Event().wait()  # they end in good order only when the process does
 
     async def _serve(
-        self, application: Application, sockets: list[socket.socket], tls: Certificates | None = None
+        self,
+        application: Application,
+        sockets: list[socket.socket],
+        descriptors: Callable[[], int],
+        tls: Certificates | None = None,
     ) -> None:
-        server = _Server(_settings(application, is_tls=tls is not None), Turnstile(*self._limits), tls)
+        turnstile = Turnstile(*self._limits, descriptors)
+        server = _Server(_settings(application, is_tls=tls is not None), turnstile, tls)
         self._servers.append(server)
-        self._tasks.append(asyncio.create_task(server.serve(sockets=sockets), name="http"))
-        await server.listens.wait()
+        serving = asyncio.create_task(server.serve(sockets=sockets), name="http")
+        self._tasks.append(serving)
+        listening = asyncio.create_task(server.listens.wait(), name="listening")
+        try:
+            await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listening.cancel()
+        if not server.listens.is_set():
+            await serving  # raises what it died of
+            raise RuntimeError("a server of HTTP ended before it listened")
 
     async def _watch_certificates(self, watched: list[Certificates]) -> None:
         """Take over certificates whose files change, and say of each what is wrong, or about to be."""
@@ -231,7 +257,7 @@ class Doors:
 
     def _make_rest(self) -> Application:
         rest = import_module("account_monitor.api.rest")
-        return cast(Application, rest.rest_application(self._desk))
+        return cast(Application, rest.rest_application(self._desk, self.renderer))
 
 
 class _Server(uvicorn.Server):

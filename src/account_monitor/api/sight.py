@@ -13,6 +13,14 @@ def desk_seen_by(caller: Caller, desk: Desk) -> Desk:
     return desk if caller.accounts is None else _SeenDesk(desk, caller)
 
 
+def check_seen_by(caller: Caller, check: str) -> str:
+    """Return the name of a check, such as `journal:main`, as a caller may read it: `journal`, of an account that is not
+    theirs.
+    """
+    subject, _, account = check.partition(":")
+    return check if not account or caller.sees(account) else subject
+
+
 class _SeenDesk(Desk):
     """The accounts of one caller. It shares with the desk what it does not leave out, and is made for one request."""
 
@@ -37,9 +45,9 @@ class _SeenDesk(Desk):
 
     @property
     def unready(self) -> str | None:
-        """What is missing, by name only: the reason may tell of accounts that are not theirs."""
+        """What is missing, by name only: the reason may tell of accounts that are not theirs, whose names it hides."""
         missing = self.missing
-        return None if missing is None else f"waits for {missing}"
+        return None if missing is None else f"waits for {check_seen_by(self._caller, missing)}"
 
 
 def _quality_seen_by(caller: Caller, quality: ExchangeQuality) -> ExchangeQuality:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from account_monitor.api.origin import is_this_machine, origin_of
 from account_monitor.api.problems import TOO_MANY_CONNECTIONS, Refused
@@ -15,15 +15,19 @@ MAX_CONNECTIONS = 2_000
 MAX_PER_ADDRESS = 500
 """By default; several desks may stand behind one address. This machine's own is not limited: a proxy has it."""
 
-RESERVED_FILES = 256
-"""Descriptors that no client gets: journals, databases, feeds."""
-
 
 class Turnstile:
     """Who is connected, by anything that stands for a connection."""
 
-    def __init__(self, most: int = MAX_CONNECTIONS, most_per_address: int = MAX_PER_ADDRESS) -> None:
+    def __init__(
+        self,
+        most: int = MAX_CONNECTIONS,
+        most_per_address: int = MAX_PER_ADDRESS,
+        descriptors: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
+        """`descriptors` says how many there are at present, which may be fewer than `most`."""
         self._most = most
+        self._descriptors = descriptors
         self._most_per_address = most_per_address
         self._sites: dict[Hashable, str] = {}
         self._counts: Counter[str] = Counter()
@@ -35,7 +39,8 @@ class Turnstile:
 
     def enter(self, connection: Hashable, address: str) -> None:
         """Count a connection. Raises: Refused, and counts nothing, where there are too many."""
-        most, site = self._limit(), "" if is_this_machine(address) else origin_of(address)
+        most = min(self._most, self._descriptors())
+        site = "" if is_this_machine(address) else origin_of(address)
         if len(self._sites) >= most:
             self.refused += 1
             raise Refused(TOO_MANY_CONNECTIONS, f"{most} connections are open; try again later")
@@ -55,8 +60,3 @@ class Turnstile:
             self._counts[site] -= 1
             if not self._counts[site]:
                 del self._counts[site]
-
-    def _limit(self) -> int:
-        """Return how many may be connected: fewer than configured where the system gives few descriptors."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return self._most if soft == resource.RLIM_INFINITY else max(1, min(self._most, soft - RESERVED_FILES))

@@ -13,14 +13,12 @@ from account_monitor.api.access import Access
 from account_monitor.api.accounts import account_meant, monitor_meant
 from account_monitor.api.asgi import Receive, Scope, Send
 from account_monitor.api.credentials import caller_of, subprotocol_of
-from account_monitor.api.problems import TOO_MANY_CLIENTS, Refused, bad_parameter
+from account_monitor.api.problems import Refused, bad_parameter
 from account_monitor.api.protocol import LINE, Line
 from account_monitor.api.publisher import Publisher, Subscriber
 from account_monitor.api.sight import desk_seen_by
 from account_monitor.api.stream import Notice
 from account_monitor.monitor.desk import Desk
-
-MAX_CLIENTS = 1_000
 
 MAX_HEARD = 16
 """Messages that a client may send, for nothing, before it is told that nobody listens."""
@@ -42,18 +40,24 @@ _is_place = re.compile(r"(?:([^:,]+):)?([0-9]{1,18}):([0-9]{1,18})").fullmatch
 class StreamDoor:
     """`/ws`: everything that happens to one account, or to all that the caller sees."""
 
-    def __init__(self, desk: Desk, publisher: Publisher, access: Access, *, max_clients: int = MAX_CLIENTS) -> None:
+    def __init__(self, desk: Desk, publisher: Publisher, access: Access) -> None:
         self._desk = desk
         self._publisher = publisher
         self._access = access
-        self._max_clients = max_clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client until it leaves, or its token is no longer valid. Raises: Refused, before the upgrade."""
         subscriber = self._subscriber(scope)
-        await receive()  # the request to connect
-        await send({"type": "websocket.accept", "subprotocol": subprotocol_of(scope)})
-        self._publisher.subscribe(subscriber)
+        self._publisher.subscribe(subscriber)  # before anybody else can take the place
+        try:
+            await receive()  # the request to connect
+            await send({"type": "websocket.accept", "subprotocol": subprotocol_of(scope)})
+            await self._attend(subscriber, receive, send)
+        finally:
+            self._publisher.unsubscribe(subscriber)
+
+    async def _attend(self, subscriber: Subscriber, receive: Receive, send: Send) -> None:
+        """Serve one client that is connected."""
         listening = asyncio.create_task(_listen(receive), name="listening")
         try:
             await self._serve(subscriber, listening)
@@ -73,7 +77,7 @@ class StreamDoor:
         try:
             await asyncio.wait((listening, ending), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._publisher.unsubscribe(subscriber)
+            self._publisher.unsubscribe(subscriber)  # who is said goodbye to hears nothing more
             await _cancel(telling, ending)
 
     def _subscriber(self, scope: Scope) -> Subscriber:
@@ -85,8 +89,6 @@ class StreamDoor:
             monitor_meant(desk, account)
         interval_ms = _interval_ms(asked.get("interval_ms"))
         since = _since(desk, account, asked.get("since"))
-        if len(self._publisher) >= self._max_clients:
-            raise Refused(TOO_MANY_CLIENTS, f"{self._max_clients} clients are connected; try again later")
         line: Line = scope["extensions"][LINE]
 
         async def send(notices: list[Notice]) -> None:
@@ -106,13 +108,15 @@ class StreamDoor:
 def _since(desk: Desk, account: str | None, text: str | None) -> dict[str, tuple[int, int]]:
     """Return by account the epoch and the sequence that the client was told last."""
     places: dict[str, tuple[int, int]] = {}
-    for part in text.split(",") if text is not None else ():
+    if text is None:
+        return places
+    for part in text.split(","):
         match = _is_place(part)
         if match is None:
-            raise bad_parameter("since", f"was {text!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
+            raise bad_parameter("since", f"was {text[:60]!r}, expected EPOCH:SEQ, or main:EPOCH:SEQ,alt:EPOCH:SEQ")
         name = match[1] or account or _only_account(desk)
         if name in places:
-            raise bad_parameter("since", f"was {text!r}, expected each account once")
+            raise bad_parameter("since", f"was {text[:60]!r}, expected each account once")
         places[name] = (int(match[2]), int(match[3]))
     return places
 
@@ -141,7 +145,7 @@ def _interval_ms(text: str | None) -> int:
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
     if not LEAST_INTERVAL_MS <= number <= LONGEST_INTERVAL_MS:
         raise bad_parameter(
-            "interval_ms", f"was {text!r}, expected milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
+            "interval_ms", f"was {text[:60]!r}, expected milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
         )
     return number
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def history(config_file: Path | None, as_json: bool, limit: int) -> None:
     path = journal_path(settings.service.data_dir, UNROUTED)
     if not path.exists():
         raise CommandFailed(f"{path}: there is no such journal; was the service ever started here?")
-    deeds = list(_deeds(path))[-limit:]
+    deeds = _last_deeds(path, limit)
     for deed in deeds:
         click.echo(
             json.dumps(_told(deed), ensure_ascii=False) if as_json else "  ".join(map(str, _told(deed).values()))
@@ -104,11 +103,11 @@ def history(config_file: Path | None, as_json: bool, limit: int) -> None:
         click.echo("nothing is journaled of tokens", err=True)
 
 
-def _deeds(path: Path) -> Iterator[Deed]:
+def _last_deeds(path: Path, limit: int) -> list[Deed]:
+    """Return the last so many deeds, the youngest last."""
     with open_reader(path) as reader:
-        for entry in reader.entries():
-            if isinstance(entry.event, Deed):
-                yield entry.event
+        entries = reader.latest_deeds(limit)
+    return [entry.event for entry in reversed(entries) if isinstance(entry.event, Deed)]
 
 
 def _told(deed: Deed) -> dict[str, Any]:

@@ -10,7 +10,7 @@ never zero. `AsyncClient` has the same methods for asyncio. Nothing of the servi
 """
 
 from account_monitor.client.asynchronous import AsyncClient
-from account_monitor.client.changes import Change, Place
+from account_monitor.client.changes import Change, Disconnected, Place
 from account_monitor.client.errors import (
     CallFailed,
     InvalidArgument,
@@ -59,6 +59,7 @@ __all__ = [
     "Check",
     "Client",
     "Comparison",
+    "Disconnected",
     "Drift",
     "Extremes",
     "Figures",

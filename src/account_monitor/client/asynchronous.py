@@ -14,8 +14,8 @@ from account_monitor.client import questions
 from account_monitor.client.changes import Change, Place
 from account_monitor.client.errors import CallFailed, call_failed
 from account_monitor.client.facts import AccountState, Balance, PnL, PnLHistory, Position
-from account_monitor.client.line import OPTIONS, SERVICE, Tls, metadata_of
-from account_monitor.client.pursuit import Pursuit
+from account_monitor.client.line import OPTIONS, SERVICE, Tls, check_secrecy, metadata_of
+from account_monitor.client.pursuit import PATIENCE_SECONDS, Pursuit
 from account_monitor.client.questions import Question
 from account_monitor.v1 import account_monitor_pb2 as v1
 
@@ -30,14 +30,26 @@ class AsyncClient:
     """
 
     def __init__(
-        self, address: str, *, token: str | None = None, tls: Tls | None = None, timeout: float | None = 10.0
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        tls: Tls | None = None,
+        timeout: float | None = 10.0,
+        insecure: bool = False,
     ) -> None:
-        """`address` is `host:port`. `timeout` is how many seconds an answer may take; None: any time."""
+        """`address` is `host:port`. `timeout` is how many seconds an answer may take; None: any time.
+
+        `insecure` lets a token be sent without TLS to another machine.
+        Raises: ValueError for a token that none can be, or that would be sent so; what `Tls.credentials` raises.
+        """
+        check_secrecy(address, token=token, tls=tls, insecure=insecure)
+        self._metadata = metadata_of(token)
         if tls is None:
             self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         else:
             self._channel = grpc.aio.secure_channel(address, tls.credentials(), options=OPTIONS)
-        self._metadata = metadata_of(token)
+        self._is_tls = tls is not None
         self._timeout = timeout
         self._methods: dict[str, Any] = {}
 
@@ -91,15 +103,22 @@ class AsyncClient:
         return await self._ask(questions.about_history(symbol, from_, to, interval, account))
 
     async def watch(
-        self, account: str | None = None, *, since: Place | None = None, interval: float | None = None
+        self,
+        account: str | None = None,
+        *,
+        since: Place | None = None,
+        interval: float | None = None,
+        patience: float | None = PATIENCE_SECONDS,
     ) -> AsyncIterator[Change]:
         """Yield a snapshot, then every change, for ever: when the stream ends, it is taken up where it was left.
 
         After a time away that the service does not remember, and in a new epoch, a snapshot comes again. `interval` is
         the least time between messages of changed prices, in seconds: 0.05 to 3,600.
-        Raises: CallFailed where asking again would not help.
+        A stream that ended is told as Disconnected, again when the reason becomes another.
+        Raises: CallFailed where asking again would not help: so the service said, or TLS cannot succeed, or no first
+        message came for `patience` seconds (None: it is waited for).
         """
-        pursuit = Pursuit(since)
+        pursuit = Pursuit(since, patience)
         while True:
             request = questions.to_watch(account, pursuit.since, interval)
             call = self._method("WatchAccount", v1.WatchAccountResponse, streams=True)(request, metadata=self._metadata)
@@ -110,20 +129,26 @@ class AsyncClient:
                         yield change
                 failure = call_failed(grpc.StatusCode.UNAVAILABLE, "the stream ended")
             except grpc.aio.AioRpcError as error:
-                failure = call_failed(error.code(), error.details())
+                failure = self._failure(error)
             except CallFailed as error:
                 failure = error
             finally:
                 call.cancel()
-            await asyncio.sleep(pursuit.wait_after(failure))
+            disconnection = pursuit.lose(failure)
+            if disconnection is not None:
+                yield disconnection
+            await asyncio.sleep(pursuit.wait())
 
     async def _ask(self, question: Question[T]) -> T:
         method = self._method(question.method, question.answer)
         try:
             answer = await method(question.request, timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise call_failed(error.code(), error.details()) from None
+            raise self._failure(error) from None
         return question.read(answer)
+
+    def _failure(self, error: grpc.aio.AioRpcError) -> CallFailed:
+        return call_failed(error.code(), error.details(), is_tls=self._is_tls)
 
     def _method(self, name: str, answer: type[Any], *, streams: bool = False) -> Any:
         known = self._methods.get(name)

@@ -21,9 +21,22 @@ from account_monitor.client.reading import fact_of, moment_of
 from account_monitor.v1 import account_monitor_pb2 as v1
 
 Kind: TypeAlias = Literal[
-    "snapshot", "position_update", "balance_update", "fill", "alert", "reconciliation", "pnl_update", "health"
-]
-Data: TypeAlias = AccountState | PositionUpdate | Balance | Fill | Alert | Reconciliation | PnL | Health
+    "snapshot", "position_update", "balance_update", "fill", "alert", "reconciliation", "pnl_update", "health",
+    "disconnected",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnected:
+    """The stream ended, and what was told before may be old. Whatever comes after this says that it goes on."""
+
+    since: datetime
+    """When the last message came, by the clock of this machine."""
+    reason: str
+    """As CallFailed says it."""
+
+
+Data: TypeAlias = AccountState | PositionUpdate | Balance | Fill | Alert | Reconciliation | PnL | Health | Disconnected
 
 _KINDS: Mapping[str, type[Data]] = {
     "snapshot": AccountState,
@@ -56,7 +69,7 @@ class Change:
     prev: int | None
     """The sequence of the message before; None in a snapshot."""
     timestamp: datetime
-    """When it was told, by the clock of the service."""
+    """When it was told, by the clock of the service; of a disconnection by that of this machine."""
     data: Data
 
 

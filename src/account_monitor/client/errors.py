@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 from grpc import StatusCode
 
+from account_monitor.client.hints import explained
+
 
 class CallFailed(Exception):
     """A call that was not answered."""
@@ -65,7 +67,7 @@ _BY_STATUS: Mapping[StatusCode, type[CallFailed]] = {
 }
 
 
-def call_failed(status: StatusCode | None, detail: str | None) -> CallFailed:
-    """Return the error of a status."""
+def call_failed(status: StatusCode | None, detail: str | None, *, is_tls: bool = True) -> CallFailed:
+    """Return the error of a status; `is_tls` is whether the line was to be encrypted."""
     known = status or StatusCode.UNKNOWN
-    return _BY_STATUS.get(known, CallFailed)(known, detail or "")
+    return _BY_STATUS.get(known, CallFailed)(known, explained(known, detail or "", is_tls=is_tls))

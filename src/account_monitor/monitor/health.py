@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -26,6 +27,11 @@ class Check:
     status: Status
     message: str
     since_ms: int
+
+
+def worst(checks: Iterable[Check]) -> Check:
+    """Return the worst of some checks, of those the one that has been so for longest."""
+    return max(checks, key=lambda check: (_ORDER.index(check.status), -check.since_ms))
 
 
 class HealthBoard:

@@ -178,6 +178,10 @@ class JournalReader:
         """Return the next hundred alerts, or reports of reconciliation, after a sequence, in journal order."""
         return [_entry(row) for row in self._rows("next_remarks", kind, seq, _REMARK_CHUNK)]
 
+    def latest_deeds(self, limit: int) -> list[JournalEntry]:
+        """Return the last so many deeds, the youngest first; of nothing else is the body read."""
+        return [_entry(row) for row in self._rows("latest_deeds", limit)]
+
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills by time, trade number and place in the journal, each as it stands, or stood, then.
 

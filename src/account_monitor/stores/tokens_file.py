@@ -77,12 +77,13 @@ class TokensFile:
             return None
         return Stamp(found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid)
 
-    def read(self) -> TokenSet | None:
-        """Return the tokens, None where there is no file; an empty file has none.
+    def read(self, *, is_served: bool = False) -> TokenSet | None:
+        """Return the tokens, None where there is no file; an empty file has none. `is_served`: whom it names is let in
+        by this process, so it must be its user's own; otherwise root may read what belongs to the service's user.
 
         Raises: TokensRefused for a file that others can read or own, or that cannot be understood.
         """
-        content = self._content()
+        content = self._content(is_served=is_served)
         if content is None:
             return None
         return TokenSet(self._decoded(content)) if content.strip() else TokenSet()
@@ -120,10 +121,11 @@ class TokensFile:
     def _shown(self) -> str:
         return escaped(str(self.path))
 
-    def _content(self) -> bytes | None:
+    def _content(self, *, is_served: bool) -> bytes | None:
         try:
             with self._opened() as opened:
-                self._check_owner(os.fstat(opened.fileno()))  # of what is read, whatever the name means by then
+                found = os.fstat(opened.fileno())  # of what is read, whatever the name means by then
+                self._check_owner(found, is_served=is_served)
                 content = opened.read(MAX_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -137,7 +139,7 @@ class TokensFile:
         """Open it, whatever it is: a pipe in its place would otherwise be waited for until somebody writes."""
         return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
-    def _check_owner(self, found: os.stat_result) -> None:
+    def _check_owner(self, found: os.stat_result, *, is_served: bool) -> None:
         """Raises: TokensRefused where others than the owner could know the hashes, or let themselves in."""
         if not stat.S_ISREG(found.st_mode):
             raise TokensRefused(f"{self._shown}: is no file, expected a regular one")
@@ -147,7 +149,7 @@ class TokensFile:
                 f"{self._shown}: has mode {mode:04o}, expected 0600: others than its owner could use it; chmod 600 it"
             )
         user = os.geteuid()
-        if user not in (0, found.st_uid):
+        if found.st_uid != user and (user != 0 or is_served):
             raise TokensRefused(f"{self._shown}: belongs to user {found.st_uid}, expected {user}, who runs this")
 
     def _decoded(self, content: bytes) -> list[Token]:

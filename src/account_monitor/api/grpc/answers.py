@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from account_monitor.api.grpc.messages import message_of, timestamp_of
 from account_monitor.api.history import history_report
 from account_monitor.api.moments import EARLIEST_MS, FIRST_YEAR, LAST_YEAR, LATEST_MS
 from account_monitor.api.problems import bad_parameter
+from account_monitor.api.renderer import Renderer
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import (
@@ -39,26 +39,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class _Rendered:
     """What was made of one view, by what it is."""
 
-    __slots__ = ("being_made", "made", "view")
+    __slots__ = ("made", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.made: dict[str, bytes] = {}
-        self.being_made: dict[str, asyncio.Task[bytes]] = {}
 
 
 class Answers:
     """Answers the methods that answer once."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, renderer: Renderer) -> None:
         self._desk = desk
+        self._renderer = renderer
         self._rendered: WeakKeyDictionary[Monitor, _Rendered] = WeakKeyDictionary()
 
     async def account_state(self, asker: Asker, body: bytes) -> bytes:
         """Answer the whole account. All but the time of the answer is the same while the view is."""
         request = parsed(v1.GetAccountStateRequest, body)
         monitor = self._monitor(asker, request)
-        state = await self._whole(monitor, "state", _state)
+        state = await self._renderer.of(monitor, _state, many=MANY_POSITIONS)
         now = v1.AccountState(timestamp=timestamp_of(time_text(self._desk.clock())))
         return state + now.SerializeToString()  # messages that are put together are merged
 
@@ -76,7 +76,7 @@ class Answers:
     async def positions(self, asker: Asker, body: bytes) -> bytes:
         """Answer all positions."""
         request = parsed(v1.GetAllPositionsRequest, body)
-        return await self._whole(self._monitor(asker, request), "positions", _positions)
+        return await self._renderer.of(self._monitor(asker, request), _positions, many=MANY_POSITIONS)
 
     async def pnl(self, asker: Asker, body: bytes) -> bytes:
         """Answer the results of the account."""
@@ -101,7 +101,7 @@ class Answers:
         )
         if len(report.buckets) < MANY_POSITIONS:
             return _history(report)
-        return await asyncio.to_thread(_history, report)
+        return await self._renderer.run(_history, report)
 
     def _monitor(self, asker: Asker, request: Message) -> Monitor:
         account: str | None = request.account if request.HasField("account") else None  # type: ignore[attr-defined]
@@ -121,27 +121,16 @@ class Answers:
             made = rendered.made[name] = make(rendered.view).SerializeToString()
         return made
 
-    async def _whole(self, monitor: Monitor, name: str, make: Callable[[View], Message]) -> bytes:
-        """Return something of all positions: in a thread where there are so many that others would wait."""
-        rendered = self._of_view(monitor)
-        if name in rendered.made or len(rendered.view.positions) < MANY_POSITIONS:
-            return self._part(monitor, name, make)
-        task = rendered.being_made.get(name)
-        if task is None:
-            task = asyncio.create_task(asyncio.to_thread(lambda: make(rendered.view).SerializeToString()))
-            rendered.being_made[name] = task
-        made = rendered.made[name] = await asyncio.shield(task)  # others may wait for the same
-        return made
 
-
-def _state(view: View) -> Message:
+def _state(view: View) -> bytes:
     data = msgspec.to_builtins(account_report(view, 0))
     del data["timestamp"]
-    return message_of(v1.AccountState, data)
+    return message_of(v1.AccountState, data).SerializeToString()
 
 
-def _positions(view: View) -> Message:
-    return message_of(v1.GetAllPositionsResponse, {"positions": msgspec.to_builtins(positions_report(view))})
+def _positions(view: View) -> bytes:
+    positions = msgspec.to_builtins(positions_report(view))
+    return message_of(v1.GetAllPositionsResponse, {"positions": positions}).SerializeToString()
 
 
 def _balances(view: View) -> Message:

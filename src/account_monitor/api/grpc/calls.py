@@ -100,8 +100,8 @@ class Calls:
         started, status, asker = time.perf_counter(), StatusCode.OK, None
         address = _address(context.peer())
         try:
-            with self._room.place_for(address):
-                asker = self._asker(context, address)
+            asker = self._asker(context, address)  # first: who may not ask takes no place, and is told so in any case
+            with self._room.place_for(address):  # left before a refusal is sent, which a client may delay
                 return await work(asker)
         except Refused as refusal:
             status = status_of(refusal.kind)

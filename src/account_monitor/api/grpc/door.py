@@ -12,10 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from account_monitor.api.access import Access
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.listening import listen
 from account_monitor.api.metrics import Told
 from account_monitor.api.publisher import Publisher
+from account_monitor.api.renderer import Renderer
 from account_monitor.monitor.desk import Desk
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class GrpcDoor:
         self,
         desk: Desk,
         publisher: Publisher,
+        renderer: Renderer,
+        descriptors: Descriptors,
         *,
         host: str,
         port: int,
@@ -43,6 +47,8 @@ class GrpcDoor:
         """
         self._desk = desk
         self._publisher = publisher
+        self._renderer = renderer
+        self._descriptors = descriptors
         self._place = (host, port)
         self._max_connections = max_connections
         self._access = access
@@ -69,7 +75,13 @@ class GrpcDoor:
         module = await asyncio.to_thread(import_module, "account_monitor.api.grpc.server")
         credentials = None if self._credentials is None else await asyncio.to_thread(self._credentials)
         server: GrpcServer = module.GrpcServer(
-            self._desk, self._publisher, self._tally, access=self._access, max_connections=self._max_connections
+            self._desk,
+            self._publisher,
+            self._renderer,
+            self._descriptors,
+            self._tally,
+            access=self._access,
+            max_connections=self._max_connections,
         )
         async with self._changing:
             if self._is_closed:

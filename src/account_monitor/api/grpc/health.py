@@ -39,7 +39,7 @@ class Readiness:
     async def _check(self, asker: Asker, body: bytes) -> bytes:
         name = parsed(HealthCheckRequest, body).service
         if name not in self._names:
-            raise Refused(UNKNOWN_SERVICE, f"service: unknown {name!r}; expected one of {self._names}")
+            raise Refused(UNKNOWN_SERVICE, f"service: unknown {name[:60]!r}; expected one of {self._names}")
         return self._status(name).SerializeToString()
 
     async def _watch(self, asker: Asker, body: bytes, context: Context) -> None:

@@ -12,6 +12,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # what this process star
 import grpc
 
 from account_monitor.api.access import Access
+from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.answers import Answers
 from account_monitor.api.grpc.calls import Calls
 from account_monitor.api.grpc.crowd import Crowd
@@ -21,6 +22,7 @@ from account_monitor.api.grpc.room import Room
 from account_monitor.api.grpc.tally import Tally
 from account_monitor.api.grpc.watch import Watching
 from account_monitor.api.publisher import Publisher
+from account_monitor.api.renderer import Renderer
 from account_monitor.monitor.desk import Desk
 from account_monitor.v1 import account_monitor_pb2 as v1
 
@@ -67,19 +69,29 @@ _LIMITS = {
 class GrpcServer:
     """Answers `account_monitor.v1.AccountMonitor`, reflection and health."""
 
-    def __init__(self, desk: Desk, publisher: Publisher, tally: Tally, *, access: Access, max_connections: int) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        publisher: Publisher,
+        renderer: Renderer,
+        descriptors: Descriptors,
+        tally: Tally,
+        *,
+        access: Access,
+        max_connections: int,
+    ) -> None:
         """`max_connections` is how many calls are answered at once, health apart."""
         calls = Calls(access, tally, Room(max_connections))
         self._tally = tally
         self._keeping: asyncio.Task[None] | None = None
-        self._answers = Answers(desk)
+        self._answers = Answers(desk, renderer)
         self._watching = Watching(desk, publisher, calls)
         self._readiness = Readiness(desk, SERVICE)
         most = max_connections + HEALTH_CALLS
         limits = {
             **_LIMITS,
             "grpc.max_concurrent_streams": most + SPARE_STREAMS,
-            "grpc.max_allowed_incoming_connections": most + SPARE_CONNECTIONS,
+            "grpc.max_allowed_incoming_connections": min(most + SPARE_CONNECTIONS, descriptors.of_grpc()),
         }
         self._server = grpc.aio.server(options=tuple(limits.items()))
         self._server.add_generic_rpc_handlers(

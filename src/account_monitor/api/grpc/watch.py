@@ -10,10 +10,10 @@ from account_monitor.api.access import Caller
 from account_monitor.api.grpc.calls import Asker, Calls, Context, monitor_asked_for, parsed
 from account_monitor.api.grpc.messages import message_of, timestamp_of
 from account_monitor.api.grpc.statuses import STOPPING, TOO_SLOW
-from account_monitor.api.problems import TOO_MANY_CLIENTS, UNKNOWN_ACCOUNT, Refused, bad_parameter
+from account_monitor.api.problems import UNKNOWN_ACCOUNT, Refused, bad_parameter
 from account_monitor.api.publisher import Publisher, Subscriber
 from account_monitor.api.stream import Message, Notice
-from account_monitor.api.websocket import LEAST_INTERVAL_MS, LONGEST_INTERVAL_MS, MAX_CLIENTS, USUAL_INTERVAL_MS
+from account_monitor.api.websocket import LEAST_INTERVAL_MS, LONGEST_INTERVAL_MS, USUAL_INTERVAL_MS
 from account_monitor.monitor.desk import Desk
 from account_monitor.v1 import account_monitor_pb2 as v1
 
@@ -63,8 +63,6 @@ class Watching:
         if not LEAST_INTERVAL_MS <= interval_ms <= LONGEST_INTERVAL_MS:
             allowed = f"milliseconds from {LEAST_INTERVAL_MS} to {LONGEST_INTERVAL_MS}"
             raise bad_parameter("interval_ms", f"was {interval_ms}, expected {allowed}")
-        if len(self._publisher) >= MAX_CLIENTS:
-            raise Refused(TOO_MANY_CLIENTS, f"{MAX_CLIENTS} clients are connected; try again later")
         since = {account: (request.since.epoch, request.since.seq)} if request.HasField("since") else {}
         return _Watcher(self._publisher, context, asker.caller, account, since, interval_ms / 1000)
 

@@ -125,6 +125,12 @@ SELECT seq, kind, body, source, recorded_at_ms FROM journal
 WHERE kind = ? AND kind IN ('alert', 'reconciliation') AND seq > ?
 ORDER BY seq LIMIT ?;
 
+-- name: latest_deeds
+-- No index: `kind` is read beside the body, and few ask.
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE kind = 'deed'
+ORDER BY seq DESC LIMIT ?;
+
 -- name: rows_to_verify
 SELECT seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash
 FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
