@@ -24,10 +24,10 @@ class Authority:
         self._ca.cert_pem.write_to_path(path)
         return path
 
-    def issue(self, *names: str, days: int = 90, stem: str = "server") -> TlsSettings:
+    def issue(self, *names: str, days: int = 90, stem: str = "server", begins_in_days: int = -1) -> TlsSettings:
         """Write a certificate and its key, in place of what was there under this name."""
         expires = datetime.now(UTC) + timedelta(days=days)
-        begins = min(datetime.now(UTC), expires) - timedelta(days=1)
+        begins = min(datetime.now(UTC), expires) + timedelta(days=begins_in_days)
         issued = self._ca.issue_cert(*(names or ("127.0.0.1", "localhost")), not_before=begins, not_after=expires)
         cert_file, key_file = self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
         key_file.touch(mode=0o600)

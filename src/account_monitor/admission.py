@@ -37,6 +37,8 @@ MAX_WAITING = 1_000
 """Deeds that wait for a journal that records nothing; beyond, the oldest are lost, and the log says so."""
 
 ADDRESSES_TOLD = 5
+NAMES_TOLD = 5
+"""Of the most frequent addresses, and of the tokens that are valid no longer, in one entry."""
 
 TOKENS = "tokens"
 """The name of the file of tokens in the health."""
@@ -114,12 +116,12 @@ class Admission:
             return
         now_ms = self._desk.clock()
         told = ", ".join(f"{reason}: {count}" for reason, count in sorted(refusals.reasons.items()))
-        origins = ", ".join(f"{address}: {count}" for address, count in refusals.addresses[:ADDRESSES_TOLD])
-        more = len(refusals.addresses) - ADDRESSES_TOLD
-        origins += f" and {more} more" if more > 0 else ""
+        origins = _most(refusals.addresses, ADDRESSES_TOLD)
+        names = _most(refusals.names, NAMES_TOLD)
         count = sum(refusals.reasons.values())
-        log.warning("callers_refused", count=count, reasons=refusals.reasons, origins=origins)
-        self._note(Deed(f"refused:{now_ms}", now_ms, "refused", attempts=count, detail=f"{told}; from {origins}"))
+        log.warning("callers_refused", count=count, reasons=refusals.reasons, origins=origins, tokens=names or None)
+        told += f"; from {origins}" + (f"; tokens valid no longer: {names}" if names else "")
+        self._note(Deed(f"refused:{now_ms}", now_ms, "refused", attempts=count, detail=told))
 
     def _note(self, deed: Deed) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -218,6 +220,13 @@ class _Keeper:
     def _nobody(self) -> str:
         state = "is not there" if self._is_missing else "holds no valid token"
         return f"{self._file.path} {state}: nobody is let in; account-monitor token create makes one"
+
+
+def _most(counts: list[tuple[str, int]], limit: int) -> str:
+    """Return the first of them with their counts, and how many more there are."""
+    told = ", ".join(f"{what}: {count}" for what, count in counts[:limit])
+    more = len(counts) - limit
+    return f"{told} and {more} more" if more > 0 else told
 
 
 class _Aside:

@@ -31,6 +31,7 @@ from account_monitor.config import (
     OpeningSettings,
     Settings,
     changed_accounts,
+    exposed_doors,
     exposed_files,
     split_position_key,
 )
@@ -165,6 +166,8 @@ class App:
         self.spawn("admission", self._admission.run())
         self.spawn("doors", self.doors.watch())
         self._warn_of_exposed_files(self.settings)
+        for problem in exposed_doors(self.settings):
+            log.warning("door_exposed", problem=problem)
         log.info("listening", http=self.doors.http_url, grpc=self.doors.grpc_address, metrics=self.doors.metrics_url)
         try:
             await self._open_accounts()

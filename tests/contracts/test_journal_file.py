@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,20 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     journal = open_main(tmp_path)
     yield journal
     await journal.close()
+
+
+async def test_nobody_else_on_the_machine_reads_a_new_journal(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    journal = open_main(folder)
+    try:
+        await journal.append([delivery(fill("1"))])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    finally:
+        await journal.close()
+
+    assert modes.pop("data") == 0o700
+    assert {"main.journal", "main.journal-wal"} <= set(modes)
+    assert set(modes.values()) == {0o600}
 
 
 @pytest.fixture

@@ -412,6 +412,18 @@ async def test_a_port_that_another_service_answers_on_is_taken(desk: TradingDesk
         await second.start()
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="there is no IPv6 here")
+async def test_every_address_of_ipv4_is_none_of_ipv6(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path, grpc_host="0.0.0.0", grpc_port=0) as desk:  # noqa: S104  # for the length of a test
+        await desk.open()
+        host, _, port = desk.doors.grpc_address.rpartition(":")
+        assert host == "0.0.0.0"  # noqa: S104  # what is bound is what is said
+        async with calling(desk) as channel:
+            assert (await ask(channel, "GetPnL")).total_trades == 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("::1", int(port))
+
+
 async def test_every_address_of_a_host_is_served(tmp_path: Path) -> None:
     async with trading_desk(tmp_path, grpc_host="localhost", grpc_port=0) as desk:
         await desk.open()

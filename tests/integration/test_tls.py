@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from account_monitor.api import server
 from account_monitor.api.server import Doors
 from account_monitor.api.tls import Certificates
+from account_monitor.cli import run
 from account_monitor.config import TlsSettings
 from account_monitor.errors import ConfigurationError
 from account_monitor.monitor.desk import Desk
@@ -214,6 +215,17 @@ async def test_an_authority_that_is_taken_away_is_trusted_no_longer(authority: A
             await asked(doors, authority.client(authority.person()))
 
 
+async def test_who_asks_http_where_https_is_spoken_is_told_so(
+    authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(authority.issue()) as doors:
+        url = doors.http_url.replace("https://", "http://")
+
+        assert await asyncio.to_thread(run, ["status", "--url", url]) == 1
+
+    assert "does it speak TLS? then https://" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["cert_file", "key_file"])
 async def test_a_broken_pair_keeps_the_old_one_and_says_so(authority: Authority, name: str) -> None:
     settings = authority.issue()
@@ -221,9 +233,8 @@ async def test_a_broken_pair_keeps_the_old_one_and_says_so(authority: Authority,
     async with opened(settings) as doors:
         getattr(settings, name).write_bytes(whole[: len(whole) // 2])
 
-        check = await until_health(doors, authority.client(), "cannot be used together")
+        check = await until_health(doors, authority.client(), f"http.tls.{name}: {getattr(settings, name)} ")
         assert check["status"] == "degraded"
-        assert str(settings.cert_file) in check["message"]
 
         getattr(settings, name).write_bytes(whole)
         await until_health(doors, authority.client(), "the certificate is valid")
@@ -251,6 +262,64 @@ async def test_an_expiry_within_two_weeks_is_told(authority: Authority, days: in
             (line,) = [line for line in (await response.text()).splitlines() if line.startswith("tls_certificate_exp")]
         assert line.startswith('tls_certificate_expires_seconds{section="http.tls"}')
         assert float(line.split()[-1]) == pytest.approx(days * 86_400, abs=60)
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told(authority: Authority) -> None:
+    certificates = Certificates(authority.issue(days=90, begins_in_days=2), "http.tls")
+
+    told = certificates.expiry_text(int(time.time() * 1000))
+
+    assert told is not None
+    assert "server.crt is not valid before 20" in told
+    assert certificates.expiry_text(int(time.time() * 1000) + 3 * DAY_MS) is None
+
+
+@pytest.mark.parametrize(("days", "begins", "said"), [(-1, -1, "has expired"), (90, 2, "not valid before")])
+def test_check_config_warns_of_what_clients_refuse(
+    authority: Authority, capsys: pytest.CaptureFixture[str], days: int, begins: int, said: str
+) -> None:
+    settings = authority.issue(days=days, begins_in_days=begins)
+    tls = {"cert_file": str(settings.cert_file), "key_file": str(settings.key_file)}
+    config = authority.folder / "config.yaml"
+    config.write_text(json.dumps({"accounts": [{"name": "main", "exchange": "none"}], "http": {"tls": tls}}))
+
+    assert run(["check-config", "--config", str(config)]) == 0
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: http.tls.cert_file: {settings.cert_file} ")
+    assert said in line
+
+
+def test_of_a_pair_that_cannot_be_used_the_file_is_named(authority: Authority) -> None:
+    good, other = authority.issue(), authority.issue(stem="other")
+    assert good.cert_file is not None
+    assert good.key_file is not None
+    folder, junk = authority.folder / "folder", authority.folder / "junk.pem"
+    folder.mkdir()
+    junk.write_text("-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n")
+    broken = authority.folder / "broken.key"
+    broken.touch(mode=0o600)
+    broken.write_text("-----BEGIN PRIVATE KEY-----\nanVuaw==\n-----END PRIVATE KEY-----\n")
+    told = {}
+    for what, pair in {
+        "swapped": good._replace(cert_file=good.key_file, key_file=good.cert_file),
+        "of another": good._replace(key_file=other.key_file),
+        "a folder": good._replace(key_file=folder),
+        "no certificate": good._replace(cert_file=junk),
+        "a certificate as key": good._replace(key_file=good.cert_file),
+        "broken key": good._replace(key_file=broken),
+    }.items():
+        with pytest.raises(ConfigurationError) as refused:
+            Certificates(pair, "http.tls")
+        told[what] = str(refused.value)
+
+    key, cert = f"http.tls.key_file: {authority.folder}", f"http.tls.cert_file: {authority.folder}"
+    assert told["swapped"].startswith(f"{cert}/server.key holds no whole certificate in PEM; it holds a key: are")
+    assert told["of another"].startswith(f"{key}/other.key is not the key of the first certificate in ")
+    assert told["a folder"] == f"{key}/folder cannot be read: is a directory"
+    assert told["no certificate"] == f"{cert}/junk.pem holds no X.509 certificate"
+    assert told["a certificate as key"] == f"{key}/server.crt holds a certificate, and no private key in PEM"
+    assert told["broken key"].startswith(f"{key}/broken.key cannot be used with ")
 
 
 def test_the_first_of_a_chain_to_expire_counts(authority: Authority) -> None:

@@ -132,6 +132,7 @@ def test_tokens_are_made_used_revoked_and_journaled(tmp_path: Path) -> None:
     refusals = [each for each in told if each["kind"] == "refused"]
     assert len(refusals) == 1  # in a sum, however many there were
     assert "missing" in refusals[0]["detail"]
+    assert refusals[0]["detail"].endswith("; tokens valid no longer: reader: 1")
     everything = service.log_file.read_text() + json.dumps(told) + (tmp_path / "tokens.json").read_text()
     assert reader not in everything
     assert operator not in everything

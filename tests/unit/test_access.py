@@ -285,5 +285,14 @@ def test_refusals_are_taken_as_sums(clock: Clock) -> None:
         refused(access, "wrong", address)
     refused(access, None, HERE)
 
-    assert access.take_refusals() == ({"unknown": 3, "missing": 1}, [(HERE, 3), (THERE, 1)])
-    assert access.take_refusals() == ({}, [])
+    assert access.take_refusals() == ({"unknown": 3, "missing": 1}, [(HERE, 3), (THERE, 1)], [])
+    assert access.take_refusals() == ({}, [], [])
+
+
+def test_who_is_refused_with_a_token_that_was_valid_is_named_also_in_a_flood(clock: Clock) -> None:
+    gone, gone_text = made("gone")
+    access = access_of(clock, gone._replace(revoked_ms=NOW_MS))
+    for _ in range(MAX_FAILURES + 2):
+        refused(access, gone_text)
+
+    assert access.take_refusals().names == [("gone", MAX_FAILURES + 2)]

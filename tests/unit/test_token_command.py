@@ -68,6 +68,8 @@ def test_a_list_tells_everything_but_the_secret(operator: str, capsys: pytest.Ca
         ("create --name a --scope read --expires 1s", 2, "--expires: was '1s', expected a duration of at least 1m"),
         ("create --name operator --scope read", 1, "the name 'operator' is taken by a token of 20"),
         ("revoke nobody", 1, "no token 'nobody' is there to be revoked; not revoked: operator"),
+        ("revoke", 2, "expected the name of a token, or --all"),
+        ("revoke operator --all", 2, "expected the name of a token, or --all"),
         ("history", 1, "there is no such journal; was the service ever started here?"),
     ],
 )
@@ -94,6 +96,56 @@ def test_where_no_file_is_configured_the_key_to_set_is_named(
 
     assert run(["token", *command.split()]) == 2
     assert "auth.tokens_file: was null, expected a file such as data/tokens.json" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("operator")
+def test_all_tokens_are_revoked_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["token", "revoke", "--all"]) == 0
+    assert "token operator is revoked" in capsys.readouterr().err
+
+    assert run(["token", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "revoked"
+
+
+@pytest.mark.usefixtures("operator")
+def test_the_file_that_is_acted_on_is_named_from_the_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("create --name other --scope read", "list", "revoke other"):
+        assert run(["token", *command.split()]) == 0
+        assert f"in {tmp_path}/tokens.json" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_told_from_an_empty_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["token", "list"]) == 0
+    (tmp_path / "tokens.json").touch(mode=0o600)
+    assert run(["token", "list"]) == 0
+
+    missing, empty = capsys.readouterr().err.splitlines()
+    assert missing == f"{tmp_path}/tokens.json: there is no such file; nobody is let in"
+    assert empty == f"{tmp_path}/tokens.json: no token; nobody is let in"
+
+
+def test_without_a_configuration_the_missing_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.unlink()
+
+    assert run(["token", "list"]) == 2
+    said = capsys.readouterr().err
+    assert f"{config}: is not there" in said
+    assert "--config" in said
+    assert said.count("\n") == 1
+
+
+def test_a_token_in_a_file_that_others_can_read_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bot.token"
+    warned = []
+    for mode in (0o644, 0o600):
+        file.write_text("am_token")
+        file.chmod(mode)
+        assert run(["status", "--url", "http://127.0.0.1:1", "--token-file", str(file)]) == 1
+        warned.append(capsys.readouterr().err.count(f"warning: --token-file: {file} can be read"))
+
+    assert warned == [1, 0]
 
 
 def test_check_config_says_that_nobody_is_let_in_yet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +196,35 @@ def test_without_tokens_no_door_is_opened_to_others(
         assert f'{section}.host was "0.0.0.0"' in said
         assert "account-monitor token create" in said
         assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("operator")
+def test_what_a_network_can_read_is_warned_of(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beyond = {name: {"host": "0.0.0.0"} for name in ("http", "grpc", "metrics")}  # noqa: S104  # nothing is bound
+    config.write_text(json.dumps({**CONFIG, **beyond}))
+
+    assert run(["check-config"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] + line.partition(":")[2].partition(":")[0] for line in said] == [
+        "warning http.host", "warning grpc.host", "warning metrics.host",
+    ]  # fmt: skip
+    assert "speaks no TLS" in said[0]
+    assert "reads the figures of all accounts" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_sent"),
+    [("http://192.0.2.1:8080", False), ("http://127.0.0.1:1", True), ("http://localhost:1", True)],
+)
+def test_a_token_goes_to_no_other_machine_in_clear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, is_sent: bool
+) -> None:
+    monkeypatch.setenv("ACCOUNT_MONITOR_TOKEN", "am_token")
+
+    code = run(["status", "--url", url])
+
+    said = capsys.readouterr().err
+    assert (code, "which was not sent; use https, or say --insecure" in said) == (1 if is_sent else 2, not is_sent)
 
 
 def test_metrics_cannot_ask_for_tokens_that_there_are_not(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from account_monitor.errors import CommandFailed, TokensRefused
+from account_monitor.monitor.reports import time_text
 from account_monitor.stores.tokens_file import TokensFile
 from account_monitor.tokens import Token, TokenSet, new_token
 
@@ -200,9 +201,32 @@ def test_what_cannot_be_revoked_is_named_with_what_can(file: TokensFile) -> None
     file.add(made("two")[0])
     file.revoke("two", now_ms=NOW_MS, by="ann")
 
-    for name in ("two", "three"):
-        with pytest.raises(CommandFailed, match=f"no token '{name}' is there to be revoked; not revoked: one"):
-            file.revoke(name, now_ms=NOW_MS, by="ann")
+    with pytest.raises(CommandFailed, match="no token 'three' is there to be revoked; not revoked: one"):
+        file.revoke("three", now_ms=NOW_MS, by="ann")
+
+
+def test_who_revoked_a_token_first_is_told_to_who_does_it_again(file: TokensFile) -> None:
+    file.add(made("bot")[0])
+    file.revoke("bot", now_ms=NOW_MS, by="ann")
+
+    with pytest.raises(CommandFailed, match=f"token 'bot' was already revoked, at {time_text(NOW_MS)} by ann"):
+        file.revoke("bot", now_ms=NOW_MS + 1, by="bob")
+
+    assert [(token.revoked_ms, token.revoked_by) for token in tokens_of(file).tokens] == [(NOW_MS, "ann")]
+
+
+def test_all_are_revoked_at_once_and_those_of_before_keep_when(file: TokensFile) -> None:
+    for name in ("one", "two", "three"):
+        file.add(made(name)[0])
+    file.revoke("two", now_ms=NOW_MS, by="ann")
+
+    revoked = file.revoke_all(now_ms=NOW_MS + 1, by="bob")
+
+    assert [token.name for token in revoked] == ["one", "three"]
+    assert [(token.name, token.revoked_by) for token in tokens_of(file).tokens] == [
+        ("one", "bob"), ("two", "ann"), ("three", "bob"),
+    ]  # fmt: skip
+    assert file.revoke_all(now_ms=NOW_MS + 2, by="bob") == []
 
 
 def test_commands_at_the_same_time_lose_no_change(file: TokensFile) -> None:

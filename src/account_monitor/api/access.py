@@ -125,10 +125,14 @@ class OpenAccess:
 
 
 class Refusals(NamedTuple):
-    """Attempts that were refused since they were taken last: how often by reason, and by address, the most first."""
+    """Attempts that were refused since they were taken last: how often by reason, and by address, the most first.
+
+    `names` are those of the revoked and expired tokens that were shown, with how often, the most first.
+    """
 
     reasons: dict[Reason, int]
     addresses: list[tuple[str, int]]
+    names: list[tuple[str, int]]
 
 
 class TokenAccess:
@@ -158,6 +162,7 @@ class TokenAccess:
         self._greeted: dict[str, set[str]] = {}
         self._recent: Counter[Reason] = Counter()
         self._recent_addresses: Counter[str] = Counter()
+        self._recent_names: Counter[str] = Counter()
         self._ends: dict[Caller, set[asyncio.Event]] = {}
 
     def caller(self, token: str | None, address: str) -> Caller:
@@ -224,14 +229,17 @@ class TokenAccess:
 
     def take_refusals(self) -> Refusals:
         """Return what was refused since this was called last."""
-        taken = Refusals(dict(self._recent), self._recent_addresses.most_common())
+        taken = Refusals(dict(self._recent), self._recent_addresses.most_common(), self._recent_names.most_common())
         self._recent.clear()
         self._recent_addresses.clear()
+        self._recent_names.clear()
         return taken
 
     # -- how it is refused -------------------------------------------------------------------------------------------
 
     def _fail(self, token: Token | None, state: str, address: str) -> Refused:
+        if token is not None:
+            self._recent_names[token.name] += 1  # also in a flood: who lost it has to know that somebody tries it
         wait_seconds = self._attempts.fail(address)
         if wait_seconds:
             told = f"more than {MAX_FAILURES} wrong tokens in a minute from {address}"

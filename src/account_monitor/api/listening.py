@@ -66,7 +66,7 @@ def _bind(family: int, address: tuple[str | int, ...]) -> socket.socket:
 
 def _explain(error: OSError, host: str, port: int, section: str) -> str:
     variable = f"ACCOUNT_MONITOR__{section.upper()}__PORT"
-    where = f"{section}: cannot listen on {_joined(host, port)}"
+    where = f"{section}: cannot listen on {joined(host, port)}"
     if error.errno == errno.EADDRINUSE:
         return f"{where}, it is taken; stop what listens there, or set {section}.port or {variable} to a free port"
     if error.errno == errno.EACCES:
@@ -77,10 +77,10 @@ def _explain(error: OSError, host: str, port: int, section: str) -> str:
 
 
 def url_of(listener: socket.socket, host: str, *, is_tls: bool = False) -> str:
-    """Return where the page of a listener is found: under the given host, or the machine itself for "all"."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # recognized, not bound
-    return f"{'https' if is_tls else 'http'}://{_joined(shown, listener.getsockname()[1])}"
+    """Return where a listener is bound, as a URL: the given host, also where that is every address there is."""
+    return f"{'https' if is_tls else 'http'}://{joined(host, listener.getsockname()[1])}"
 
 
-def _joined(host: str, port: int) -> str:
+def joined(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

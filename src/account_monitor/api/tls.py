@@ -36,18 +36,20 @@ if TYPE_CHECKING:
 _DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CERTIFICATES = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE, _KEY = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----"
 _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17
 
 log = structlog.get_logger()
 
 
 class _Loaded(NamedTuple):
-    """What handshakes use: the context of HTTP, the texts for gRPC, and until when (ms) the chain is valid."""
+    """What handshakes use: the context of HTTP, the texts for gRPC, and from and until when (ms) the chain is valid."""
 
     context: ssl.SSLContext
     certificates: bytes
     key: bytes
     client_authorities: bytes | None
+    begins_ms: int
     expires_ms: int
 
 
@@ -108,12 +110,14 @@ class Certificates:
         return (self.expires_ms - now_ms) // _DAY_MS
 
     def expiry_text(self, now_ms: int) -> str | None:
-        """Say when the certificate expires if that is soon, or was; None otherwise."""
+        """Say when the certificate expires if that is soon, or was, and when it begins to be valid; None otherwise."""
         left_ms = self.expires_ms - now_ms
+        where = f"{self.section}.cert_file: {self._settings.cert_file}"
+        if now_ms < self._loaded.begins_ms:
+            return f"{where} is not valid before {_minute(self._loaded.begins_ms)}: clients refuse it"
         if left_ms > WARN_DAYS * _DAY_MS:
             return None
-        at = f"{datetime.fromtimestamp(self.expires_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-        where = f"{self.section}.cert_file: {self._settings.cert_file}"
+        at = _minute(self.expires_ms)
         if left_ms <= 0:
             return f"{where} has expired at {at}: clients refuse it"
         return f"{where} expires in {self.days_left(now_ms)} days, at {at}"
@@ -132,8 +136,10 @@ class Certificates:
         assert cert_file is not None
         assert key_file is not None
         certificates = self._read("cert_file", cert_file)
-        self._require_private(key_file)
         key = self._read("key_file", key_file)
+        begins_ms, expires_ms = self._validity(cert_file, certificates, key)
+        self._require_key(key_file, key)
+        self._require_private(key_file)
         context = _bare_context()
         try:
             # A password would be asked for on the terminal: an encrypted key is refused instead.
@@ -143,7 +149,7 @@ class Certificates:
         except OSError as error:
             raise ConfigurationError(f"{self.section}: {cert_file}, {key_file}: {reason(error)}") from error
         authorities = None if authority_file is None else self._demand(context, authority_file)
-        return _Loaded(context, certificates, key, authorities, self._expiry(cert_file, certificates))
+        return _Loaded(context, certificates, key, authorities, begins_ms, expires_ms)
 
     def _demand(self, context: ssl.SSLContext, file: Path) -> bytes:
         """Ask clients for a certificate that an authority of the file has signed."""
@@ -178,18 +184,31 @@ class Certificates:
             )
 
     def _unfit(self, cert_file: Path, key_file: Path, error: Exception) -> str:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            told = f"{key_file} is not the key of the first certificate in {cert_file}"
+            return f"{self.section}.key_file: {told}; expected the certificate, then its chain, and its key"
         why = "the key is encrypted" if isinstance(error, _Encrypted) else reason(error)
-        return (
-            f"{self.section}: {cert_file} and {key_file} cannot be used together ({why});"
-            " expected a certificate with its chain, and its key without a password, in PEM"
-        )
+        told = f"{key_file} cannot be used with {cert_file} ({why})"  # whose certificates could be read
+        return f"{self.section}.key_file: {told}; expected the key of the certificate, without a password, in PEM"
 
-    def _expiry(self, file: Path, certificates: bytes) -> int:
+    def _validity(self, file: Path, certificates: bytes, key: bytes) -> tuple[int, int]:
+        """Return from and until when (ms) all certificates of a chain are valid. Raises: ConfigurationError."""
         found = _CERTIFICATES.findall(certificates.decode("ascii", "replace"))
+        if not found:
+            is_swapped = _KEY in certificates and _CERTIFICATE in key
+            hint = "; it holds a key: are cert_file and key_file swapped?" if is_swapped else ""
+            raise ConfigurationError(f"{self.section}.cert_file: {file} holds no whole certificate in PEM{hint}")
         try:
-            return min(_not_after_ms(ssl.PEM_cert_to_DER_cert(text)) for text in found)
-        except (ValueError, IndexError) as error:
+            spans = [_validity_ms(ssl.PEM_cert_to_DER_cert(text)) for text in found]
+            _bare_context().load_verify_locations(cadata="\n".join(found))
+        except (ssl.SSLError, ValueError, IndexError) as error:
             raise ConfigurationError(f"{self.section}.cert_file: {file} holds no X.509 certificate") from error
+        return max(begins for begins, _ in spans), min(expires for _, expires in spans)
+
+    def _require_key(self, file: Path, key: bytes) -> None:
+        if _KEY not in key:
+            what = "a certificate, and no private key" if _CERTIFICATE in key else "no private key"
+            raise ConfigurationError(f"{self.section}.key_file: {file} holds {what} in PEM")
 
 
 class _Encrypted(Exception):
@@ -248,11 +267,11 @@ def grpc_credentials(certificates: Certificates) -> grpc.ServerCredentials:
     )
 
 
-# -- when does it expire? ----------------------------------------------------------------------------------------------
+# -- when is it valid? -------------------------------------------------------------------------------------------------
 
 
-def _not_after_ms(certificate: bytes) -> int:
-    """Return until when a certificate (DER) is valid, in milliseconds since 1970 UTC.
+def _validity_ms(certificate: bytes) -> tuple[int, int]:
+    """Return from and until when a certificate (DER) is valid, in milliseconds since 1970 UTC.
 
     The standard library tells that of a peer's certificate only. Source: RFC 5280, section 4.1:
     Certificate ::= SEQUENCE {tbsCertificate SEQUENCE {[0] version, serialNumber, signature, issuer,
@@ -264,13 +283,22 @@ def _not_after_ms(certificate: bytes) -> int:
         fields = _element(fields)[2]
     for _ in range(3):  # serial number, signature algorithm, issuer
         fields = _element(fields)[2]
-    _, _, not_after = _element(_inside(fields, _SEQUENCE))
-    tag, text, _ = _element(not_after)
+    validity = _inside(fields, _SEQUENCE)
+    return _moment_ms(validity), _moment_ms(_element(validity)[2])
+
+
+def _moment_ms(encoded: bytes) -> int:
+    """Return the time that an element begins with, in milliseconds since 1970 UTC."""
+    tag, text, _ = _element(encoded)
     digits = text.decode("ascii")
     if tag == _UTC_TIME:  # two digits mean 1950 to 2049
         digits = ("19" if digits >= "50" else "20") + digits
     moment = datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
     return int((moment - _EPOCH).total_seconds()) * 1000
+
+
+def _minute(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _inside(encoded: bytes, expected: int) -> bytes:

@@ -17,6 +17,7 @@ from account_monitor.config import (
     Exchange,
     NatsSettings,
     Settings,
+    exposed_doors,
     exposed_files,
 )
 from account_monitor.errors import (
@@ -75,9 +76,11 @@ def check_certificates(settings: Settings) -> Iterator[Finding]:
 
 
 def check_exposure(settings: Settings) -> Iterator[Finding]:
-    """Look which files that hold secrets others can read."""
+    """Look which files that hold secrets others can read, and which doors a network can read along at."""
     for problem in exposed_files(settings):
         yield Finding(None, "secrets", WARNING, problem, "chmod 600")
+    for problem in exposed_doors(settings):
+        yield Finding(None, "network", WARNING, problem)
 
 
 def check_journal(data_dir: Path, account: str) -> Finding:

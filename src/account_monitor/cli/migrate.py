@@ -10,6 +10,7 @@ import click
 from account_monitor.cli.history import connected_history
 from account_monitor.cli.options import config_option, settings_from
 from account_monitor.config import Purpose, Settings
+from account_monitor.stores.journal_file import make_private
 
 
 @click.command()
@@ -23,7 +24,7 @@ def migrate(config_file: Path | None) -> None:
 
 
 async def _migrated(settings: Settings) -> str:
-    settings.service.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.service.data_dir)
     async with connected_history(settings) as store:
         done = await store.open()
         condition = await store.condition()

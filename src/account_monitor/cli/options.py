@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
 from account_monitor.config import EVERY_PURPOSE, Purpose, Settings, load_settings
+from account_monitor.config.exposure import is_exposed
+from account_monitor.config.values import is_loopback
 from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.failures import reason
 from account_monitor.monitor.ports import UNROUTED
@@ -26,6 +30,7 @@ _TRUSTED, _SHOWN = "account_monitor.trusted", "account_monitor.shown"
 """What `--ca` and `--client-cert` are called in the context of a command."""
 
 TOKEN_VARIABLE = "ACCOUNT_MONITOR_TOKEN"  # noqa: S105  # its name
+_INSECURE = "account_monitor.insecure"
 _TOKEN_FILE = "account_monitor.token_file"  # noqa: S105  # a key
 
 
@@ -86,18 +91,56 @@ def tls_context() -> ssl.SSLContext:
 
 
 def token_option(command: _Command) -> _Command:
-    """Add `--token-file`, for a command that asks a running service; `given_token` returns what it names."""
+    """Add `--token-file` and `--insecure`, for a command that asks a running service.
+
+    `given_token` returns what the one names, `check_way` minds the other.
+    """
 
     def note(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
         context.meta[_TOKEN_FILE] = file
+        if file is not None:
+            _warn_of_exposed(file)
 
-    return click.option(
+    def note_insecure(context: click.Context, _option: click.Parameter, is_given: bool) -> None:
+        context.meta[_INSECURE] = is_given
+
+    insecure = click.option(
+        "--insecure", is_flag=True, expose_value=False, callback=note_insecure,
+        help="Send the token also over plain http to another machine, where who reads along reads it.",
+    )  # fmt: skip
+    token_file = click.option(
         "--token-file",
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=note,
         help=f"Holds the token that the service asks for; default: the variable {TOKEN_VARIABLE}.",
-    )(command)
+    )
+    return token_file(insecure(command))
+
+
+def check_way(url: str) -> None:
+    """Raises: ConfigurationError where a token would go over a network in clear, and nobody said that it may."""
+    context = click.get_current_context(silent=True)
+    parts = urlsplit(url)
+    is_allowed = context is not None and context.meta.get(_INSECURE, False)
+    if parts.scheme == "https" or is_allowed or is_loopback(parts.hostname or ""):
+        return
+    raise ConfigurationError(
+        f"{parts.scheme}://{parts.netloc}: is no https, so who reads along would read the token, which was not sent;"
+        " use https, or say --insecure"
+    )
+
+
+def _warn_of_exposed(file: Path) -> None:
+    """Say that others can come in with the token of a file, once; whether it can be read is found out later."""
+    try:
+        found = file.stat()
+    except OSError:
+        return  # `given_token` says why
+    if stat.S_ISREG(found.st_mode) and is_exposed(found.st_mode):
+        mode = stat.S_IMODE(found.st_mode)
+        told = f"{file} can be read or written by others (mode {mode:04o}); expected chmod 600"
+        click.echo(f"warning: --token-file: {told}", err=True)
 
 
 def given_token() -> str | None:

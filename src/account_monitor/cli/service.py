@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
-from account_monitor.config import Settings, check_settings, exposed_files, load_settings
+from account_monitor.clock import now_ms
+from account_monitor.config import Settings, check_settings, exposed_doors, exposed_files, load_settings
 from account_monitor.errors import ConfigurationError, TokensRefused
 from account_monitor.logs import configure_logging
 
@@ -119,7 +120,7 @@ def check_config(config_file: Path | None) -> None:
     _require_accounts(settings, config_file)
     _require_channels(settings, config_file)
     _require_certificates(settings)
-    for exposed in exposed_files(settings):
+    for exposed in (*exposed_files(settings), *exposed_doors(settings)):
         click.echo(f"warning: {exposed}", err=True)
     _require_tokens(settings, config_file)
     accounts = ", ".join(account.name for account in settings.accounts)
@@ -140,11 +141,15 @@ def _require_channels(settings: Settings, config_file: Path | None) -> None:
 
 
 def _require_certificates(settings: Settings) -> None:
-    """Load what the doors would show. Raises: ConfigurationError."""
+    """Load what the doors would show, and warn of what clients refuse now or soon. Raises: ConfigurationError."""
     from account_monitor.api.tls import certificates_of
 
-    certificates_of(settings.http.tls, "http.tls")
-    certificates_of(settings.grpc_tls, "http.tls" if settings.grpc.tls is None else "grpc.tls")
+    shown = {"http.tls": settings.http.tls, "http.tls" if settings.grpc.tls is None else "grpc.tls": settings.grpc_tls}
+    for section, tls in shown.items():
+        certificates = certificates_of(tls, section)
+        told = None if certificates is None else certificates.expiry_text(now_ms())
+        if told is not None:
+            click.echo(f"warning: {told}", err=True)
 
 
 def _require_tokens(settings: Settings, config_file: Path | None) -> None:

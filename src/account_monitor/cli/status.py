@@ -27,6 +27,7 @@ from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.options import (
     TOKEN_VARIABLE,
     account_option,
+    check_way,
     config_option,
     given_token,
     settings_from,
@@ -171,6 +172,7 @@ def _answer(url: str, order: object = None) -> bytes:
         body = None if order is None else msgspec.json.encode(order)
         asked = urllib.request.Request(url, body, {} if body is None else {"Content-Type": "application/json"})  # noqa: S310  # checked above
         if (token := given_token()) is not None:
+            check_way(url)
             asked.add_unredirected_header("Authorization", f"Bearer {token}")  # for the service, and no one it names
         tls = tls_context() if url.startswith("https://") else None
         with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310  # checked above
@@ -188,7 +190,13 @@ def _answer(url: str, order: object = None) -> bytes:
         said = reason(cause) if isinstance(cause, BaseException) else cause
         if isinstance(cause, ssl.SSLError):
             raise CommandFailed(f"{url}: {said}; --ca names whom to trust, --client-cert what to show") from error
-        raise _NoAnswer(f"{url}: no answer ({said}); is the service running?") from error
+        hint = "does it speak TLS? then https://" if _is_cut(cause, url) else "is the service running?"
+        raise _NoAnswer(f"{url}: no answer ({said}); {hint}") from error
+
+
+def _is_cut(cause: object, url: str) -> bool:
+    """Whether something took a request of plain http and answered nothing that is http, as a door with TLS does."""
+    return url.startswith("http://") and isinstance(cause, HTTPException | ConnectionResetError)
 
 
 def _advice(status: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from account_monitor.cli.options import config_option, settings_from
+from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_from
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings, values
 from account_monitor.errors import CommandFailed, ConfigurationError
@@ -29,7 +29,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 @click.group()
 def token() -> None:
-    """Make, list and revoke the tokens that programs and people come in with; a running service follows at once."""
+    """Make, list and revoke tokens, with which programs and people come in; a service follows within two seconds."""
 
 
 @token.command("create")
@@ -45,7 +45,7 @@ def token() -> None:
 def create(config_file: Path | None, name: str, scope: Right, accounts: tuple[str, ...], expires: str | None) -> None:
     """Make a token and print it, this once, as all of the output."""
     settings = settings_from(config_file, secrets=())
-    file = _tokens_file(settings)
+    file = _tokens_file(settings, config_file)
     _check_accounts(settings, accounts)
     lifetime_ms = None if expires is None else _milliseconds(expires)
     try:
@@ -65,23 +65,37 @@ def create(config_file: Path | None, name: str, scope: Right, accounts: tuple[st
 @json_option
 def list_tokens(config_file: Path | None, as_json: bool) -> None:
     """List the tokens: name, scope, accounts, created, expires, state; never what lets anybody in."""
-    file = _tokens_file(settings_from(config_file, secrets=()))
+    file = _tokens_file(settings_from(config_file, secrets=()), config_file)
     known = file.read()
     at_ms = now_ms()
     for each in known.tokens if known is not None else ():
         click.echo(json.dumps(_facts(each, at_ms)) if as_json else _line(each, at_ms))
-    if not known:
+    if known is None:
+        click.echo(f"{file.path}: there is no such file; nobody is let in", err=True)
+    elif not known:
         click.echo(f"{file.path}: no token; nobody is let in", err=True)
+    else:
+        click.echo(f"{len(known)} in {file.path}", err=True)
 
 
 @token.command("revoke")
 @config_option
-@click.argument("name")
-def revoke(config_file: Path | None, name: str) -> None:
+@click.argument("name", required=False)
+@click.option("--all", "is_all", is_flag=True, help="Every token, instead of a name.")
+def revoke(config_file: Path | None, name: str | None, is_all: bool) -> None:
     """Let nobody in any more with a token; its open streams are closed within two seconds."""
-    file = _tokens_file(settings_from(config_file, secrets=()))
-    revoked = file.revoke(name, now_ms=now_ms(), by=_user())
-    click.echo(f"token {revoked.name} is revoked; a running service takes it over within two seconds", err=True)
+    if (name is None) != is_all:
+        raise click.UsageError("expected the name of a token, or --all")
+    file = _tokens_file(settings_from(config_file, secrets=()), config_file)
+    if name is not None:
+        revoked = [file.revoke(name, now_ms=now_ms(), by=_user())]
+    else:
+        revoked = file.revoke_all(now_ms=now_ms(), by=_user())
+    for each in revoked:
+        told = f"token {each.name} is revoked in {file.path}; a running service takes it over within two seconds"
+        click.echo(told, err=True)
+    if not revoked:
+        click.echo(f"{file.path}: no token is there to be revoked", err=True)
 
 
 @token.command("history")
@@ -121,15 +135,21 @@ def _told(deed: Deed) -> dict[str, Any]:
     }
 
 
-def _tokens_file(settings: Settings) -> TokensFile:
+def _tokens_file(settings: Settings, config_file: Path | None) -> TokensFile:
+    """Return the file by its absolute path: a relative one begins where the command runs, maybe not the service."""
     path = settings.auth.tokens_file
+    if path is None and config_file is None and not DEFAULT_CONFIG.exists():
+        raise ConfigurationError(
+            f"{DEFAULT_CONFIG.absolute()}: is not there, and ACCOUNT_MONITOR__AUTH__TOKENS_FILE names no file of"
+            " tokens; go where the service's config.yaml is, or name it with --config"
+        )
     if path is None:
         raise ConfigurationError(
             "auth.tokens_file: was null, expected a file such as"
             f" {settings.service.data_dir / 'tokens.json'}: without it nobody is asked for a token; set it (or"
             " ACCOUNT_MONITOR__AUTH__TOKENS_FILE), and restart the service"
         )
-    return TokensFile(path)
+    return TokensFile(path.absolute())
 
 
 def _check_accounts(settings: Settings, accounts: tuple[str, ...]) -> None:

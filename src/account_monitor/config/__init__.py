@@ -1,6 +1,6 @@
 """What did the operator decide? YAML and environment, read once into frozen settings; secrets hide in repr."""
 
-from account_monitor.config.exposure import exposed_files
+from account_monitor.config.exposure import exposed_doors, exposed_files
 from account_monitor.config.loading import check_settings, load_settings, unbuilt
 from account_monitor.config.secrets import EVERY_PURPOSE, Purpose, Secret
 from account_monitor.config.settings import (
@@ -70,6 +70,7 @@ __all__ = [
     "WebsocketSettings",
     "changed_accounts",
     "check_settings",
+    "exposed_doors",
     "exposed_files",
     "load_settings",
     "split_position_key",

@@ -1,4 +1,4 @@
-"""Exposure: which files that hold secrets can others on this machine read?
+"""Exposure: which files that hold secrets can others on this machine read, and what can a network read along?
 
 A key of TLS is refused then (see `api.tls`). Other secrets are told of: Docker and Kubernetes hand them out readable by
 everyone, inside of a container that has nobody else.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from account_monitor.config.secrets import escaped
 from account_monitor.config.settings import Exchange, Settings
+from account_monitor.config.values import is_loopback
 
 OTHERS = stat.S_IRWXO | stat.S_IWGRP
 """Rights that nobody but the owner, and for reading the group, may have."""
@@ -30,6 +31,29 @@ def exposed_files(settings: Settings) -> list[str]:
         for mode in _mode(file)
         if is_exposed(mode)
     ]
+
+
+def exposed_doors(settings: Settings) -> list[str]:
+    """Return a line for every door that a network reaches and where it may read along, or read without a token."""
+    ways = (("http", settings.http.host, settings.http.tls), ("grpc", settings.grpc.host, settings.grpc_tls))
+    told = [
+        f"{section}.host: {host} is beyond this machine, and {section} speaks no TLS: who reads along reads tokens and"
+        f" figures; set {section}.tls, or keep it behind a proxy that speaks TLS"
+        for section, host, tls in ways
+        if not is_loopback(host) and tls.cert_file is None
+    ]
+    metrics = settings.metrics
+    if not is_loopback(metrics.host) and not metrics.require_token:
+        told.append(
+            f"metrics.host: {metrics.host} is beyond this machine, and metrics.require_token is false: whoever reaches"
+            " that port reads the figures of all accounts; require a token, or let only Prometheus reach it"
+        )
+    elif not is_loopback(metrics.host):
+        told.append(
+            f"metrics.host: {metrics.host} is beyond this machine, and the metrics port speaks no TLS: who reads along"
+            " reads the token of Prometheus; keep it behind a proxy that speaks TLS"
+        )
+    return told
 
 
 def _mode(file: Path) -> list[int]:

@@ -24,8 +24,10 @@ from account_monitor.stores.journal_file import (
     explained,
     journal_path,
     leftovers,
+    make_private,
     migrate,
     open_for_reading,
+    open_private,
     read_head,
     sync_directory,
     transaction,
@@ -91,7 +93,7 @@ def _copy(source: Path, copy: Path) -> SavedJournal:
 
 
 def _pack(folder: Path, manifest: Manifest, archive: Path) -> None:
-    with archive.open("wb") as file:
+    with open_private(archive) as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             tar.add(folder / _MANIFEST, _MANIFEST)
             for account in manifest.accounts:
@@ -108,7 +110,7 @@ def restore(source: Path, data_dir: Path, *, clock: Clock) -> Manifest:
     Raises: JournalInUse or JournalError where a journal of an account is there already; JournalCorrupt for a backup
     whose journals do not match its manifest or their own hash chain; JournalError for a file that is no backup.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(data_dir)
     with ExitStack() as stack:
         tar = stack.enter_context(_opened(source))
         manifest = _read_manifest(tar, source)
@@ -155,7 +157,7 @@ def _verify(copy: Path, head: Head) -> None:
 
 
 def _extract(tar: tarfile.TarFile, copy: Path) -> None:
-    with _member(tar, copy.name) as content, copy.open("xb") as file:
+    with _member(tar, copy.name) as content, open_private(copy) as file:
         while chunk := content.read(_CHUNK_BYTES):
             file.write(chunk)
         file.flush()

@@ -19,7 +19,7 @@ from account_monitor.monitor.ports import (
     RemarkKind,
     StreamPosition,
 )
-from account_monitor.stores.journal_file import WriterLock, journal_path, open_for_writing, read_head
+from account_monitor.stores.journal_file import WriterLock, journal_path, make_private, open_for_writing, read_head
 from account_monitor.stores.journal_reader import JournalReader
 from account_monitor.stores.recorder import Recorder
 from account_monitor.stores.writer import Writer
@@ -46,7 +46,7 @@ class Journal:
 
         Raises: JournalInUse, JournalTooNew, JournalCorrupt, JournalError.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_private(data_dir)
         path = journal_path(data_dir, account)
         with ExitStack() as undo:
             lock = WriterLock(path)

@@ -6,9 +6,9 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apsw
 
@@ -42,7 +42,7 @@ class WriterLock:
 
     def __init__(self, journal: Path) -> None:
         """Take the lock. Raises: JournalInUse, naming the process that has it."""
-        self._fd = os.open(f"{journal}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(f"{journal}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -68,6 +68,9 @@ def open_for_writing(path: Path, account: str, now_ms: int) -> apsw.Connection:
     """
     is_new = not path.exists()
     with explained(path):
+        if is_new:
+            with suppress(OSError):  # SQLite meets the same below, and says so in words that callers know
+                open_private(path).close()  # what SQLite keeps beside it gets the same mode
         connection = apsw.Connection(str(path))
         try:
             _prepare_for_writing(connection, path, account, now_ms)
@@ -197,6 +200,16 @@ def read_base(connection: apsw.Connection) -> Base:
     """Return what comes before the first entry that a journal still holds."""
     row: Any = connection.execute(SQL["base"]).fetchone()
     return Base._make(row)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that its owner alone may enter; one that is there stays as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file to be written anew, which its owner alone may read if it is new."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
 
 
 def sync_directory(directory: Path) -> None:

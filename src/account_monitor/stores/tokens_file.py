@@ -109,17 +109,35 @@ class TokensFile:
         """
         with self._changing() as tokens:
             for index, token in enumerate(tokens):
-                if token.name == name and token.revoked_ms is None:
+                if token.name == name:
+                    self._check_not_revoked(token)
                     tokens[index] = token._replace(revoked_ms=now_ms, revoked_by=by)
                     return tokens[index]
             known = ", ".join(token.name for token in tokens if token.revoked_ms is None) or "none"
             raise CommandFailed(f"{self._shown}: no token {name[:60]!r} is there to be revoked; not revoked: {known}")
+
+    def revoke_all(self, *, now_ms: int, by: str) -> list[Token]:
+        """Write down that nobody is let in any more, expired tokens included; return those that were not revoked yet.
+
+        Raises: TokensRefused, as `read`.
+        """
+        with self._changing() as tokens:
+            revoked = [token._replace(revoked_ms=now_ms, revoked_by=by) for token in tokens if token.revoked_ms is None]
+            by_id = {token.id: token for token in revoked}
+            tokens[:] = [by_id.get(token.id, token) for token in tokens]
+            return revoked
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     @property
     def _shown(self) -> str:
         return escaped(str(self.path))
+
+    def _check_not_revoked(self, token: Token) -> None:
+        if token.revoked_ms is not None:
+            who = "" if token.revoked_by is None else f" by {token.revoked_by}"
+            when = time_text(token.revoked_ms)
+            raise CommandFailed(f"{self._shown}: token {token.name!r} was already revoked, at {when}{who}")
 
     def _content(self, *, is_served: bool) -> bytes | None:
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from account_monitor.api.access import Access
 from account_monitor.api.descriptors import Descriptors
 from account_monitor.api.grpc.tally import Tally
-from account_monitor.api.listening import listen
+from account_monitor.api.listening import joined, listen
 from account_monitor.api.metrics import Told
 from account_monitor.api.publisher import Publisher
 from account_monitor.api.renderer import Renderer
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import grpc
 
     from account_monitor.api.grpc.server import GrpcServer
+
+
+EVERY_IPV4 = "0.0.0.0"  # noqa: S104  # recognized; what is bound is configured
 
 
 class GrpcDoor:
@@ -55,17 +58,23 @@ class GrpcDoor:
         self._credentials = credentials
         self._tally = Tally()
         self._reserved: list[socket.socket] = []
+        self._barred: socket.socket | None = None
+        """Keeps the port from being opened on IPv6, where only IPv4 is configured."""
         self._server: GrpcServer | None = None
         self._is_closed = False
         self._changing = asyncio.Lock()
         """Held while the server starts or stops."""
         self.address = ""
-        """Where clients connect to, as `127.0.0.1:50051`."""
+        """What is bound, as `127.0.0.1:50051`."""
 
     async def reserve(self) -> None:
         """Take the port. Raises: ConfigurationError where it cannot be had."""
-        self._reserved = await listen(*self._place, "grpc")
-        self.address = _address(self._reserved[0], self._place[0])
+        host, port = self._place
+        self._reserved = await listen(host, port, "grpc")
+        taken = self._reserved[0].getsockname()[1]
+        self.address = joined(host, taken)
+        if host == EVERY_IPV4:
+            self._barred = _barred_ipv6(taken)
 
     async def open(self) -> None:
         """Return when calls are answered, or the door was closed meanwhile.
@@ -86,7 +95,7 @@ class GrpcDoor:
         async with self._changing:
             if self._is_closed:
                 return
-            addresses = [_address(reserved) for reserved in self._reserved]
+            addresses = [joined(*reserved.getsockname()[:2]) for reserved in self._reserved]
             self._release()  # gRPC opens its sockets itself
             await server.start(addresses, credentials)
             self._server = server
@@ -98,6 +107,8 @@ class GrpcDoor:
             self._release()
             if self._server is not None:
                 await self._server.stop(grace_seconds)
+            if self._barred is not None:
+                self._barred.close()
 
     def samples(self) -> list[Told]:
         """Return how many calls there were, and how long they took."""
@@ -109,8 +120,22 @@ class GrpcDoor:
         self._reserved.clear()
 
 
-def _address(listener: socket.socket, host: str | None = None) -> str:
-    """Return where a socket listens, or under which name of a host it is reached."""
-    taken, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host) if host is not None else taken  # noqa: S104  # shown
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+def _barred_ipv6(port: int) -> socket.socket | None:
+    """Take a port on IPv6 without listening, None where that cannot be had: then gRPC cannot have it either.
+
+    gRPC takes every address of both families for `0.0.0.0`, unless IPv6 is taken. Connections to a port that is bound
+    and does not listen are refused. Without SO_REUSEADDR, or both could be bound.
+    """
+    if not socket.has_ipv6:
+        return None
+    try:
+        barred = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        barred.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        barred.bind(("::", port))
+    except OSError:
+        barred.close()
+        return None
+    return barred

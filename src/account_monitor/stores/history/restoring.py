@@ -26,6 +26,7 @@ from account_monitor.stores.journal_file import (
     explained,
     journal_path,
     leftovers,
+    make_private,
     open_for_writing,
     read_base,
     sync_directory,
@@ -57,7 +58,7 @@ async def restore_journal(
     if replica is None:
         return None
     path, folder = journal_path(data_dir, account), data_dir / f"{_FOLDER}-{account}"  # others have their own
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(make_private, folder)
     scratch = journal_path(folder, account)
     with ExitStack() as stack:
         stack.callback(WriterLock(path).release)
