@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import importlib.util
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,6 +14,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -21,10 +23,11 @@ from account_monitor.admission import Admission
 from account_monitor.api.metrics import Sample, Told
 from account_monitor.api.server import Doors
 from account_monitor.api.tls import certificates_of
-from account_monitor.clock import now_ms
+from account_monitor.clock import boot_seconds, now_ms
 from account_monitor.config import (
     AccountSettings,
     Exchange,
+    Lease,
     OpeningSettings,
     Settings,
     changed_accounts,
@@ -48,13 +51,16 @@ from account_monitor.monitor.price_watch import PriceWatch
 from account_monitor.monitor.risk_watch import RiskWatch
 
 if TYPE_CHECKING:
+    from account_monitor.cluster.leases import HeldLease
     from account_monitor.exchanges import Exchanges
     from account_monitor.feeds.nats import NatsFeed
     from account_monitor.feeds.progress import StreamGap
     from account_monitor.historian.historian import Historian
     from account_monitor.historian.reading import HistoryReader
+    from account_monitor.membership import Membership
     from account_monitor.notifiers.people import People, Reach
     from account_monitor.stores.cache import CurrentState
+    from account_monitor.stores.journal import Journal
 
 STOP_SECONDS = 2.5
 """How long recording what was already heard may take after a SIGTERM; the promise is 5 s for everything."""
@@ -136,6 +142,8 @@ class App:
         self._reader: HistoryReader | None = None
         self._current_state: CurrentState | None = None
         self._people: People | None = None
+        self._membership: Membership | None = None
+        """With leases only: which accounts are open here is decided there."""
         self._gap_count = 0
         self._heard_at_end: dict[str, int] | None = None
         """By account without an exchange, how much had been heard when the end of the streams was first reached."""
@@ -171,10 +179,12 @@ class App:
             await self._open_people()
             await self._open_feed()
             await self._complete_doors()
+            await self._join()
             gc.collect()
             gc.freeze()  # what a start has made stays: the collector need not look at it again and again
             self.desk.wait_for("start", None)
-            self._settle(self.settings.accounts)
+            if not self._has_leases:
+                self._settle(self.settings.accounts)
             log.info("service_started", accounts=self.desk.accounts, version=__version__)
             await self._stopping.wait()
         except StartAborted as reason:
@@ -243,6 +253,8 @@ class App:
             if not settings.accounts:
                 raise ConfigurationError("accounts: none is configured any more; what was configured goes on")
             changes = changed_accounts(self.settings, settings)
+            if self._has_leases:  # the keeper opens and closes accounts, once they are held
+                changes = changes._replace(added=(), removed=())
             self._check_openings(settings)
             self._check_exchanges(settings)
             added = [account for account in settings.accounts if account.name in changes.added]
@@ -274,11 +286,14 @@ class App:
         for account in settings.accounts:
             self._take_thresholds(account)
         self.desk.configure([account.name for account in settings.accounts])
-        if self._historian is not None:
+        if self._membership is not None:
+            self._share_others()
+            self._membership.changed()
+        elif self._historian is not None:
             self._historian.assign(self.desk.accounts)
         configure_logging(settings.logging)
         self._warn_of_exposed_files(settings)
-        await self._tell_feed()
+        await self.tell_feeds()
         log.info("reloaded", **changes._asdict(), took_over=took_over, needs_restart=needs_restart)
 
     # -- accounts ----------------------------------------------------------------------------------------------------
@@ -286,6 +301,10 @@ class App:
     async def _open_accounts(self) -> None:
         self.spawn("watch", self._watch())
         self.spawn("risks", self.risks.run())
+        if self._has_leases:
+            self.inboxes.leave_to_others(UNROUTED)
+            self._share_others()
+            return
         # Accounts whose past may be in a database that is away wait for it, and keep no other waiting.
         has_journal = partial(_has_journal, self.settings.service.data_dir)
         for account in sorted(self.settings.accounts, key=has_journal, reverse=True):
@@ -298,13 +317,17 @@ class App:
         self.desk.add(unrouted)
         self.alarms.attach_unrouted(unrouted)
 
-    async def _open_account(self, account: AccountSettings, *, is_start: bool = False) -> Monitor:
+    async def _open_account(
+        self, account: AccountSettings, *, is_start: bool = False, lease: HeldLease | None = None
+    ) -> Monitor:
         from account_monitor.historian.restoration import Restoration
 
-        restoration = Restoration(self.settings, self.desk, is_stopping=self._stopping.is_set)
-        await restoration.run(account.name, is_patient=is_start)
+        if lease is None or _has_journal(self.settings.service.data_dir, account):
+            restoration = Restoration(self.settings, self.desk, is_stopping=self._stopping.is_set)
+            await restoration.run(account.name, is_patient=is_start)
         has_venue = account.exchange is not Exchange.NONE
-        return await self._open_monitor(account.name, Inbox(), opening_of(account.opening), has_venue=has_venue)
+        opening = opening_of(account.opening)
+        return await self._open_monitor(account.name, Inbox(), opening, has_venue=has_venue, lease=lease)
 
     def _show_account(self, monitor: Monitor, account: AccountSettings) -> None:
         self.inboxes.add(monitor.name, monitor.inbox)
@@ -357,15 +380,30 @@ class App:
             await self._exchanges.close(account.name)
         self._serve(monitor, account)
 
+    async def _open_journal(self, name: str, lease: HeldLease | None) -> Journal:
+        data_dir = self.settings.service.data_dir
+        if lease is not None:
+            from account_monitor.membership import leased_journal
+
+            return await leased_journal(data_dir, lease)
+        from account_monitor.stores.journal import Journal
+
+        return await asyncio.to_thread(Journal.open, data_dir, name, clock=now_ms)
+
     async def _open_monitor(
-        self, name: str, inbox: Inbox, opening: Opening | None, *, has_venue: bool = False
+        self,
+        name: str,
+        inbox: Inbox,
+        opening: Opening | None,
+        *,
+        has_venue: bool = False,
+        lease: HeldLease | None = None,
     ) -> Monitor:
         from account_monitor.stores.checkpoints import JournalCheckpoints
-        from account_monitor.stores.journal import Journal
 
         settings = self.settings
         usd_assets = settings.service.usd_assets
-        journal = await asyncio.to_thread(Journal.open, settings.service.data_dir, name, clock=now_ms)
+        journal = await self._open_journal(name, lease)
         monitor = Monitor(
             name,
             journal,
@@ -379,6 +417,8 @@ class App:
             snapshot_seconds=settings.history.snapshot_interval_seconds,
             has_venue=has_venue,
         )
+        if lease is not None:
+            monitor.speaks = lambda: lease.is_valid(boot_seconds())
         self._starting = monitor
         try:
             await monitor.start()
@@ -436,8 +476,11 @@ class App:
         await failed.journal.give_up_writing()
         account = next((each for each in self.settings.accounts if each.name == name), None)
         opening = None if account is None else opening_of(account.opening)
+        lease = None if self._membership is None else self._membership.lease(name)
+        if self._has_leases and lease is None:
+            return  # it is about to be laid down
         try:
-            monitor = await self._open_monitor(name, Inbox(), opening, has_venue=failed.has_venue)
+            monitor = await self._open_monitor(name, Inbox(), opening, has_venue=failed.has_venue, lease=lease)
         except (JournalError, StartAborted, OSError) as error:
             log.error("journal_not_reopened", account=name, reason=str(error))
             return
@@ -457,8 +500,84 @@ class App:
             self.alarms.resolve(name, "STORAGE_UNAVAILABLE", symbol=JOURNAL)
             await self._serve_anew(monitor, account)
         self._heard_at_end = None  # what was counted went into the inbox that is no more
-        await self._tell_feed()
+        await self.tell_feeds()
         await failed.journal.close()
+
+    # -- accounts that are shared ------------------------------------------------------------------------------------
+
+    @property
+    def _has_leases(self) -> bool:
+        return self.settings.cluster.lease is not Lease.NONE
+
+    async def _join(self) -> None:
+        """Take part in the cluster, where the accounts are shared: accounts are opened once they are held."""
+        if not self._has_leases:
+            return
+        assert self._historian is not None  # it is open by now
+        module = await asyncio.to_thread(importlib.import_module, "account_monitor.membership")
+        membership: Membership = module.Membership(
+            self, self.desk, self.alarms, self._historian, address=self._address(), spawn=self.spawn
+        )
+        self.desk.cluster = self._membership = membership
+        self.spawn("cluster", membership.run())
+
+    def _address(self) -> str:
+        """Return where other machines reach the doors, as far as this one knows."""
+        url = urlsplit(self.doors.http_url)
+        is_everywhere = url.hostname in ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound
+        return f"{url.scheme}://{socket.gethostname()}:{url.port}" if is_everywhere else self.doors.http_url
+
+    def _share_others(self) -> None:
+        """Leave what is not open here to other processes; what is not configured any more to nobody."""
+        names = {account.name for account in self.settings.accounts}
+        for name in names - self._monitors.keys():
+            self.inboxes.leave_to_others(name)
+        self.inboxes.forget_all_but(names)
+
+    async def open_held(self, lease: HeldLease) -> None:
+        """Monitor an account whose journal goes on from the copy of it. Raises: AccountMonitorError."""
+        async with self._changing:
+            self._heard_at_end = None  # what was counted may have been another process's to take
+            if lease.account == UNROUTED:
+                unrouted = await self._open_monitor(UNROUTED, Inbox(), None, lease=lease)
+                self.inboxes.unrouted = unrouted.inbox
+                self.desk.add(unrouted)
+                self.alarms.attach_unrouted(unrouted)
+                return
+            account = next((each for each in self.settings.accounts if each.name == lease.account), None)
+            if account is None:
+                raise ConfigurationError(f"account {lease.account} is not configured any more")
+            monitor = await self._open_account(account, lease=lease)
+            self._show_account(monitor, account)
+            self._serve(monitor, account)
+            self._settle([account])
+
+    async def quiet_held(self, account: str) -> int:
+        """Take nothing more for an account, and record what was heard; return where its journal ends then."""
+        if self._exchanges is not None:
+            await self._exchanges.close(account)
+        self.inboxes.leave_to_others(account)
+        monitor = self._monitors[account]
+        monitor.stop()
+        await asyncio.wait([self._tasks[f"account:{account}"]], timeout=STOP_SECONDS)
+        return monitor.journal.last_seq
+
+    async def close_held(self, account: str, *, at_once: bool) -> None:
+        """Monitor an account no longer; `at_once`: without recording what was heard, for another process does."""
+        self.inboxes.leave_to_others(account)
+        if at_once:
+            self._monitors[account].inbox.shut()
+            self._tasks[f"account:{account}"].cancel()
+        async with self._changing:
+            self._heard_at_end = None
+            if self._exchanges is not None:
+                await self._exchanges.close(account)
+            self.desk.remove(account)
+            await self._close_monitor(account)
+            self.alarms.forget(account)
+            self.risks.forget(account)
+            self._share_others()
+        log.info("account_closed", account=account)
 
     def _check_exchanges(self, settings: Settings) -> None:
         """Refuse to change what feeds an account while it runs: who is believed would change amid what was heard."""
@@ -487,7 +606,10 @@ class App:
 
         settings = self.settings
         self._historian = Historian(settings, self.desk, self.alarms)
-        self._historian.assign(self.desk.accounts)
+        if self._has_leases:
+            self._historian.assign([], {})
+        else:
+            self._historian.assign(self.desk.accounts)
         self.spawn("history", self._historian.run())
         database, data_dir = settings.database, settings.service.data_dir
         store = history_store(database.url, data_dir, clock=now_ms, password=database.password)
@@ -589,7 +711,8 @@ class App:
         """Return what time it is at the latest, as this machine and the exchanges say: one of them may be late."""
         return now_ms() if self._exchanges is None else max(now_ms(), self._exchanges.latest_ms())
 
-    async def _tell_feed(self) -> None:
+    async def tell_feeds(self) -> None:
+        """Let the feeds know which accounts there are."""
         if self._feed is not None:
             await self._feed.accounts_changed(self._positions())
 
@@ -621,6 +744,8 @@ class App:
                 self._watch_feed(self._feed)
             if self._exchanges is not None:
                 self._exchanges.watch()
+            if self._membership is not None:
+                self._membership.watch()
             if self._historian is not None:
                 self._historian.watch()
             if self._current_state is not None:
@@ -720,7 +845,8 @@ class App:
             if follower is not None for account, lag in follower.lags()
         ]  # fmt: skip
         people = [] if self._people is None else _people_samples(self._people)
-        return [*nats, *exchanges, *alarms, *residuals, *lags, *people, *self._admission.samples()]
+        cluster = [] if self._membership is None else self._membership.samples()
+        return [*nats, *exchanges, *alarms, *residuals, *lags, *people, *cluster, *self._admission.samples()]
 
     def _nats_samples(self, feed: NatsFeed) -> list[Sample]:
         status = feed.status
@@ -757,6 +883,8 @@ class App:
 
     async def _close(self) -> None:
         started = time.monotonic()
+        if self._membership is not None:
+            await self._membership.stop(self._tasks["cluster"])
         for name in [name for name in self._tasks if not name.startswith(("account:", "redis"))]:
             await self._cancel(name)
         if self._exchanges is not None:

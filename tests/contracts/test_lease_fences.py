@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -13,6 +14,10 @@ from account_monitor.cluster.leases import HeldLease, Session, Terms, new_sessio
 from account_monitor.cluster.members import Card
 from account_monitor.cluster.postgres import PostgresLeases, claim, claimed_epoch, fence
 from account_monitor.errors import LeaseLost
+from account_monitor.stores.history.postgres import Connection, PostgresHistory
+from tests.contracts.test_history_projector import project
+from tests.history_samples import record
+from tests.journal_samples import deliveries
 from tests.servers.postgres import FreshDatabase
 
 pytestmark = pytest.mark.integration
@@ -22,12 +27,12 @@ class Desk:
     """Two members, and connections as a projection has them."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._stores: list[PostgresLeases] = []
         self._connections: list[asyncpg.Connection[asyncpg.Record]] = []
 
     async def member(self, name: str, ttl: float = 60) -> tuple[PostgresLeases, Session]:
-        store = PostgresLeases(self._url)
+        store = PostgresLeases(self.url)
         self._stores.append(store)
         await store.open()
         session = Session(name, Terms(ttl), new_session_id())
@@ -35,7 +40,7 @@ class Desk:
         return store, session
 
     async def connection(self) -> asyncpg.Connection[asyncpg.Record]:
-        connection = await asyncpg.connect(self._url)
+        connection = await asyncpg.connect(self.url)
         self._connections.append(connection)
         return connection
 
@@ -209,3 +214,28 @@ async def test_where_leases_are_elsewhere_the_youngest_claim_writes(desk: Desk) 
         await claim(connection, HeldLease("main", 7, former))
     with pytest.raises(LeaseLost):  # two that a store gave one epoch, having lost the first
         await claim(connection, HeldLease("main", 8, former))
+
+
+# -- the history -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_journal_is_written_until_somebody_else_holds_the_account(desk: Desk, tmp_path: Path) -> None:
+    store, session = await desk.member("one")
+    epoch = (await store.acquire(session, {"main": 0}))["main"]
+
+    async def of_session(connection: Connection, account: str) -> None:
+        await fence(connection, account, epoch, session.id)
+
+    history = PostgresHistory(desk.url, fence=of_session)
+    await record(tmp_path, deliveries(1, 2))
+    assert [each.seq for each in await project(tmp_path, history)][-1] == 2
+    await store.leave(session)
+    await record(tmp_path, deliveries(3))
+
+    (lost,) = [each for each in await project(tmp_path, history) if each.is_lost]
+
+    replica = await history.replica("main")
+    await history.close()
+    assert replica is not None
+    assert (replica.seq, lost.seq) == (2, 2)
+    assert f"account main is not held under epoch {epoch} any more" in (lost.problem or "")

@@ -62,6 +62,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/api/fills"): Door("read", "an account"),
     ("GET", "/api/explain"): Door("read", "an account"),
     ("GET", "/api/whatif"): Door("read", "an account"),
+    ("GET", "/api/cluster"): Door("read", "accounts"),
     ("GET", "/api/exchange"): Door("read", "accounts"),
     ("GET", "/api/reconciliation"): Door("read", "an account"),
     ("GET", "/api/alerts"): Door("read", "an account"),
@@ -277,7 +278,7 @@ async def test_the_right_token_opens_the_door(desked: Desked) -> None:
     for (method, path), door in SHUT.items():
         name = "reader" if door.needs == "read" else "operator"
         for token, account in ((name, "main"), (f"alt-{name}", "alt")):
-            query = "" if path == "/api/accounts" else f"account={account}"
+            query = "" if path in ("/api/accounts", "/api/cluster") else f"account={account}"
             status, _, body = await desked.ask(method, path, token, query=query)
             # There is no such alert, no quarantine and no exchange: that is a matter of the account, not of the door.
             if status not in (200, 201, 404, 409):

@@ -37,7 +37,6 @@ from account_monitor.config import (
 )
 from account_monitor.config.resolving import Resolver
 from account_monitor.config.schema import Listing, Section, keys_of
-from account_monitor.config.settings import ClusterSettings, Lease
 from account_monitor.errors import ConfigurationError
 
 D = Decimal
@@ -534,7 +533,6 @@ def test_settings_cannot_be_changed() -> None:
     ("settings", "path"),
     [
         (Settings(service=Settings().service._replace(reporting_currency="EUR")), "service.reporting_currency"),
-        (Settings(cluster=ClusterSettings(lease=Lease.NATS)), "cluster.lease"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(settings: Settings, path: str) -> None:

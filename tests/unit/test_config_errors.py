@@ -150,7 +150,6 @@ cluster: {lease: postgres}
             "expected 127.0.0.1, ::1 or localhost: without auth.tokens_file anyone could read; or"
             " name a file there, and make tokens with: account-monitor token create"
         ),
-        "config.yaml:14: cluster.lease asks for postgres, which is not built yet; expected none",
         (
             "config.yaml:13: pubsub.nats.credentials_file names /nowhere/a.creds, "
             "which cannot be read: No such file or directory"
@@ -160,6 +159,21 @@ cluster: {lease: postgres}
     with pytest.raises(ConfigurationError) as caught:
         load_settings("config.yaml", {})
     assert str(caught.value) == lines[0]
+
+
+def test_replicas_share_accounts_where_all_of_them_reach_the_history(check: Check) -> None:
+    accounts, postgres = "accounts: [{name: main, exchange: none}]", "database: {url: 'postgresql://user@db/trading'}"
+    sqlite = 'database.url was "sqlite", expected a URI of PostgreSQL: with cluster.lease'
+    nats = "pubsub.nats.url was null, expected the address of a NATS server: cluster.lease nats keeps the leases there"
+
+    assert check(f"{accounts}\ncluster: {{lease: postgres}}") == [
+        f"config.yaml:1: {sqlite} postgres replicas share the history"
+    ]
+    assert check(f"{accounts}\ncluster: {{lease: nats}}\n{postgres}\npubsub: {{nats: {{url: null}}}}") == [
+        f"config.yaml:4: {nats}"
+    ]
+    assert check(f"{accounts}\ncluster: {{lease: postgres}}\n{postgres}\npubsub: {{nats: {{url: null}}}}") == []
+    assert check(f"{accounts}\ncluster: {{lease: nats}}\n{postgres}") == []
 
 
 def test_a_default_that_stands_in_for_a_wrong_value_is_not_judged(check: Check) -> None:

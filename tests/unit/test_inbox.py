@@ -154,3 +154,30 @@ def test_what_people_wait_for_is_taken_first_and_is_not_counted() -> None:
     assert (len(inbox), inbox.put_count) == (2, 1)
     assert inbox.take_ahead() == [ahead]
     assert len(inbox) == 1
+
+
+def test_what_is_said_of_an_account_that_another_process_holds_goes_nowhere() -> None:
+    inboxes = Inboxes()
+    inboxes.add("main", inbox := Inbox())
+    inboxes.leave_to_others("main")
+    inboxes.leave_to_others(UNROUTED)
+    elsewhere = inboxes.get("main")
+    assert elsewhere is not None, "it is configured, so its messages are not unrouted"
+
+    for each in (inbox, elsewhere, inboxes.unrouted):
+        each.put(delivery(1))
+
+    assert (len(inbox), len(elsewhere), len(inboxes.unrouted)) == (0, 0, 0)
+    assert inboxes.all() == []
+    assert inboxes.only_account == "main"
+
+
+def test_an_account_that_is_taken_over_is_heard_and_one_that_is_not_configured_any_more_is_nobodys() -> None:
+    inboxes = Inboxes()
+    for name in ("main", "alt"):
+        inboxes.leave_to_others(name)
+    inboxes.add("main", inbox := Inbox())
+    inboxes.forget_all_but({"main"})
+
+    assert inboxes.get("main") is inbox
+    assert inboxes.get("alt") is None

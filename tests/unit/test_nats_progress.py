@@ -134,3 +134,21 @@ async def test_new_numbers_wait_until_the_inbox_has_given_out_the_old_ones() -> 
     await meeting
 
     assert seen(inbox) == [StreamPosition(SOURCE, "friday", 0)]
+
+
+async def test_where_other_processes_hold_all_accounts_nothing_old_is_read() -> None:
+    progress, inboxes = progress_of(main=70)
+    for name in ("main", UNROUTED):
+        inboxes.leave_to_others(name)
+    progress.update({})
+
+    await progress.meet(stream(1, 100))
+    assert (progress.sequence, progress.newest, progress.is_complete) == (100, 100, True)
+    progress.advance(120)
+    assert progress.sequence == 120
+
+    inboxes.add("main", Inbox())
+    progress.update({"main": at(70)})
+    assert not progress.is_complete
+    await progress.meet(stream(1, 120))
+    assert (progress.sequence, progress.newest) == (70, 70)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from account_monitor.api.problems import FOLDING, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, Refused, bad_parameter
+from account_monitor.api.problems import (
+    FOLDING,
+    HELD_ELSEWHERE,
+    UNKNOWN_ACCOUNT,
+    UNKNOWN_SYMBOL,
+    Refused,
+    bad_parameter,
+)
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 
@@ -25,6 +32,10 @@ def monitor_meant(desk: Desk, name: str | None) -> Monitor:
     account = account_meant(desk, name)
     monitor = shown(desk, account)
     if monitor is None:
+        holder = None if desk.cluster is None else desk.cluster.elsewhere(account)
+        if holder is not None:
+            where = f", at {holder.address}" if holder.address else ""
+            raise Refused(HELD_ELSEWHERE, f"account {account} is held by {holder.member}{where}: ask there")
         raise Refused(FOLDING, f"account {account} is not open yet: {desk.unready or 'its journal is being folded'}")
     return monitor
 

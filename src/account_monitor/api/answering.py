@@ -45,7 +45,9 @@ EVERYWHERE = (problems.BODY_TOO_LARGE, problems.WRONG_HOST)
 AT_THE_DOOR = (problems.UNAUTHENTICATED, problems.FORBIDDEN, problems.TOO_MANY_REQUESTS)
 BY_FRAMEWORK = (*AT_THE_DOOR, problems.BAD_PARAMETER, problems.INTERNAL, problems.STARTING)
 OF_ALL = explained(*EVERYWHERE, *BY_FRAMEWORK)
-OF_ACCOUNT = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.BUSY)
+OF_ACCOUNT = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.HELD_ELSEWHERE, problems.BUSY
+)
 
 
 @asynccontextmanager

@@ -287,8 +287,24 @@ TERMS = {
     "error_ms": Term("How wrong that may be."),
     "mark_prices": Term("Why no mark prices come; null while they do."),
     # the service
+    # who holds what
+    "members": Term("The processes that share the accounts."),
+    "member": Term("Name of a process that shares the accounts; null: none, or nobody else."),
+    "store": Term("Where the leases are kept; null without leases, and for who sees some accounts only."),
+    "ttl_ms": Term("For how many milliseconds a member that says nothing keeps its accounts."),
+    "suspended": Term("Whether this process holds accounts that nobody confirmed in time: much of what it does waits."),
+    "problem": Term("Why the store of the leases cannot be asked; null while it answers."),
+    "ClusterReport.accounts": Term("The configured accounts, each with its holder."),
+    "MemberReport.address": Term("Where clients reach the process."),
+    "HoldingReport.address": Term("Where clients reach the holder."),
+    "HoldingReport.epoch": Term("The epoch under which it is held, or was last; null: never."),
+    "alive": Term("Whether its session lasts."),
+    "draining": Term("Whether it is about to leave."),
+    "self": Term("Whether it is the process that answers."),
+    "here": Term("Whether the process that answers holds it."),
     "AccountSummary.status": Term(
-        "ready; folding: starting; recording_stopped: shown as it was, until it can be recorded."
+        "ready; folding: starting; recording_stopped: shown as it was, until it can be recorded; held_elsewhere: ask"
+        " `member`."
     ),
     "status": Term("healthy, degraded or unhealthy."),
     "message": Term("What was seen."),

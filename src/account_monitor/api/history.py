@@ -94,7 +94,7 @@ REPORTS = (BucketReport, ExtremesReport, FiguresReport, PnLHistoryReport)
 
 _OF_FILLS = (
     *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.UNKNOWN_SYMBOL, problems.FOLDING,
-    problems.HISTORY_UNAVAILABLE,
+    problems.HELD_ELSEWHERE, problems.HISTORY_UNAVAILABLE,
 )  # fmt: skip
 OF_FILLS = explained(*_OF_FILLS)
 OF_HISTORY = explained(*_OF_FILLS, problems.BUSY)

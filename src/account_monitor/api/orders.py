@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 OF_ORDER = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON, problems.BAD_BODY,
-    problems.FOLDING, problems.NOT_RECORDED,
+    problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_RECORDED,
 )  # fmt: skip
 
 

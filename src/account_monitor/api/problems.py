@@ -54,6 +54,7 @@ HEAD_TOO_LARGE = Kind("head-too-large", 431, "The first line and the headers are
 INTERNAL = Kind("internal-error", 500, "The service has a defect here; its log says more")
 STARTING = Kind("starting", 503, "The service is starting")
 FOLDING = Kind("account-folding", 503, "The journal of the account is being folded")
+HELD_ELSEWHERE = Kind("held-elsewhere", 503, "Another process holds the account; the detail says which")
 TOO_MANY_REQUESTS = Kind("too-many-requests", 429, "More was asked than is answered in this time")
 BUSY = Kind("busy", 503, "Too many questions that take long are waiting")
 NOT_ANSWERED = Kind("exchange-not-answering", 503, "The exchange does not answer in time")
@@ -66,8 +67,8 @@ KINDS = (
     BAD_PARAMETER, BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, TOO_MANY_REQUESTS, FOREIGN_ORIGIN,
     NOT_FOUND, UNKNOWN_ACCOUNT, UNKNOWN_SYMBOL, NOT_FIRING, ACKNOWLEDGED,
     METHOD_NOT_ALLOWED, NO_EXCHANGE, NOT_QUARANTINED, NO_EQUITY, BODY_TOO_LARGE, NO_JSON, WRONG_HOST, BAD_BODY,
-    UPGRADE_REQUIRED, HEAD_TOO_LARGE, INTERNAL, STARTING, FOLDING, BUSY, NOT_ANSWERED, HISTORY_UNAVAILABLE,
-    NOT_RECORDED, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS,
+    UPGRADE_REQUIRED, HEAD_TOO_LARGE, INTERNAL, STARTING, FOLDING, HELD_ELSEWHERE, BUSY, NOT_ANSWERED,
+    HISTORY_UNAVAILABLE, NOT_RECORDED, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS,
 )  # fmt: skip
 
 

@@ -80,10 +80,12 @@ class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     by: str | None = None
 
 
-OF_READING = explained(*EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING)
+OF_READING = explained(
+    *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.HELD_ELSEWHERE,
+)  # fmt: skip
 OF_COMPARING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
-    problems.NO_JSON, problems.FOLDING, problems.NOT_ANSWERED, problems.NOT_RECORDED,
+    problems.NO_JSON, problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_ANSWERED, problems.NOT_RECORDED,
 )  # fmt: skip
 OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}

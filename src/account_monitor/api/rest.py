@@ -37,6 +37,8 @@ from account_monitor.api.answering import (
     in_turn,
 )
 from account_monitor.api.asgi import Application, Headers, Reply, Scope
+from account_monitor.api.cluster import HANDLERS as CLUSTER_HANDLERS
+from account_monitor.api.cluster import REPORTS as CLUSTER_REPORTS
 from account_monitor.api.credentials import caller_of
 from account_monitor.api.exchange import HANDLERS as EXCHANGE_HANDLERS
 from account_monitor.api.exchange import REPORTS as EXCHANGE_REPORTS
@@ -99,11 +101,14 @@ Account = Annotated[
 AnyRequest = Request[Any, Any, Any]
 
 
-class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A configured account. What is null is not known while the journal is being folded."""
+class AccountSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A configured account. What is null is not known while the journal is being folded, or another process holds the
+    account: `member`, which is only there then, names it.
+    """
 
     account: str
-    status: Literal["ready", "folding", "recording_stopped"]
+    status: Literal["ready", "folding", "recording_stopped", "held_elsewhere"]
+    member: str | None = None
     equity: str | None
     epoch: int | None
     seq: int | None
@@ -126,6 +131,7 @@ OF_SYMBOL = explained(
     problems.UNKNOWN_ACCOUNT,
     problems.UNKNOWN_SYMBOL,
     problems.FOLDING,
+    problems.HELD_ELSEWHERE,
     problems.BUSY,
 )
 OF_HEALTH = {
@@ -162,7 +168,7 @@ async def ready(desk: GivenDesk, caller: GivenCaller) -> ReadyReport:
 @get("/api/accounts", operation_id="accounts", summary="The configured accounts", responses=OF_ALL)
 async def accounts(desk: GivenDesk) -> list[AccountSummary]:
     """Each with status and equity in USD."""
-    return [_summary(account, desk.monitor(account)) for account in desk.accounts]
+    return [_summary(desk, account) for account in desk.accounts]
 
 
 @get("/api/account", operation_id="account", summary="The whole account", responses=OF_ACCOUNT)
@@ -296,14 +302,14 @@ async def root() -> Redirect:
 
 _DESCRIBED = [
     health, live, ready, accounts, account, positions, pnl, *HISTORY_HANDLERS, balance, fills, *ALERT_HANDLERS, explain,
-    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS,
+    *WHATIF_HANDLERS, *RECONCILIATION_HANDLERS, *EXCHANGE_HANDLERS, *CLUSTER_HANDLERS,
 ]  # fmt: skip
 
 _REPORTS: tuple[type[msgspec.Struct], ...] = (
     AccountReport, AccountSummary, BalanceReport, CausesReport, CheckReport, EffectReport,
     ExplanationReport, FillReport, FillsReport, HealthReport, LiveReport, PartReport, PnLReport, PoolReport,
     PositionReport, Problem, ReadyReport, RiskReport, VenueReport, *ALERT_REPORTS, *HISTORY_REPORTS,
-    *RECONCILIATION_REPORTS, *WHATIF_REPORTS, *EXCHANGE_REPORTS,
+    *RECONCILIATION_REPORTS, *WHATIF_REPORTS, *EXCHANGE_REPORTS, *CLUSTER_REPORTS,
 )  # fmt: skip
 
 
@@ -336,9 +342,16 @@ def _too_old(name: str, text: str | None, error: TooOld) -> Refused:
     return bad_parameter(name, f"was {text!r}, expected a time from {first} on: what is older is in the history only")
 
 
-def _summary(account: str, monitor: Monitor | None) -> AccountSummary:
+def _summary(desk: Desk, account: str) -> AccountSummary:
+    monitor = desk.monitor(account)
     if monitor is None:
-        return AccountSummary(account=account, status="folding", equity=None, epoch=None, seq=None, as_of=None)
+        holder = None if desk.cluster is None else desk.cluster.elsewhere(account)
+        return AccountSummary(
+            account=account,
+            status="folding" if holder is None else "held_elsewhere",
+            member=None if holder is None else holder.member,
+            equity=None, epoch=None, seq=None, as_of=None,
+        )  # fmt: skip
     view = monitor.view
     return AccountSummary(
         account=account,

@@ -72,7 +72,13 @@ class WhatIfReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OF_WHATIF = explained(
-    *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.UNKNOWN_SYMBOL, problems.FOLDING, problems.BUSY
+    *EVERYWHERE,
+    *BY_FRAMEWORK,
+    problems.UNKNOWN_ACCOUNT,
+    problems.UNKNOWN_SYMBOL,
+    problems.FOLDING,
+    problems.HELD_ELSEWHERE,
+    problems.BUSY,
 )
 
 

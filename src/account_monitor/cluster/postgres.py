@@ -70,8 +70,9 @@ class PostgresLeases:
     def __init__(self, url: str, password: Secret | None = None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.description = _described(url)
         self._beats = _Line(url, self.description, password, answer_seconds)
-        self._line = _Line(url, self.description, password, answer_seconds)
-        self._line.on_open = self._listen
+        self.line = _Line(url, self.description, password, answer_seconds)
+        """For all that is not a renewal."""
+        self.line.on_open = self._listen
         self._news = asyncio.Event()
         self._forget()
 
@@ -83,7 +84,7 @@ class PostgresLeases:
 
     async def open(self) -> None:
         """Make the tables where they are missing; several processes may do so at once."""
-        async with self._line.transaction() as connection:
+        async with self.line.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
             if await connection.fetchval(f"SELECT to_regclass('{CHANNEL}')") is None:
                 await connection.execute(SQL["create"])
@@ -91,7 +92,7 @@ class PostgresLeases:
     async def close(self) -> None:
         """Disconnect, without waiting for a server that does not answer."""
         self._beats.close()
-        self._line.close()
+        self.line.close()
 
     # -- a session ---------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class PostgresLeases:
 
     async def show(self, session: Session, card: Card) -> None:
         """Replace what a member says of itself. Raises: LeaseLost."""
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             is_shown = await connection.fetchval(SQL["show"], session.id, encode_card(card).decode())
         if not is_shown:
             raise _over(session)
@@ -119,7 +120,7 @@ class PostgresLeases:
 
     async def leave(self, session: Session) -> None:
         """End a session: all its leases are free at once."""
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             await connection.execute(SQL["leave"], session.id)
         await self._tell()
 
@@ -128,9 +129,9 @@ class PostgresLeases:
     async def acquire(self, session: Session, above: Mapping[str, int]) -> dict[str, int]:
         """Take those of some accounts that nobody holds; return their epochs."""
         accounts = sorted(above)
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             await connection.execute(SQL["end_expired"])
-        async with self._line.transaction() as connection:
+        async with self.line.transaction() as connection:
             if missing := [account for account in accounts if account not in self._holdings]:
                 await connection.execute(SQL["add_missing"], missing)
             locked = [row[0] for row in await connection.fetch(SQL["lock"], accounts)]
@@ -142,7 +143,7 @@ class PostgresLeases:
 
     async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
         """Give up leases, each for a session that is to take it next."""
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             await connection.execute(SQL["release"], session.id, list(heirs), list(heirs.values()))
         await self._tell()
 
@@ -150,7 +151,7 @@ class PostgresLeases:
 
     async def board(self) -> Board:
         """Return who is there and who holds what: what changed since the last time is read."""
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             sessions = await connection.fetch(SQL["members"], self._shown_at - OVERLAP)
             changes = await connection.fetch(SQL["changes"], self._changed_at - OVERLAP)
         for account, epoch, session, member, heir, changed_at in changes:
@@ -184,8 +185,33 @@ class PostgresLeases:
 
     async def _tell(self) -> None:
         """Let the others look at the board now instead of in a while."""
-        async with self._line.connection() as connection:
+        async with self.line.connection() as connection:
             await connection.execute(SQL["tell"], "")
+
+
+class Claims:
+    """The accounts that are held by leases elsewhere, as the database of the history has to know them."""
+
+    def __init__(self, url: str, password: Secret | None = None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._leases = PostgresLeases(url, password, answer_seconds=answer_seconds)
+        self._is_open = False
+
+    async def claim(self, lease: HeldLease) -> None:
+        """Keep everybody with an older epoch from writing of an account. Raises: LeaseLost, StorageUnavailable."""
+        if not self._is_open:
+            await self._leases.open()
+            self._is_open = True
+        async with self._leases.line.connection() as connection:
+            await claim(connection, lease)
+
+    async def youngest(self, account: str) -> int:
+        """Return the youngest epoch under which an account was claimed, 0 for none. Raises: StorageUnavailable."""
+        async with self._leases.line.connection() as connection:
+            return await claimed_epoch(connection, account)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._leases.close()
 
 
 class _Line:

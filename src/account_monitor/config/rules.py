@@ -23,6 +23,7 @@ def violations(settings: Settings, written: Container[str] = ()) -> Iterator[Vio
     if settings.grpc.tls is not None:
         yield from _incomplete_tls("grpc.tls", settings.grpc.tls)
     yield from _loops(settings)
+    yield from _leases(settings)
     if "history.compress_after" in written:
         yield from _compression(settings)
 
@@ -107,6 +108,19 @@ def _loops(settings: Settings) -> Iterator[Violation]:
                 yield Violation(paths, f'was "{subject}", expected a subject that {paths[0]} does not cover')
 
 
+def _leases(settings: Settings) -> Iterator[Violation]:
+    """Who takes an account over reads the copy of its journal, which has to be where every replica can read it."""
+    lease = settings.cluster.lease
+    if lease is Lease.NONE:
+        return
+    if settings.database.url == "sqlite":
+        text = f'was "sqlite", expected a URI of PostgreSQL: with cluster.lease {lease} replicas share the history'
+        yield Violation(("cluster.lease", "database.url"), text)
+    if lease is Lease.NATS and settings.pubsub.nats.urls is None:
+        text = "was null, expected the address of a NATS server: cluster.lease nats keeps the leases there"
+        yield Violation(("cluster.lease", "pubsub.nats.url"), text)
+
+
 def _compression(settings: Settings) -> Iterator[Violation]:
     compress_after, retention = settings.history.compress_after_seconds, settings.history.retention_seconds
     if compress_after > retention:
@@ -124,8 +138,6 @@ def not_built(settings: Settings) -> Iterator[Violation]:
     """Yield what is asked for and not built yet, each with the value that works today."""
     if settings.service.reporting_currency != "USD":
         yield _not_built("service.reporting_currency", settings.service.reporting_currency, "USD")
-    if settings.cluster.lease is not Lease.NONE:
-        yield _not_built("cluster.lease", settings.cluster.lease, "none")
 
 
 def _not_built(path: str, asked: str, works: str) -> Violation:

@@ -40,6 +40,8 @@ class Progress:
         self._inbox_of: dict[str, Inbox] = {}
         self._place_of: dict[str, StreamPosition] = {}
         self._recorded: dict[str, StreamPosition | None] = {}
+        self._nobodys = 0
+        """How far the stream was read while no account was here: other processes hold them all."""
 
     def update(self, recorded: Mapping[str, Mapping[str, StreamPosition]]) -> None:
         """Take up the accounts that are new, with their recorded positions, and forget those that are gone."""
@@ -59,7 +61,8 @@ class Progress:
     @property
     def sequence(self) -> int:
         """The place up to which all accounts have seen the stream."""
-        return min((place.sequence for place in self._place_of.values()), default=0)
+        nobodys = 0 if self._inbox_of else self._nobodys
+        return min((place.sequence for place in self._place_of.values()), default=nobodys)
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -73,6 +76,8 @@ class Progress:
 
     def advance(self, sequence: int) -> None:
         """Note that everything up to this message was put, or concerned nobody here."""
+        if not self._inbox_of:
+            self.newest = self._nobodys = max(self._nobodys, sequence)
         for account, place in self._place_of.items():
             if place.sequence < sequence:
                 self._move(account, place._replace(sequence=sequence))
@@ -80,6 +85,7 @@ class Progress:
     async def meet(self, stream: Stream) -> list[StreamGap]:
         """Find each account its place in the stream as it is now; return what was missed."""
         missed: dict[str, list[str]] = {}
+        self._nobodys = stream.last_sequence
         begin = StreamPosition(self.source, stream.created, max(0, stream.first_sequence - 1))
         for account in self.accounts:
             place = self._place_of.get(account) or self._recorded.get(account)
@@ -100,7 +106,8 @@ class Progress:
         self.newest = max(self.newest, place.sequence)
 
     def _find_newest(self) -> None:
-        self.newest = max((place.sequence for place in self._place_of.values()), default=0)
+        nobodys = 0 if self._inbox_of else self._nobodys
+        self.newest = max((place.sequence for place in self._place_of.values()), default=nobodys)
 
     async def _drain(self, account: str) -> None:
         inbox = self._inbox_of[account]

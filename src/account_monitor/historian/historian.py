@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
 
-from account_monitor.config import Settings
+from account_monitor.config import Lease, Settings
 from account_monitor.historian.messages import (
     LARGEST_LINE,
     Accounts,
     Assignment,
     Opened,
+    Tenure,
     Written,
     decode_report,
     line_of,
@@ -77,6 +78,9 @@ class Historian:
         self._desk = desk
         self._alarms = alarms
         self._accounts: list[str] = []
+        self._tenures: dict[str, Tenure] | None = None
+        self.on_lease_lost: Callable[[str, int, str], None] = lambda account, epoch, reason: None
+        """Hears that the database refuses what is written of an account under an epoch; who holds leases sets it."""
         self._followed: dict[str, _Followed] = {}
         self._description = ""
         self._process: asyncio.subprocess.Process | None = None
@@ -120,15 +124,23 @@ class Historian:
                 process.kill()
             await process.wait()
 
-    def assign(self, accounts: list[str]) -> None:
-        """Follow these accounts from now on; their journals exist."""
-        self._accounts = accounts
+    def assign(self, accounts: list[str], tenures: dict[str, Tenure] | None = None) -> None:
+        """Follow these accounts from now on, under these leases where there are any; their journals exist."""
+        self._accounts, self._tenures = accounts, tenures
         for account in self._followed.keys() - set(accounts):
             del self._followed[account]
         for account in accounts:
             self._followed.setdefault(account, _Followed())
+        self._tell_scribe()
+
+    def finish(self, account: str) -> None:
+        """Have written at once what is recorded of an account, and then no more; `replicated` tells until `assign`."""
+        self._accounts = [each for each in self._accounts if each != account]
+        self._tell_scribe()
+
+    def _tell_scribe(self) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(line_of(Accounts(accounts)))
+            self._process.stdin.write(line_of(Accounts(self._accounts, self._tenures)))
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
@@ -153,6 +165,8 @@ class Historian:
             retention_ms=int(history.retention_seconds * 1000),
             compress_after_ms=int(history.compress_after_seconds * 1000),
             accounts=self._accounts,
+            tenures=self._tenures,
+            has_leases_elsewhere=settings.cluster.lease is Lease.NATS,
             log_level=settings.logging.level,
             log_format=settings.logging.format,
         )
@@ -180,6 +194,9 @@ class Historian:
     # -- what is known -----------------------------------------------------------------------------------------------
 
     def _note(self, followed: _Followed, report: Written) -> None:
+        if report.lost_epoch is not None:
+            self.on_lease_lost(report.account, report.lost_epoch, report.problem or "")
+            return
         needed_help = followed.needs_help
         followed.is_known = True
         followed.seq = report.seq

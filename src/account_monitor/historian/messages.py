@@ -9,6 +9,13 @@ import msgspec
 from account_monitor.config import LogFormat, LogLevel
 
 
+class Tenure(msgspec.Struct, frozen=True):
+    """Under which lease an account is written: its epoch, and the session of the member that holds it."""
+
+    epoch: int
+    session: str
+
+
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     """What a scribe is to do, said once: where the journals and the history are. Times are milliseconds."""
 
@@ -22,6 +29,10 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     retention_ms: int
     compress_after_ms: int
     accounts: list[str]
+    tenures: dict[str, Tenure] | None = None
+    """By account, the lease under which it is written; None: nobody else writes here, and there are no leases."""
+    has_leases_elsewhere: bool = False
+    """Whether the leases are not in the database of the history, but claimed there."""
     log_level: LogLevel
     log_format: LogFormat
 
@@ -30,6 +41,7 @@ class Accounts(msgspec.Struct, frozen=True, tag="accounts"):
     """Which accounts there are from now on."""
 
     accounts: list[str]
+    tenures: dict[str, Tenure] | None = None
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
@@ -45,6 +57,8 @@ class Written(msgspec.Struct, frozen=True, tag="written"):
     seq: int
     problem: str | None = None
     needs_help: bool = False
+    lost_epoch: int | None = None
+    """The epoch of the lease that the database says is over: nothing more is written under it."""
 
 
 Order: TypeAlias = Assignment | Accounts

@@ -65,7 +65,7 @@ class Retention:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for monitor in self._desk.monitors():
-                if monitor.name == UNROUTED or monitor.failure is not None:
+                if monitor.name == UNROUTED or monitor.failure is not None or not monitor.speaks():
                     continue
                 try:
                     await self.look_after(monitor)

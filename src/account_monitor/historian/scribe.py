@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from account_monitor.clock import now_ms
@@ -23,7 +25,9 @@ from account_monitor.historian.messages import (
     Accounts,
     Assignment,
     Opened,
+    Order,
     Report,
+    Tenure,
     Written,
     decode_order,
     line_of,
@@ -35,6 +39,9 @@ from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.projector import Progress, Projector
 from account_monitor.stores.journal_file import journal_path
+
+if TYPE_CHECKING:
+    from account_monitor.stores.history.postgres import Connection
 
 TELL_SECONDS = 0.1
 """How often it is told how far the history is, at most."""
@@ -63,9 +70,14 @@ class Scribe:
             clock=now_ms,
             password=None if assignment.password is None else Secret(assignment.password),
             keeping=Keeping(assignment.retention_ms, assignment.compress_after_ms),
+            fence=None if assignment.tenures is None else self._fence,
         )
         self._group: asyncio.TaskGroup
         self._projectors: dict[str, Projector] = {}
+        self._assigned: dict[str, Tenure | None] = {}
+        """Under which lease each projector was begun."""
+        self._tenures: dict[str, Tenure] = {}
+        """By account, the lease under which it is written now."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, Report] = {}
         self._description = ""
@@ -75,11 +87,11 @@ class Scribe:
         async with asyncio.TaskGroup() as group:
             self._group = group
             others = [group.create_task(self._prune()), group.create_task(self._tell())]
-            self._assign(self._assignment.accounts)
+            self._assign(self._assignment)
             while line := await orders.readline():
                 order = decode_order(line)
                 if isinstance(order, Accounts):
-                    self._assign(order.accounts)
+                    self._assign(order)
             for projector in self._projectors.values():
                 projector.stop()
             if self._tasks:
@@ -89,15 +101,19 @@ class Scribe:
         self._say_news()
         await self._store.close()
 
-    def _assign(self, accounts: list[str]) -> None:
-        for account in self._projectors.keys() - set(accounts):
-            self._projectors.pop(account).stop()
-        for account in accounts:
+    def _assign(self, order: Order) -> None:
+        tenures = order.tenures or {}
+        wanted = {account: tenures.get(account) for account in order.accounts}
+        for account in list(self._projectors):
+            if account not in wanted or wanted[account] != self._assigned[account]:
+                self._projectors.pop(account).stop()
+        for account, tenure in wanted.items():
             if account not in self._projectors:
-                self._begin(account)
+                self._begin(account, tenure)
 
-    def _begin(self, account: str) -> None:
+    def _begin(self, account: str, tenure: Tenure | None) -> None:
         assignment = self._assignment
+        self._assigned[account] = tenure
         projector = self._projectors[account] = Projector(
             account,
             journal_path(Path(assignment.data_dir), account),
@@ -106,13 +122,32 @@ class Scribe:
             day_starts_at=assignment.day_starts_at,
             interval_ms=assignment.snapshot_interval_ms,
             clock=now_ms,
-            tell=self._note,
+            tell=lambda progress: self._note(progress, tenure),
         )
         before = self._tasks.get(account)
-        self._tasks[account] = self._group.create_task(_one_after_another(before, projector))
+        self._tasks[account] = self._group.create_task(self._follow(account, projector, tenure, after=before))
 
-    def _note(self, progress: Progress) -> None:
-        self._news[progress.account] = Written(*progress)
+    async def _follow(
+        self, account: str, projector: Projector, tenure: Tenure | None, *, after: asyncio.Task[None] | None
+    ) -> None:
+        """Run a projector once the one before it, of an account that was away meanwhile, has ended."""
+        if after is not None:
+            await asyncio.wait([after])
+        if tenure is not None:
+            self._tenures[account] = tenure
+        await projector.run()
+
+    async def _fence(self, connection: Connection, account: str) -> None:
+        """Let a transaction write of an account if its lease is still held. Raises: LeaseLost."""
+        from account_monitor.cluster.postgres import fence  # with leases only
+
+        epoch, session = msgspec.structs.astuple(self._tenures[account])
+        await fence(connection, account, epoch, session, is_lease=not self._assignment.has_leases_elsewhere)
+
+    def _note(self, progress: Progress, tenure: Tenure | None) -> None:
+        account, seq, problem, needs_help, is_lost = progress
+        lost_epoch = tenure.epoch if is_lost and tenure is not None else None
+        self._news[account] = Written(account, seq, problem, needs_help, lost_epoch)
 
     async def _tell(self) -> None:
         while True:
@@ -136,13 +171,6 @@ class Scribe:
                 await self._store.prune(before_ms - before_ms % Level.DAY.value)  # no interval is cut in two
             except HistoryUnavailable as error:
                 log.warning("history_not_pruned", reason=str(error))
-
-
-async def _one_after_another(before: asyncio.Task[None] | None, projector: Projector) -> None:
-    """Run a projector once the one before it, of an account that was away meanwhile, has ended."""
-    if before is not None:
-        await asyncio.wait([before])
-    await projector.run()
 
 
 def _say(report: Report) -> None:

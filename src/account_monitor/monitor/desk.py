@@ -9,6 +9,7 @@ from account_monitor.monitor.health import HealthBoard
 from account_monitor.monitor.monitor import Monitor, Observer
 from account_monitor.monitor.ports import Clock, History
 from account_monitor.monitor.quality import ExchangeQuality
+from account_monitor.monitor.roll import Cluster
 from account_monitor.monitor.views import Change, View
 
 
@@ -44,6 +45,8 @@ class Desk:
         self.health = HealthBoard(clock)
         self.history: History | None = None
         """What remembers P&L over time; what knows the database sets it."""
+        self.cluster: Cluster | None = None
+        """What knows which other processes share the accounts; None: none does."""
         self.exchange_quality: Callable[[], ExchangeQuality] = lambda: ExchangeQuality(clock())
         """Tells how well the exchanges are heard; what feeds accounts from them sets it."""
         self.looking_back = Turn()

@@ -158,24 +158,47 @@ class Inboxes:
     def __init__(self) -> None:
         self.unrouted = Inbox()
         self._by_account: dict[str, Inbox] = {}
+        self._elsewhere: set[str] = set()
+        """Configured accounts that other processes hold."""
+        self._nowhere = Inbox()
+        self._nowhere.seal()
 
     def add(self, account: str, inbox: Inbox) -> None:
         """Route an account's deliveries to this inbox."""
+        self._elsewhere.discard(account)
         self._by_account[account] = inbox
 
     def remove(self, account: str) -> None:
         """Route an account no longer; what still comes for it is unrouted from now on."""
         self._by_account.pop(account).seal()
 
+    def leave_to_others(self, account: str) -> None:
+        """Take nothing for an account from now on, for another process does; the unrouted one by its reserved name."""
+        if account == UNROUTED:
+            self.unrouted.seal()
+            self.unrouted = self._nowhere
+            return
+        self._elsewhere.add(account)
+        inbox = self._by_account.pop(account, None)
+        if inbox is not None:
+            inbox.seal()
+
+    def forget_all_but(self, configured: set[str]) -> None:
+        """Leave to nobody what is not configured any more."""
+        self._elsewhere &= configured
+
     def get(self, account: str) -> Inbox | None:
-        """Return the inbox of a configured account."""
-        return self._by_account.get(account)
+        """Return the inbox of a configured account; what is put into that of one that others hold is gone."""
+        inbox = self._by_account.get(account)
+        return self._nowhere if inbox is None and account in self._elsewhere else inbox
 
     @property
     def only_account(self) -> str | None:
         """The account that a message without one means: the only one that is configured."""
-        return next(iter(self._by_account)) if len(self._by_account) == 1 else None
+        names = [*self._by_account, *self._elsewhere]
+        return names[0] if len(names) == 1 else None
 
     def all(self) -> list[tuple[str, Inbox]]:
-        """Return every inbox with its account, the unrouted one under its reserved name."""
-        return [*self._by_account.items(), (UNROUTED, self.unrouted)]
+        """Return every inbox of this process with its account, the unrouted one under its reserved name."""
+        unrouted = [] if self.unrouted is self._nowhere else [(UNROUTED, self.unrouted)]
+        return [*self._by_account.items(), *unrouted]

@@ -121,6 +121,10 @@ class Monitor:
         self.has_venue = has_venue
         self.is_listed: Callable[[str], bool] = lambda symbol: True
         """Whether the exchange may know a contract; what knows the exchange sets it."""
+        self.speaks: Callable[[], bool] = lambda: True
+        """Whether it may be corrected, compacted and told of at this moment: nobody else does. What holds its lease
+        sets it. What is heard is recorded, and alerts are told, as long as it runs.
+        """
         self.reconcile: Callable[[], Awaitable[Comparison]] | None = None
         """Compares the account with its exchange now; what knows the exchange sets it."""
         self.residual: Decimal | None = ZERO

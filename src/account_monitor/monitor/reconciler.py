@@ -470,6 +470,8 @@ class Reconciler:
         difference that is known, or has moved since: then nobody knows what belongs together.
         """
         self.look()
+        if not self._monitor.speaks():
+            return False  # somebody else may by now
         cases = [self._cases[subject] for subject in self.to_correct]
         corrections = [self._correction(case, statement, positions, asked_at) for case in cases]
         for case, correction in zip(cases, corrections, strict=True):

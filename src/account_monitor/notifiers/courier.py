@@ -149,7 +149,7 @@ class Courier:
             return None, min(patience_seconds, LOOK_SECONDS)
         now_ms = self._desk.clock()
         firing = [told for told in (Told(*alarm) for alarm in self._alarms.open()) if self._is_for_here(told)]
-        standing = self.reminders.due(firing, self._is_silenced, now_ms)
+        standing = [told for told in self.reminders.due(firing, self._is_silenced, now_ms) if self._speaks(told)]
         self._outbox.hold(self.reminders.held())
         if standing:
             return self._of_standing(standing, now_ms), 0.0
@@ -157,6 +157,11 @@ class Courier:
         if due is not None:
             return Parcel(due.letter, due.accounts[0], report=due), 0.0
         return None, LOOK_SECONDS
+
+    def _speaks(self, told: Told) -> bool:
+        """Whether nobody else reminds of it by now; what an account that is away left is reminded of as ever."""
+        monitor = self._desk.monitor(told.account)
+        return monitor is None or monitor.speaks()
 
     def _wanted(self, waiting: Sequence[Waiting]) -> list[Waiting]:
         """Return what people want to hear of here; the rest is done with, and told when a silence is over."""

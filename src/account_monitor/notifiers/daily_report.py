@@ -120,11 +120,12 @@ class DailyReports:
     def _monitors(self) -> Iterator[Monitor]:
         for account in self._desk.accounts:
             monitor = self._desk.monitor(account)
-            if monitor is not None:
+            if monitor is not None and monitor.speaks():
                 yield monitor
 
     def _is_reported(self, monitor: Monitor, source: str, day_ms: int) -> bool:
-        known = self._reported.get((monitor.name, source)) or monitor.journal.positions.get(source)
+        places = (self._reported.get((monitor.name, source)), monitor.journal.positions.get(source))
+        known = max((each for each in places if each is not None), key=lambda each: each.sequence, default=None)
         if known is None:
             self._record(monitor, source, day_ms)
             return True

@@ -110,7 +110,12 @@ class PnLNotifier:
     async def _publish(self, connection: Client) -> None:
         changed, self._changed = self._changed, {}
         for account in changed.keys() & set(self._desk.accounts):
-            view = changed[account]
+            view, monitor = changed[account], self._desk.monitor(account)
+            if monitor is None:
+                continue  # it was handed to another process
+            if not monitor.speaks():
+                self._changed.setdefault(account, view)
+                continue
             report = pnl_report(view)
             figures = msgspec.structs.replace(report, timestamp=None)
             if self._told.get(account) == figures:

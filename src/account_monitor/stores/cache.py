@@ -239,8 +239,14 @@ class CurrentState:
     async def _make_write(self, account: str) -> _Write | None:
         """Return what brings Redis up to date with an account, None where nothing has to be written."""
         monitor, held = self._desk.monitor(account), self._held.setdefault(account, _Held())
+        if monitor is None and self._desk.cluster is not None and account in self._desk.accounts:
+            del self._held[account]  # another process holds it, and writes it
+            return None
         if monitor is None:
             return _Write(account, None, b"", {}, is_whole=True)
+        if not monitor.speaks():
+            held.view, held.place = None, b""  # the next look tries again
+            return None
         if held.refused is not None:
             return None
         view, before = monitor.view, _shared_names(monitor.view, held.view)

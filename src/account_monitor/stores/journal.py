@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from account_monitor.errors import JournalError
 from account_monitor.ledger.events import Event, LegEvent, Place
 from account_monitor.monitor.ports import (
     Clock,
@@ -102,6 +103,17 @@ class Journal:
             return Recorded([], [], [], [])
         now_ms = self._clock()
         return await self._writer.submit(lambda recorder: recorder.append(deliveries, positions, now_ms))
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Let what is recorded from now on belong to an epoch, younger than all before: that of a lease.
+
+        Raises: JournalError for one that is not; RecordingStopped.
+        """
+        if epoch <= self._epoch:
+            raise JournalError(f"{self.path} is under epoch {self._epoch}, and cannot go on under epoch {epoch}")
+        now_ms = self._clock()
+        await self._writer.submit(lambda recorder: recorder.begin_epoch(epoch, now_ms))
+        self._epoch = epoch
 
     async def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state, so that a fold begins there. Of the older ones, one for every 200,000 entries stays."""

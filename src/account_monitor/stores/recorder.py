@@ -93,6 +93,11 @@ class Recorder:
         self._move(positions)
         return Recorded(entries, batch.duplicates, batch.conflicts, batch.parked)
 
+    def begin_epoch(self, epoch: int, now_ms: int) -> None:
+        """Let what is recorded from now on belong to a younger epoch."""
+        self._connection.execute(SQL["begin_epoch"], (epoch, now_ms))
+        self.head = self.head._replace(epoch=epoch)
+
     def save_checkpoint(self, seq: int, fingerprint: str, state: bytes) -> None:
         """Keep a folded state and forget older ones. What is final in it is final when the entries are gone."""
         self._spent.confirm(state)

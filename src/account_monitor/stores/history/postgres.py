@@ -6,7 +6,7 @@ import asyncio
 import functools
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -73,6 +73,9 @@ log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
+Fence: TypeAlias = Callable[[Connection, str], Awaitable[None]]
+"""Lets a transaction write of an account, or raises LeaseLost."""
+
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a server, the network or the client of it may answer with."""
 
@@ -89,13 +92,17 @@ class PostgresHistory:
         password: Secret | None = None,
         *,
         keeping: Keeping | None = None,
+        fence: Fence | None = None,
         connections: int = 4,
         connect_seconds: float = CONNECT_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        """`keeping` is for whoever writes: what TimescaleDB is told to do with what is old."""
+        """`keeping` is for whoever writes: what TimescaleDB is told to do with what is old. So is `fence`, which is
+        called first in each transaction that writes of an account: what it raises is raised, and nothing is written.
+        """
         self.description = ""
         self._keeping = keeping
+        self._fence = fence
         self.is_timescale = False
         self._url = url
         self._server = _server(url)
@@ -209,6 +216,7 @@ class PostgresHistory:
         """Write a batch and move the cursor from where the batch begins, or nothing of it. Raises: HistoryDiffers."""
         lines = batch.prepared if isinstance(batch.prepared, Lines) else lines_of(batch)
         async with self._transaction() as connection:
+            await self._pass_fence(connection, batch.account)
             is_known = await self._advance(connection, batch)
             if not is_known:
                 await _copy(connection, "journal", JOURNAL, lines.entries)
@@ -223,6 +231,10 @@ class PostgresHistory:
                     statement = _of_level("roll_up", level)
                     await connection.execute(statement, batch.account, *_arguments(statement, columns))
 
+    async def _pass_fence(self, connection: Connection, account: str) -> None:
+        if self._fence is not None:
+            await self._fence(connection, account)
+
     async def _advance(self, connection: Connection, batch: Batch) -> bool:
         """Move the cursor; return whether there are entries already that come after where it was."""
         before, after = batch.before, batch.after
@@ -234,6 +246,7 @@ class PostgresHistory:
     async def forget(self, account: str) -> None:
         """Put the cursor before the first entry, and remove what follows from entries; snapshots stay."""
         async with self._transaction() as connection:
+            await self._pass_fence(connection, account)
             for what in ("fills", "alerts", "reports", "epochs", "state", "positions"):
                 await connection.execute(SQL[f"forget_{what}"], account)
             await connection.execute(SQL["forget_place"], account, START)

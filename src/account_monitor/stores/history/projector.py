@@ -12,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from account_monitor.errors import HistoryDiffers, HistoryRefused, HistoryUnavailable, JournalCompacted, JournalError
+from account_monitor.errors import (
+    HistoryDiffers,
+    HistoryRefused,
+    HistoryUnavailable,
+    JournalCompacted,
+    JournalError,
+    LeaseLost,
+)
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock, JournalEntry, StreamPosition
 from account_monitor.stores.chain import Row
@@ -52,6 +59,8 @@ class Progress(NamedTuple):
     problem: str | None = None
     needs_help: bool = False
     """Waiting does not help: somebody has to change something, which the problem says."""
+    is_lost: bool = False
+    """Somebody else holds the account by now, and this projector writes no more of it."""
 
 
 class Projector:
@@ -98,12 +107,15 @@ class Projector:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Follow until `stop`, through every failure of the store."""
+        """Follow until `stop`, or until somebody else holds the account; through every failure of the store."""
         while not self._stopping.is_set():
             try:
                 with open_reader(self._journal) as reader:
                     await self._resume(reader)
                     await self._follow(reader)
+            except LeaseLost as error:
+                self._tell(Progress(self._account, self._cursor.seq, str(error), is_lost=True))
+                return
             except (HistoryUnavailable, JournalError) as error:
                 self._tell(
                     Progress(

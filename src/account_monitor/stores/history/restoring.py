@@ -37,9 +37,17 @@ _FOLDER = ".restoring"
 
 
 async def restore_journal(
-    store: HistoryStore, data_dir: Path, account: str, *, clock: Clock, progress: Callable[[int, int], None]
+    store: HistoryStore,
+    data_dir: Path,
+    account: str,
+    *,
+    clock: Clock,
+    progress: Callable[[int, int], None],
+    begins_epoch: bool = True,
 ) -> Replica | None:
     """Make the journal of an account from the copy in a store; return the copy's end, None where there is no copy.
+
+    `begins_epoch`: whether the journal begins its next one by itself; a lease says which one it is.
 
     The journal appears whole and flushed, or not at all. What lies there of one that is gone is kept under another
     name. `progress` is called with the entries that are done and with how many there are.
@@ -49,7 +57,7 @@ async def restore_journal(
     replica = await store.replica(account)
     if replica is None:
         return None
-    path, folder = journal_path(data_dir, account), data_dir / _FOLDER
+    path, folder = journal_path(data_dir, account), data_dir / f"{_FOLDER}-{account}"  # others have their own
     await asyncio.to_thread(make_private, folder)
     scratch = journal_path(folder, account)
     with ExitStack() as stack:
@@ -59,13 +67,13 @@ async def restore_journal(
         connection = await asyncio.to_thread(_begin, scratch, account, clock())
         stack.callback(connection.close)
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
-        with _named(account, store.description):
+        with of_copy(account, store.description):
             async for rows in store.entries(account, after=0, until=replica.seq):
                 await asyncio.to_thread(_add, connection, chain, rows, scratch)
                 progress(chain.seq, replica.seq)
             if (chain.seq, chain.hash) != (replica.seq, replica.hash):
                 raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
-        await asyncio.to_thread(_finish, connection, replica, scratch, clock())
+        await asyncio.to_thread(_finish, connection, replica, scratch, clock() if begins_epoch else None)
         connection.close()
         await asyncio.to_thread(_put, scratch, path, clock())
         await asyncio.to_thread(_remove_if_empty, folder)
@@ -112,7 +120,7 @@ def _chain_up_to_base(connection: apsw.Connection) -> Chain:
 
 
 @contextmanager
-def _named(account: str, database: str) -> Iterator[None]:
+def of_copy(account: str, database: str) -> Iterator[None]:
     """Say whose copy is damaged, and what to do."""
     try:
         yield
@@ -138,18 +146,24 @@ def _add(connection: apsw.Connection, chain: Chain, rows: list[EntryRow], path: 
         insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
 
 
-def _finish(connection: apsw.Connection, replica: Replica, path: Path, now_ms: int) -> None:
+def _finish(connection: apsw.Connection, replica: Replica, path: Path, now_ms: int | None) -> None:
     """Write down what a journal knows beside its entries, begin its next epoch, and flush it into one file."""
     with explained(path):
         with transaction(connection):
-            connection.execute(SQL["move_head"], (replica.seq, replica.hash))
-            connection.execute(SQL["forget_epochs"])
-            connection.executemany(SQL["add_epoch"], replica.epochs)
-            connection.executemany(SQL["move_position"], replica.positions)
-            if replica.state is not None:
-                connection.execute(SQL["save_checkpoint"], replica.state)
-            connection.execute(SQL["start_next_epoch"], (now_ms,))
+            end_like(connection, replica)
+            if now_ms is not None:
+                connection.execute(SQL["start_next_epoch"], (now_ms,))
         connection.pragma("journal_mode", "delete")  # one file, without a WAL beside it
+
+
+def end_like(connection: apsw.Connection, replica: Replica) -> None:
+    """Write down what a journal that ends where the copy does knows beside its entries."""
+    connection.execute(SQL["move_head"], (replica.seq, replica.hash))
+    connection.execute(SQL["forget_epochs"])
+    connection.executemany(SQL["add_epoch"], replica.epochs)
+    connection.executemany(SQL["move_position"], replica.positions)
+    if replica.state is not None:
+        connection.execute(SQL["save_checkpoint"], replica.state)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -41,6 +41,9 @@ INSERT OR IGNORE INTO epochs (epoch, first_seq, started_at_ms) VALUES (1, 1, ?);
 INSERT INTO epochs (epoch, first_seq, started_at_ms)
 SELECT max((SELECT max(epoch) FROM epochs) + 1, ?1 / 1000), last_seq + 1, ?1 FROM meta;
 
+-- name: begin_epoch
+INSERT INTO epochs (epoch, first_seq, started_at_ms) SELECT ?1, last_seq + 1, ?2 FROM meta;
+
 -- name: epochs
 SELECT epoch, first_seq, started_at_ms FROM epochs ORDER BY epoch;
 

@@ -1,0 +1,449 @@
+"""Membership: this process as one of several that share the accounts. Composition, beside `app`.
+
+The keeper says which accounts are held; here they are taken up where the copy of their journal ends, and laid down so
+that somebody else can go on. What is held is told to who writes the history and who feeds the accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from account_monitor.api.metrics import Sample
+from account_monitor.clock import boot_seconds, now_ms
+from account_monitor.cluster.keeper import Keeper
+from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Terms
+from account_monitor.cluster.members import Card, Member
+from account_monitor.config import Lease, Settings
+from account_monitor.errors import AccountMonitorError, JournalError, LeaseLost, RecordingStopped
+from account_monitor.historian.historian import Historian
+from account_monitor.historian.messages import Tenure
+from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
+from account_monitor.monitor.desk import Desk
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.ports import UNROUTED, Delivery, Recorded, StreamPosition
+from account_monitor.monitor.roll import Roll, RollAccount, RollMember
+from account_monitor.stores.history.opening import history_store
+from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.succession import Outcome, Succession, succeed
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_reader import open_reader
+
+CHECK = "cluster"
+"""Its name in health and readiness."""
+
+SET_ASIDE = "set_aside"
+"""What stands for a symbol in the alert that a journal parted from what others recorded."""
+
+REPLICATED_SECONDS = 2.0
+"""How long who gives an account up waits until what it recorded is in the history."""
+
+LOOK_SECONDS = 0.01
+"""How often it is looked whether it is."""
+
+DRAIN_SECONDS = 2.5
+"""How long handing over everything may take after a SIGTERM; the promise is 5 s for all that a stop takes."""
+
+TELL_SECONDS = 0.05
+"""How often others hear of accounts that come and go, at most: each time, streams are read anew."""
+
+log = structlog.get_logger()
+
+
+class LeasedJournal(Journal):
+    """A journal that takes nothing more once its lease is known to be somebody else's."""
+
+    lease: HeldLease
+
+    async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
+        """Commit deliveries and positions. Raises: RecordingStopped.
+
+        While the store of the leases is away this goes on: if nobody else spoke meanwhile, it counts.
+        """
+        lease = self.lease
+        if lease.is_given_up or lease.session.is_over:
+            raise RecordingStopped(f"account {self.account} is not held under epoch {lease.epoch} any more")
+        return await super().append(deliveries, positions)
+
+
+async def leased_journal(data_dir: Path, lease: HeldLease) -> LeasedJournal:
+    """Open the journal of an account for writing, under the epoch of its lease. Raises: JournalError and its kinds."""
+    journal = await asyncio.to_thread(LeasedJournal.open, data_dir, lease.account, clock=now_ms)
+    journal.lease = lease
+    try:
+        if journal.epoch != lease.epoch:  # else it was opened under this lease before, and could not be written
+            await journal.begin_epoch(lease.epoch)
+    except BaseException:
+        await journal.close()
+        raise
+    return journal
+
+
+class Accounts(Protocol):
+    """What opens and closes accounts: the app."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration, which a reload replaces."""
+
+    async def open_held(self, lease: HeldLease) -> None:
+        """Monitor an account whose journal is as it has to be. Raises: AccountMonitorError."""
+
+    async def quiet_held(self, account: str) -> int:
+        """Take nothing more for an account, and record what was heard; return where its journal ends then."""
+
+    async def close_held(self, account: str, *, at_once: bool) -> None:
+        """Monitor an account no longer; `at_once`: another process may do so already."""
+
+    async def tell_feeds(self) -> None:
+        """Let the feeds know which accounts there are."""
+
+
+class Membership:
+    """Implements `cluster.keeper.Holder` and `monitor.roll.Cluster` for one process."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        desk: Desk,
+        alarms: AlarmBoard,
+        historian: Historian,
+        *,
+        address: str,
+        spawn: Callable[[str, Coroutine[Any, Any, None]], None],
+    ) -> None:
+        """`address`: where clients reach this process; `spawn` runs a named part of the service."""
+        from account_monitor.cluster.postgres import Claims
+
+        settings = accounts.settings
+        self._accounts = accounts
+        self._desk = desk
+        self._alarms = alarms
+        self._historian = historian
+        self._spawn = spawn
+        self._leases = _lease_store(settings)
+        database = settings.database
+        is_elsewhere = settings.cluster.lease is Lease.NATS
+        self._claims = Claims(database.url, database.password) if is_elsewhere else None
+        self._history: HistoryStore = history_store(
+            database.url, settings.service.data_dir, clock=now_ms, password=database.password
+        )
+        self._has_history = False
+        self._opening_history = asyncio.Lock()
+        self._member = settings.cluster.member or socket.gethostname()
+        self._keeper = Keeper(
+            self._leases,
+            self._member,
+            Terms(settings.cluster.ttl_seconds),
+            self,
+            clock=boot_seconds,
+            accounts=self._wanted,
+            card=Card(address=address),
+        )
+        self._open: dict[str, HeldLease] = {}
+        """The leases of the accounts that are taken up."""
+        self._refused: set[HeldLease] = set()
+        """Those that the database of the history refuses."""
+        self._known: dict[str, int] = {}
+        """By account, the highest epoch that was seen."""
+        self._has_settled = False
+        """Whether all accounts were once held by somebody."""
+        self._news = asyncio.Event()
+        historian.on_lease_lost = self._note_refused
+        historian.assign([], {})
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take part until `stop`, through every outage of the store."""
+        self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
+        telling = asyncio.create_task(self._tell())
+        try:
+            await self._keeper.run()
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+            await self._leases.close()
+            await self._history.close()
+            if self._claims is not None:
+                await self._claims.close()
+
+    async def stop(self, running: asyncio.Task[None]) -> None:
+        """Hand over everything, each account as soon as it is replicated, and leave; `running` is what `run` does."""
+        self._keeper.drain()
+        if not (await asyncio.wait([running], timeout=DRAIN_SECONDS))[0]:
+            ttl = self._keeper.session.terms.ttl_seconds
+            log.warning("leases_not_given_up", count=len(self._open), reason=f"they end by themselves after {ttl:g} s")
+
+    def changed(self) -> None:
+        """Note that other accounts are configured now."""
+        self._news.set()
+
+    def lease(self, account: str) -> HeldLease | None:
+        """Return the lease of an account that is taken up."""
+        return self._open.get(account)
+
+    def tenures(self) -> dict[str, Tenure]:
+        """Return under which lease each account is written that is taken up; what is unrouted has no copy."""
+        return {
+            account: Tenure(lease.epoch, lease.session.id)
+            for account, lease in self._open.items()
+            if account != UNROUTED
+        }
+
+    def _wanted(self) -> list[str]:
+        return [*(account.name for account in self._accounts.settings.accounts), UNROUTED]
+
+    async def _tell(self) -> None:
+        """Let others hear of accounts that came and went, once for several of them."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            tenures = self.tenures()
+            self._historian.assign(list(tenures), tenures)
+            await self._accounts.tell_feeds()
+            await asyncio.sleep(TELL_SECONDS)
+
+    # -- what the keeper asks for ------------------------------------------------------------------------------------
+
+    async def take_up(self, lease: HeldLease) -> None:
+        """Speak for an account from now on, under the epoch of the lease. Raises: AccountMonitorError."""
+        began = time.monotonic()
+        try:
+            done = await self._prepare(lease)
+            lease.check(boot_seconds())  # reading a long copy takes a while
+            await self._accounts.open_held(lease)
+        except OSError as error:
+            raise JournalError(f"the journal of account {lease.account} cannot be used: {error}") from error
+        self._open[lease.account] = lease
+        self._know(lease.account, lease.epoch)
+        self._news.set()
+        if done.set_aside is not None:
+            self._tell_set_aside(lease.account, done)
+        log.info(
+            "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
+            entries=done.entries, seconds=round(time.monotonic() - began, 3),
+        )  # fmt: skip
+
+    async def _prepare(self, lease: HeldLease) -> Succession:
+        """Let the journal of an account go on from the copy of it. Raises: LeaseLost where somebody is ahead."""
+        account = lease.account
+        if account == UNROUTED:
+            return Succession(Outcome.KEPT)  # dead letters of no account: they are copied nowhere
+        if self._claims is not None:
+            await self._claim(lease)
+        store = await self._opened_history()
+        replica = await store.replica(account)
+        if replica is not None:
+            self._know(account, replica.epoch)
+            if replica.epoch >= lease.epoch:
+                raise LeaseLost(
+                    f"the history of account {account} was written under epoch {replica.epoch}, and the lease is of"
+                    f" epoch {lease.epoch}: another one is asked for"
+                )
+        return await succeed(
+            store,
+            self._accounts.settings.service.data_dir,
+            account,
+            replica,
+            clock=now_ms,
+            progress=lambda done, whole: None,
+        )
+
+    async def _claim(self, lease: HeldLease) -> None:
+        assert self._claims is not None
+        try:
+            await self._claims.claim(lease)
+        except LeaseLost:
+            self._know(lease.account, await self._claims.youngest(lease.account))
+            raise
+
+    async def _opened_history(self) -> HistoryStore:
+        async with self._opening_history:
+            if not self._has_history:
+                await self._history.open()
+                self._has_history = True
+        return self._history
+
+    def _tell_set_aside(self, account: str, done: Succession) -> None:
+        text = (
+            f"what was recorded here parted from what others recorded: it lies in {done.set_aside}, and the account"
+            f" goes on from the {done.entries} entries of the history"
+        )
+        log.warning("journal_set_aside", account=account, path=str(done.set_aside), entries=done.entries)
+        self._alarms.fire(account, "STORAGE_UNAVAILABLE", text, symbol=SET_ASIDE, for_seconds=PASSING_SECONDS)
+
+    async def lay_down(self, lease: HeldLease, why: Loss) -> None:
+        """Speak for an account no more; what was recorded is in the history then, where it was given up."""
+        account = lease.account
+        if self._open.get(account) is not lease:
+            return  # it was not taken up
+        is_taken = why is not Loss.GIVEN_UP or lease in self._refused
+        if not is_taken:
+            await self._replicate(account)
+        del self._open[account]
+        self._refused.discard(lease)
+        await self._accounts.close_held(account, at_once=is_taken)
+        self._news.set()
+
+    async def _replicate(self, account: str) -> None:
+        """End an account, and wait until all of it is where its next holder reads it."""
+        until = time.monotonic() + REPLICATED_SECONDS
+        last_seq = await self._accounts.quiet_held(account)
+        if account == UNROUTED:
+            return
+        self._historian.finish(account)
+        while self._historian.replicated(account) < last_seq:
+            if time.monotonic() >= until:
+                log.warning(
+                    "account_not_replicated", account=account, seq=last_seq,
+                    replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
+                )  # fmt: skip
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def known_epoch(self, account: str) -> int:
+        """Return the highest epoch that is known of an account's journals, 0 for none."""
+        if account not in self._known:
+            self._known[account] = _epoch_of(self._accounts.settings, account)
+        return self._known[account]
+
+    def _know(self, account: str, epoch: int) -> None:
+        self._known[account] = max(self.known_epoch(account), epoch)
+
+    # -- who is refused ----------------------------------------------------------------------------------------------
+
+    def _note_refused(self, account: str, epoch: int, reason: str) -> None:
+        """Stop speaking for an account that the database says is another's, and ask for it anew."""
+        lease = self._open.get(account)
+        if lease is None or lease.epoch != epoch or lease in self._refused:
+            return
+        log.error("lease_refused", account=account, epoch=epoch, reason=reason)
+        self._refused.add(lease)
+        lease.is_given_up = True
+        self._spawn(f"giving up:{account}", self._give_up(lease))
+
+    async def _give_up(self, lease: HeldLease) -> None:
+        try:
+            if self._claims is not None:
+                self._know(lease.account, await self._claims.youngest(lease.account))
+        except AccountMonitorError as error:
+            log.warning("claim_not_read", account=lease.account, reason=str(error))  # the next claim meets it again
+        await self._keeper.give_up(lease.account)
+
+    # -- what others see ---------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Keep health and readiness true; called a few times a second."""
+        keeper, store = self._keeper, self._leases.description
+        wanted = self._wanted()
+        status, text = Status.HEALTHY, f"{store}: {len(self._open)} of {len(wanted)} accounts are held here"
+        if keeper.is_suspended:
+            status = Status.DEGRADED
+            text = (
+                f"{store}: nobody confirms that the accounts are held here: {keeper.problem or 'no answer in time'};"
+                " what is heard is recorded here and alerts are told, all else waits"
+            )
+        elif keeper.problem is not None:
+            status, text = Status.DEGRADED, keeper.problem
+        elif unable := [name for name in wanted if self._holder(name) is None]:
+            text += f"; nobody holds {', '.join(unable[:10])}"
+        self._desk.health.report(CHECK, status, text)
+        if not self._has_settled:
+            self._look_whether_settled(wanted, text)
+
+    def _look_whether_settled(self, wanted: list[str], text: str) -> None:
+        """Be ready once every account is taken up here, or held elsewhere."""
+        held = self._keeper.held
+        waits = [name for name in wanted if name not in self._open and (name in held or self._holder(name) is None)]
+        self._has_settled = not waits
+        self._desk.wait_for(CHECK, f"{text}; waits for {', '.join(waits[:10])}" if waits else None)
+
+    def _holder(self, account: str) -> Member | None:
+        """Return who holds an account, this process included."""
+        keeper = self._keeper
+        if account in keeper.held:
+            return Member(keeper.session.id, self._member, Card(), is_alive=True)
+        holder = keeper.board.holder(account)
+        return None if holder is not None and holder.session == keeper.session.id else holder
+
+    def elsewhere(self, account: str) -> RollAccount | None:
+        """Return who else holds an account; None for nobody, and for this process."""
+        entry = self._entry(account)
+        return None if entry.is_here or entry.member is None else entry
+
+    def _entry(self, account: str) -> RollAccount:
+        lease = self._keeper.held.get(account)
+        if lease is not None:
+            return RollAccount(account, lease.epoch, self._member, "", is_here=True)
+        holding, holder = self._keeper.board.holdings.get(account), self._holder(account)
+        epoch = 0 if holding is None else holding.epoch
+        if holder is None:
+            return RollAccount(account, epoch, None, "", is_here=False)
+        return RollAccount(account, epoch, holder.name, holder.card.address, is_here=False)
+
+    def roll(self) -> Roll:
+        """Return who is there, and who holds which account."""
+        keeper = self._keeper
+        members = [
+            RollMember(
+                member.name, member.session, member.card.address, member.is_alive, member.card.is_draining,
+                is_self=member.session == keeper.session.id,
+            )
+            for member in keeper.board.members.values()
+        ]  # fmt: skip
+        return Roll(
+            store=self._leases.description,
+            ttl_seconds=keeper.session.terms.ttl_seconds,
+            is_suspended=keeper.is_suspended,
+            problem=keeper.problem,
+            members=sorted(members),
+            accounts=[self._entry(account.name) for account in self._accounts.settings.accounts],
+        )
+
+    def samples(self) -> list[Sample]:
+        """Return the metrics of the cluster."""
+        leads = [
+            Sample(
+                "leader", "Whether this process holds the account.", "gauge", float(account in self._open),
+                {"account": account},
+            )
+            for account in self._wanted() if account != UNROUTED
+        ]  # fmt: skip
+        suspended = float(self._keeper.is_suspended)
+        return [
+            *leads,
+            Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
+        ]
+
+
+def _lease_store(settings: Settings) -> LeaseStore:
+    """Return where the leases are kept; nothing is opened yet."""
+    if settings.cluster.lease is Lease.POSTGRES:
+        from account_monitor.cluster.postgres import PostgresLeases
+
+        return PostgresLeases(settings.database.url, settings.database.password)
+    from account_monitor.cluster.nats import NatsLeases, NatsServer
+
+    nats = settings.pubsub.nats
+    assert nats.urls is not None  # the configuration refuses leases there without them
+    server = NatsServer(nats.urls, nats.credentials_file, nats.ca_file)
+    return NatsLeases(server, clock=boot_seconds, wall_clock=now_ms)
+
+
+def _epoch_of(settings: Settings, account: str) -> int:
+    """Return the epoch of the journal that lies here, 0 where there is none or nobody can read it yet."""
+    path = journal_path(settings.service.data_dir, account)
+    try:
+        with open_reader(path) as reader:
+            return reader.epoch
+    except JournalError as error:
+        log.debug("epoch_not_known", account=account, reason=str(error))  # taking it up says what is wrong
+        return 0

@@ -1,0 +1,195 @@
+"""Succession: the journal of an account goes on where its copy in the history ends, whoever wrote that.
+
+For whoever takes an account over under a lease: nobody can add anything to the copy meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from account_monitor.errors import HistoryUnavailable, JournalCompacted, JournalCorrupt, JournalError
+from account_monitor.monitor.ports import Clock
+from account_monitor.stores.bulk import insert_rows
+from account_monitor.stores.chain import Base, Chain, Head
+from account_monitor.stores.history.batch import EntryRow
+from account_monitor.stores.history.restoring import end_like, of_copy, restore_journal
+from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.journal_file import (
+    SQL,
+    WriterLock,
+    explained,
+    journal_path,
+    open_for_writing,
+    read_head,
+    sync_directory,
+    transaction,
+)
+from account_monitor.stores.journal_reader import JournalReader
+
+
+class Outcome(StrEnum):
+    """What became of the journal that was here."""
+
+    NEW = "new"
+    """There was none, and there is no copy: the account begins."""
+    KEPT = "kept"
+    """It holds all of the copy, and perhaps more that nobody else knows."""
+    EXTENDED = "extended"
+    """It lacked what others recorded since, and has it now."""
+    RESTORED = "restored"
+    """It was made from the copy."""
+    SET_ASIDE = "set_aside"
+    """It parted from the copy, lies under another name, and another one was made from the copy."""
+
+
+class Succession(NamedTuple):
+    """What was done, and with how many entries of the copy."""
+
+    outcome: Outcome
+    entries: int = 0
+    set_aside: Path | None = None
+    """Where the journal lies that parted from the copy."""
+
+
+async def succeed(
+    store: HistoryStore,
+    data_dir: Path,
+    account: str,
+    replica: Replica | None,
+    *,
+    clock: Clock,
+    progress: Callable[[int, int], None],
+) -> Succession:
+    """Make a journal go on from the copy of it. Nobody may write either.
+
+    Raises: HistoryUnavailable; JournalInUse; JournalError where the copy lost what the journal forgot; its kinds.
+    """
+    path = journal_path(data_dir, account)
+    if not path.exists():
+        return await _restored(store, data_dir, account, replica, Succession(Outcome.RESTORED), clock, progress)
+    if replica is None:
+        return Succession(Outcome.KEPT)
+    own = await asyncio.to_thread(_end_of, path, account, clock())
+    if own.seq >= replica.seq:
+        goes_on = await asyncio.to_thread(_hash_at, path, replica.seq) == replica.hash
+        if goes_on:
+            return Succession(Outcome.KEPT)
+    elif await _holds(store, account, own):
+        await _extend(store, path, account, replica, own, clock=clock, progress=progress)
+        return Succession(Outcome.EXTENDED, replica.seq - own.seq)
+    aside = await asyncio.to_thread(_set_aside, path, account, clock())
+    done = Succession(Outcome.SET_ASIDE, set_aside=aside)
+    return await _restored(store, data_dir, account, replica, done, clock, progress)
+
+
+async def _restored(
+    store: HistoryStore,
+    data_dir: Path,
+    account: str,
+    replica: Replica | None,
+    done: Succession,
+    clock: Clock,
+    progress: Callable[[int, int], None],
+) -> Succession:
+    if replica is None:
+        return Succession(Outcome.NEW)
+    copied = await restore_journal(store, data_dir, account, clock=clock, progress=progress, begins_epoch=False)
+    if copied is None or (copied.seq, copied.hash) != (replica.seq, replica.hash):
+        raise HistoryUnavailable(f"{store.description}: the copy of account {account} changed while it was read")
+    return done._replace(entries=copied.seq)
+
+
+def _end_of(path: Path, account: str, now_ms: int) -> Head:
+    """Return where a journal ends, brought up to date with this program."""
+    lock = WriterLock(path)
+    try:
+        connection = open_for_writing(path, account, now_ms)
+        try:
+            with explained(path):
+                return read_head(connection)[1]
+        finally:
+            connection.close()
+    finally:
+        lock.release()
+
+
+def _hash_at(path: Path, seq: int) -> bytes | None:
+    with JournalReader(path) as reader:
+        try:
+            return reader.hash_at(seq)
+        except JournalCompacted:
+            raise JournalError(
+                f"the history of {path.stem} ends at entry {seq}, and {path} begins after entry {reader.base_seq}: put"
+                " back the database that holds the entries between"
+            ) from None
+
+
+async def _holds(store: HistoryStore, account: str, own: Head) -> bool:
+    """Whether the last entry of a journal is in the copy."""
+    if own.seq == 0:
+        return True
+    async for rows in store.entries(account, after=own.seq - 1, until=own.seq):
+        return rows[0][1].hash == own.hash
+    return False
+
+
+async def _extend(
+    store: HistoryStore,
+    path: Path,
+    account: str,
+    replica: Replica,
+    own: Head,
+    *,
+    clock: Clock,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Append what others recorded since. After an interruption it goes on from there."""
+    with ExitStack() as stack:
+        stack.callback(WriterLock(path).release)
+        connection = await asyncio.to_thread(open_for_writing, path, account, clock())
+        stack.callback(connection.close)
+        chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs], Base(own.seq, own.hash))
+        with of_copy(account, store.description):
+            async for rows in store.entries(account, after=own.seq, until=replica.seq):
+                await asyncio.to_thread(_append, connection, chain, rows, replica, path)
+                progress(chain.seq, replica.seq)
+            if (chain.seq, chain.hash) != (replica.seq, replica.hash):
+                raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
+        with explained(path), transaction(connection):
+            end_like(connection, replica)
+
+
+def _append(connection: apsw.Connection, chain: Chain, rows: list[EntryRow], replica: Replica, path: Path) -> None:
+    """Append entries with the epochs that they belong to, and let the journal end there."""
+    for _, row in rows:
+        chain.check(row)
+    with explained(path), transaction(connection):
+        insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
+        connection.execute(SQL["move_head"], (chain.seq, chain.hash))
+        connection.execute(SQL["forget_epochs"])
+        connection.executemany(SQL["add_epoch"], [epoch for epoch in replica.epochs if epoch[1] <= chain.seq])
+
+
+def _set_aside(path: Path, account: str, now_ms: int) -> Path:
+    """Rename a journal for good, as one file that can be read where it lies; return its new name."""
+    lock = WriterLock(path)
+    try:
+        connection = open_for_writing(path, account, now_ms)
+        try:
+            with explained(path):
+                connection.pragma("journal_mode", "delete")  # one file, without a WAL beside it
+        finally:
+            connection.close()
+        aside = path.with_name(f"{path.name}.{now_ms}")
+        path.rename(aside)
+        sync_directory(path.parent)
+    finally:
+        lock.release()
+    return aside
