@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180
 
 AXE = Path(__file__).resolve().parents[2] / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_PAGE_BYTES = 300_000
-# What a reader would have to scroll sideways for: all that no scrolling box of the page holds. And the boxes that scroll
-# although only tables with many columns may.
+# What a reader would have to scroll sideways for: all that no scrolling box of the page holds, and boxes that scroll
+# although only those of tables may.
 BEYOND_THE_EDGE = """() => [...document.querySelectorAll("body *")].filter(each => {
   const isWide = each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX !== "visible";
   if (isWide && !each.matches(".scroll, .skip")) return true;
