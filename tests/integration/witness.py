@@ -1,0 +1,303 @@
+"""The witness: what do several processes do that share accounts, as clients, Redis, NATS and the database see it?
+
+It knows nothing of leases. It hears all that is told, and says at the end what nobody should have been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import aiohttp
+import asyncpg
+import msgspec
+import redis.asyncio
+from nats.errors import TimeoutError as NatsTimeout
+
+from tests.integration.replicas import STREAM, Cluster, Replica
+
+REDIS_SECONDS, HEADS_SECONDS = 0.05, 0.5
+RECONNECT_SECONDS = 0.05
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Place(NamedTuple):
+    """How far an account is."""
+
+    epoch: int
+    seq: int
+
+
+class Taken(NamedTuple):
+    """An account was shown by a process under a new epoch."""
+
+    at: float
+    """`time.monotonic`."""
+    epoch: int
+    replica: str
+
+
+class Told(NamedTuple):
+    """A message that NATS keeps."""
+
+    subject: str
+    id: str
+    at: float
+    """Time of day in seconds."""
+    body: dict[str, Any]
+
+
+class Witness:
+    """Hears everything, for the length of an `async with` block."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.violations: list[str] = []
+        self.counts: Counter[str] = Counter()
+        """How much was looked at."""
+        self.taken: defaultdict[str, list[Taken]] = defaultdict(list)
+        self.disturbances: list[float] = []
+        """When something was broken: time of day in seconds."""
+        self._heads: defaultdict[str, dict[int, tuple[int, bytes]]] = defaultdict(dict)
+        """By account, ends of the copy of its journal as they were seen: by seq, epoch and hash."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Witness:
+        jobs = [self._follow(replica) for replica in self.cluster.replicas]
+        self._tasks = [asyncio.create_task(job) for job in (*jobs, self._watch_redis(), self._watch_heads())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for error in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(error, Exception):
+                raise error
+
+    def holder(self, account: str) -> str | None:
+        """Return who showed an account last under a new epoch."""
+        return self.taken[account][-1].replica if self.taken[account] else None
+
+    def held_by(self, replica: Replica) -> list[str]:
+        """Return the accounts of a process, as clients know it."""
+        return [name for name in self.cluster.desk.names if self.holder(name) == replica.name]
+
+    def served_since(self, account: str, at: float, *, but: str) -> float | None:
+        """Return when an account was first shown by another process than `but` after a moment, None where it was not."""
+        return next((each.at for each in self.taken[account] if each.at >= at and each.replica != but), None)
+
+    def accuse(self, text: str) -> None:
+        """Note what should not be."""
+        self.violations.append(text)
+
+    # -- clients -----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, replica: Replica) -> None:
+        """Be a client of one process that comes back where it ended, whenever it can."""
+        last: dict[str, Place] = {}
+
+        def make(_info: Any) -> Any:
+            made = replica.network.connect(replica.http_port)
+            made.setblocking(False)
+            return made
+
+        connector = aiohttp.TCPConnector(socket_factory=make, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            while True:
+                since = ",".join(f"{account}:{place.epoch}:{place.seq}" for account, place in last.items())
+                url = f"http://127.0.0.1:{replica.http_port}/ws{f'?since={since}' if since else ''}"
+                try:
+                    async with session.ws_connect(url, max_msg_size=0, heartbeat=None) as socket:
+                        self.counts["connections"] += 1
+                        async for frame in socket:
+                            self._hear(replica, json.loads(frame.data), last)
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    pass  # it is away
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _hear(self, replica: Replica, message: dict[str, Any], last: dict[str, Place]) -> None:
+        account = message["account"]
+        if account is None:
+            return
+        self.counts["messages"] += 1
+        place, before = Place(message["epoch"], message["seq"]), last.get(account)
+        if message["type"] == "snapshot":
+            if before is not None and place.epoch < before.epoch:
+                self.accuse(f"{replica.name} told {account} of {place} after {before}")
+            known = self.taken[account][-1].epoch if self.taken[account] else 0
+            if place.epoch > known:
+                self.taken[account].append(Taken(time.monotonic(), place.epoch, replica.name))
+        elif before is None or (place.epoch, message["prev"]) != before:
+            self.accuse(f"{replica.name} told {account} of {place} after {message['prev']}, and it had told {before}")
+        last[account] = place
+
+    # -- stores ------------------------------------------------------------------------------------------------------
+
+    async def _watch_redis(self) -> None:
+        """See that no account goes back."""
+        names = self.cluster.desk.names
+        keys = [f"account-monitor:{name}:seq" for name in names]
+        last: dict[str, Place] = {}
+        async with redis.asyncio.Redis.from_url(self.cluster.redis.url) as client:
+            while True:
+                for name, text in zip(names, await client.mget(keys), strict=True):
+                    if text is None:
+                        continue
+                    told = json.loads(text)
+                    place = Place(told["epoch"], told["seq"])
+                    if place < last.get(name, place):
+                        self.accuse(f"Redis showed {name} at {place} after {last[name]}")
+                    last[name] = place
+                self.counts["looks at Redis"] += 1
+                await asyncio.sleep(REDIS_SECONDS)
+
+    async def _watch_heads(self) -> None:
+        """See that the copies of the journals only grow, whenever the database answers."""
+        last: dict[str, Place] = {}
+        while True:
+            try:
+                connection = await asyncpg.connect(self.cluster.database.url, timeout=2)
+                try:
+                    while True:
+                        for name, epoch, seq, digest in await connection.fetch(
+                            "SELECT account, epoch, seq, hash FROM projections", timeout=2
+                        ):
+                            place, before = Place(epoch, seq), last.get(name, Place(0, 0))
+                            if epoch < before.epoch or seq < before.seq:
+                                self.accuse(f"the copy of {name} was at {place} after {before}")
+                            last[name] = place
+                            self._heads[name][seq] = (epoch, digest)
+                        self.counts["looks at the history"] += 1
+                        await asyncio.sleep(HEADS_SECONDS)
+                finally:
+                    connection.terminate()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(HEADS_SECONDS)
+
+    # -- at the end --------------------------------------------------------------------------------------------------
+
+    async def judge(self) -> None:
+        """Look at what stores and streams hold, once all is quiet."""
+        transitions = await self._judge_journals()
+        told = await self._told()
+        self._judge_pnl([each for each in told if each.subject == "trading.pnl"])
+        self._judge_alerts([each for each in told if each.subject == "trading.alerts"], transitions)
+        self._judge_logs()
+
+    async def _judge_journals(self) -> dict[str, set[str]]:
+        """See that each journal is one line; return by account its transitions of alerts, as NATS names them."""
+        transitions: dict[str, set[str]] = {}
+        connection = await asyncpg.connect(self.cluster.database.url)
+        for account in self.cluster.desk.names:
+            transitions[account] = set()
+            before, last = bytes(32), Place(0, 0)
+            async with connection.transaction():
+                async for row in connection.cursor(_LINE, account, prefetch=1000):
+                    place = Place(row["epoch"], row["seq"])
+                    body = row["body"].encode()
+                    linked = sha256(_pack((before, *tuple(row)[:-2], body))).digest()
+                    if place.seq != last.seq + 1 or place.epoch < last.epoch:
+                        self.accuse(f"the copy of {account} has {place} after {last}")
+                    if linked != row["hash"]:
+                        self.accuse(f"the copy of {account}: entry {place} does not follow from the one before")
+                    seen = self._heads[account].get(place.seq)
+                    if seen not in (None, (place.epoch, row["hash"])):
+                        self.accuse(f"the copy of {account} was another one at {place}")
+                    if row["kind"] == "alert":
+                        transitions[account].add(row["event_id"].removeprefix("alert:"))
+                    before, last = row["hash"], place
+                    self.counts["entries"] += 1
+            if self._heads[account] and max(self._heads[account]) > last.seq:
+                self.accuse(f"the copy of {account} ends at {last}, and had {max(self._heads[account])} entries")
+        await connection.close()
+        return transitions
+
+    async def _told(self) -> list[Told]:
+        client = await self.cluster.nats.connect()
+        stream = client.jetstream(timeout=5)
+        count = (await stream.stream_info(STREAM)).state.messages
+        reading = await stream.subscribe("trading.*", stream=STREAM, ordered_consumer=True)
+        told: list[Told] = []
+        try:
+            while len(told) < count:
+                message = await reading.next_msg(timeout=5)
+                identity = (message.headers or {}).get("Nats-Msg-Id", "")
+                at = message.metadata.timestamp.timestamp()
+                told.append(Told(message.subject, identity, at, json.loads(message.data)))
+        except NatsTimeout:
+            self.accuse(f"the stream {STREAM} gave {len(told)} of {count} messages")
+        await client.close()
+        return told
+
+    def _judge_pnl(self, told: list[Told]) -> None:
+        """See that reports come under one epoch at a time, and none from an earlier state."""
+        last: dict[str, Place] = {}
+        for message in told:
+            _, account, epoch, seq, _ = message.id.split(":")
+            place = Place(int(epoch), int(seq))
+            if place < last.get(account, place):
+                self.accuse(f"trading.pnl told {account} at {place} after {last[account]}")
+            last[account] = place
+        self.counts["reports"] = len(told)
+
+    def _judge_alerts(self, told: list[Told], transitions: dict[str, set[str]]) -> None:
+        """See that each transition was told, again only with the same text, and no more often than something broke."""
+        copies: defaultdict[str, list[Told]] = defaultdict(list)
+        for message in told:
+            copies[message.id].append(message)
+        self.counts["alerts"] = len(copies)
+        for account, ids in transitions.items():
+            for missing in ids - copies.keys():
+                self.accuse(f"an alert of {account} was never told: {missing}")
+        known = {each.rpartition(":")[0] for ids in transitions.values() for each in ids}
+        for identity, messages in copies.items():
+            first, last = messages[0], messages[-1]
+            if any(each.body != first.body for each in messages):
+                self.accuse(f"alert {identity} was told with two texts: {first.body}, {last.body}")
+            broken = sum(first.at - 10 <= at <= last.at for at in self.disturbances)
+            if len(messages) - 1 > broken:
+                self.accuse(f"alert {identity} was told {len(messages)} times, and {broken} times something was broken")
+            self.counts["alerts told again"] += len(messages) - 1
+            if identity.rpartition(":")[0] not in known:
+                self.counts["alerts told that no journal has"] += 1
+        self._judge_dips(told)
+
+    def _judge_dips(self, told: list[Told]) -> None:
+        """See that nobody lost nearly all, or got it back, unheard."""
+        heard: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        for message in told:
+            if message.body["type"] == "LOW_BALANCE":
+                heard[message.body["account"], message.body["state"]].append(message.at)
+        for account, times in self.cluster.desk.dips.items():
+            for number, at in enumerate(times):
+                until = times[number + 1] if number + 1 < len(times) else float("inf")
+                state = "RESOLVED" if number % 2 else "FIRING"
+                self.counts["dips"] += 1
+                if not any(at <= when <= until for when in heard[account, state]):
+                    self.accuse(f"{account} was {state} from {at:.1f} to {until:.1f}, and nobody was told")
+
+    def _judge_logs(self) -> None:
+        """See that no epoch of an account was taken up twice, and that no process met a defect."""
+        taken: Counter[tuple[str, int]] = Counter()
+        for replica in self.cluster.replicas:
+            for line in replica.log_file.read_text().splitlines():
+                if '"account_taken_up"' in line:
+                    said = json.loads(line)
+                    taken[said["account"], said["epoch"]] += 1
+                elif "Traceback" in line:
+                    self.accuse(f"{replica.name}: {line[:300]}")
+        for (account, epoch), count in taken.items():
+            if count > 1:
+                self.accuse(f"{account} was taken up {count} times under epoch {epoch}")
+        self.counts["takeovers"] = len(taken)
+
+
+_LINE = """
+SELECT epoch, seq, event_id, kind, (extract(epoch FROM at) * 1000)::bigint AS at_ms,
+       (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at_ms, source, body::text AS body, hash
+FROM journal WHERE account = $1 ORDER BY seq, epoch
+"""

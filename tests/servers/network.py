@@ -1,0 +1,297 @@
+"""Networks of their own for processes: how is one of them cut off from all others, as by a cable that was pulled?
+
+As root on Linux each process gets a network namespace, and a virtual cable to the servers. A cable that is down loses
+what is sent, and tells nobody; what TCP repeats arrives once it is up again. Elsewhere the connections go through
+relays that stop handing on, which to both ends looks the same, except that new connections are accepted and then hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+_NAMESPACES = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_PREFIX = "account-monitor-"
+
+
+class Network(Protocol):
+    """What one process sees of the others."""
+
+    command: Sequence[str]
+    """What a program is started with so that it lives in this network."""
+
+    def port(self, server: str) -> tuple[str, int]:
+        """Return where the process reaches a server, by the name that it was announced under."""
+
+    def connect(self, port: int) -> socket.socket:
+        """Return a socket, not connected yet, from which the ports of the process on 127.0.0.1 are reached, always."""
+
+    def cut(self) -> None:
+        """Lose all that passes between the process and the servers, in both directions, and tell nobody."""
+
+    def mend(self) -> None:
+        """Let it pass again."""
+
+
+@functools.cache
+def namespaces_missing() -> str | None:
+    """Return why no network namespace can be made here, or None if one can: it is tried."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        return "network namespaces need Linux, and root"
+    if shutil.which("ip") is None:
+        return "there is no program ip"
+    name = f"{_PREFIX}{os.getpid()}-tried"
+    try:
+        _ip("netns", "add", name)
+        try:
+            _ip("link", "add", f"amt{os.getpid()}", "netns", name, "type", "veth", "peer", "name", "amtried")
+        finally:
+            _ip("netns", "delete", name)
+    except subprocess.CalledProcessError as error:
+        return f"a network namespace cannot be made: {error.stderr.strip()}"
+    return None
+
+
+@asynccontextmanager
+async def networks(count: int, servers: dict[str, int]) -> AsyncIterator[list[Network]]:
+    """Make so many networks, from which servers on ports of 127.0.0.1 are reached, for the length of the block."""
+    async with contextlib.AsyncExitStack() as stack:
+        if namespaces_missing() is not None:
+            yield [_RelayedNetwork(await stack.enter_async_context(_relays("127.0.0.1", servers))) for _ in range(count)]
+            return
+        _remove_forgotten()
+        hub = f"198.{18 + (os.getpid() >> 8) % 2}.{os.getpid() % 256}"  # of a range that is kept for benchmarks
+        _ip("address", "replace", f"{hub}.1/32", "dev", "lo")
+        stack.callback(_ip, "address", "delete", f"{hub}.1/32", "dev", "lo")
+        ports = {name: relay.port for name, relay in (await stack.enter_async_context(_relays(f"{hub}.1", servers))).items()}
+        yield [stack.enter_context(_namespace(hub, number, ports)) for number in range(1, count + 1)]
+
+
+# -- namespaces --------------------------------------------------------------------------------------------------------
+
+
+class _Namespace:
+    """Implements Network by a network namespace, and a cable to it."""
+
+    def __init__(self, name: str, cable: str, hub: str, ports: dict[str, int]) -> None:
+        self.command = ("ip", "netns", "exec", name)
+        self._name = name
+        self._cable = cable
+        self._hub = hub
+        self._ports = ports
+
+    def port(self, server: str) -> tuple[str, int]:
+        return f"{self._hub}.1", self._ports[server]
+
+    def connect(self, port: int) -> socket.socket:
+        """A socket belongs to the namespace in which it was made, whoever uses it."""
+        with (_NAMESPACES / self._name).open() as theirs, Path("/proc/thread-self/ns/net").open() as ours:
+            _enter(theirs.fileno())
+            try:
+                return socket.socket()
+            finally:
+                _enter(ours.fileno())
+
+    def cut(self) -> None:
+        _ip("link", "set", self._cable, "down")
+
+    def mend(self) -> None:
+        _ip("link", "set", self._cable, "up")
+
+
+@contextlib.contextmanager
+def _namespace(hub: str, number: int, ports: dict[str, int]):  # type: ignore[no-untyped-def]
+    """Make a namespace, and the cable to it."""
+    name, cable = f"{_PREFIX}{os.getpid()}-{number}", f"am{os.getpid()}n{number}"
+    net, ours, theirs = (f"{hub}.{4 * number + offset}" for offset in range(3))
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", cable, "type", "veth", "peer", "name", "cable", "netns", name)
+        _ip("address", "add", f"{ours}/30", "dev", cable)
+        _ip("link", "set", cable, "up")
+        _ip("route", "add", "blackhole", f"{net}/30", "metric", "9999")  # where the cable is down, not elsewhere
+        _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", name, "address", "add", f"{theirs}/30", "dev", "cable")
+        _ip("-n", name, "link", "set", "cable", "up")
+        _ip("-n", name, "route", "add", "default", "via", ours)
+        yield _Namespace(name, cable, hub, ports)
+    finally:
+        _ip("netns", "delete", name)  # and with it the cable
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("route", "delete", "blackhole", f"{net}/30", "metric", "9999")
+
+
+def _remove_forgotten() -> None:
+    """Remove the namespaces of tests that were killed."""
+    for place in _NAMESPACES.glob(f"{_PREFIX}*"):
+        if not Path(f"/proc/{place.name.removeprefix(_PREFIX).partition('-')[0]}").exists():
+            _ip("netns", "delete", place.name)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def _enter(namespace: int) -> None:
+    """Let this thread be in a namespace."""
+    if _libc().setns(namespace, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+# -- relays ------------------------------------------------------------------------------------------------------------
+
+
+class _RelayedNetwork:
+    """Implements Network by relays of its own."""
+
+    command = ()
+
+    def __init__(self, relays: dict[str, _Relay]) -> None:
+        self._relays = relays
+
+    def port(self, server: str) -> tuple[str, int]:
+        return "127.0.0.1", self._relays[server].port
+
+    def connect(self, port: int) -> socket.socket:
+        return socket.socket()
+
+    def cut(self) -> None:
+        for relay in self._relays.values():
+            relay.stall(True)
+
+    def mend(self) -> None:
+        for relay in self._relays.values():
+            relay.stall(False)
+
+
+class _Relay:
+    """A port that stands for another one, and can stop handing on."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.is_stalled = False
+        self.ends = set[_End]()
+
+    def stall(self, is_stalled: bool) -> None:
+        """Hand on nothing until told otherwise; what waits then is in the kernel's buffers, and not lost."""
+        self.is_stalled = is_stalled
+        for end in list(self.ends):
+            end.hold(is_stalled)
+
+
+class _End(asyncio.Protocol):
+    """One end of a connection, and what it hands on to the other."""
+
+    def __init__(self, relay: _Relay, other: _End | None = None) -> None:
+        self._relay = relay
+        self._other = other
+        self._transport: asyncio.Transport
+        self._waiting = bytearray()
+        self._is_open = False
+        self._opening: asyncio.Task[None] | None = None
+        self._is_full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, self._is_open = transport, True
+        self._relay.ends.add(self)
+        if self._relay.is_stalled:
+            transport.pause_reading()
+        if self._other is None:
+            self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> None:
+        other = _End(self._relay, self)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: other, "127.0.0.1", self._relay.target)
+        except OSError:
+            self._transport.abort()
+            return
+        self._other = other
+        other.data(bytes(self._waiting))
+
+    def data(self, data: bytes) -> None:
+        if data:
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        if self._other is None:
+            self._waiting += data
+        else:
+            self._other.data(data)
+
+    def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other.fill(True)
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.fill(False)
+
+    def fill(self, is_full: bool) -> None:
+        """Read no more while the other end takes nothing."""
+        self._is_full = is_full
+        self._heed()
+
+    def hold(self, is_stalled: bool) -> None:
+        del is_stalled
+        self._heed()
+
+    def _heed(self) -> None:
+        if not self._is_open or self._transport.is_closing():
+            return
+        if self._is_full or self._relay.is_stalled:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        return False  # closed at both ends
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_open = False
+        self._relay.ends.discard(self)
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._other is not None and self._other._is_open:
+            self._other._transport.close()
+
+
+@asynccontextmanager
+async def _relays(host: str, servers: dict[str, int]) -> AsyncIterator[dict[str, _Relay]]:
+    """Relay to servers as long as the block runs."""
+    loop = asyncio.get_running_loop()
+    relays, listeners = {}, []
+    for name, target in servers.items():
+        relay = relays[name] = _Relay(target)
+        listener = await loop.create_server(functools.partial(_End, relay), host, 0)
+        listeners.append(listener)
+        relay.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield relays
+    finally:
+        for listener in listeners:
+            listener.close()
+        for relay in relays.values():
+            for end in list(relay.ends):
+                end.connection_lost(None)
+                end._transport.abort()
