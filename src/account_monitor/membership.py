@@ -51,6 +51,9 @@ LOOK_SECONDS = 0.01
 DRAIN_SECONDS = 2.5
 """How long handing over everything may take after a SIGTERM; the promise is 5 s for all that a stop takes."""
 
+CANCEL_SECONDS = 0.5
+"""How long what still runs of it may take to end then."""
+
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
@@ -183,6 +186,8 @@ class Membership:
         if not (await asyncio.wait([running], timeout=DRAIN_SECONDS))[0]:
             ttl = self._keeper.session.terms.ttl_seconds
             log.warning("leases_not_given_up", count=len(self._open), reason=f"they end by themselves after {ttl:g} s")
+            running.cancel()  # else it would go on closing accounts that the service closes now
+            await asyncio.wait([running], timeout=CANCEL_SECONDS)
 
     def changed(self) -> None:
         """Note that other accounts are configured now."""

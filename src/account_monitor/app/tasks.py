@@ -47,9 +47,10 @@ class Tasks:
                 break
 
     async def cancel_all_but(self, *prefixes: str) -> None:
-        """End every part but those whose names begin so."""
+        """End every part but those whose names begin so. What ends meanwhile may forget others."""
         for name in [name for name in self._tasks if not name.startswith(prefixes)]:
-            await self.cancel(name)
+            if name in self._tasks:
+                await self.cancel(name)
 
     def forget(self, name: str) -> None:
         """Hold a task no longer: it ends by itself."""
