@@ -12,7 +12,7 @@ import pytest
 
 from account_monitor.cluster.leases import HeldLease, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
-from account_monitor.cluster.postgres import PostgresLeases, claim, claimed_epoch, fence
+from account_monitor.cluster.postgres import HANGING_SECONDS, Claims, PostgresLeases, claim, claimed_epoch, fence
 from account_monitor.errors import LeaseLost
 from account_monitor.stores.history.postgres import Connection, PostgresHistory
 from tests.contracts.test_history_projector import project
@@ -170,6 +170,58 @@ async def test_a_writer_that_hangs_in_its_transaction_is_ended_by_the_server(des
     assert (await other.acquire(session, {"main": 0}))["main"] > epoch
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await connection.execute("COMMIT")
+
+
+async def hang(connection: asyncpg.Connection[asyncpg.Record], epoch: int, session: Session) -> asyncio.Task[str]:
+    """Pass the fence, and say nothing any more in the middle of a COPY, as a process that is frozen."""
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield b"1\n"
+        await asyncio.Event().wait()
+
+    await connection.execute("BEGIN")
+    await fence(connection, "main", epoch, session.id, is_lease=False, idle_seconds=0.5)
+    hanging = asyncio.create_task(connection.copy_to_table("written", source=rows()))
+    await asyncio.sleep(0.1)
+    return hanging
+
+
+async def test_a_writer_that_hangs_in_a_copy_is_ended_by_whoever_takes_over(desk: Desk) -> None:
+    one, former = await desk.member("one")
+    other, session = await desk.member("other")
+    epoch = (await one.acquire(former, {"main": 0}))["main"]
+    hanging = await hang(await desk.connection(), epoch, former)
+    assert await other.acquire(session, {"main": 0}) == {}, "its session is not over"
+    await asyncio.sleep(HANGING_SECONDS)
+    assert await other.acquire(session, {"main": 0}) == {}
+    assert not hanging.done()
+
+    await one.leave(former)
+    began = time.monotonic()
+    while not (taken := await other.acquire(session, {"main": 0})):
+        assert time.monotonic() - began < 10
+        await asyncio.sleep(0.05)
+
+    assert taken["main"] > epoch
+    hanging.cancel()
+    connection = await desk.connection()
+    await write(connection, taken["main"], session)
+    assert [row[0] for row in await connection.fetch("SELECT epoch FROM written")] == [taken["main"]]
+
+
+async def test_a_claim_does_not_wait_for_a_writer_that_hangs(desk: Desk) -> None:
+    claims = Claims(desk.url)
+    former, session = (Session(name, Terms(60), new_session_id()) for name in ("one", "other"))
+    await claims.claim(HeldLease("main", 1, former))
+    hanging = await hang(await desk.connection(), 1, former)
+    await asyncio.sleep(HANGING_SECONDS)
+
+    began = time.monotonic()
+    await claims.claim(HeldLease("main", 2, session))
+
+    assert time.monotonic() - began < 1
+    hanging.cancel()
+    await claims.close()
 
 
 async def test_a_writer_without_a_pause_does_not_keep_anybody_from_taking_over(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from account_monitor.cluster.leases import HeldLease, Session
@@ -32,6 +33,9 @@ OVERLAP = timedelta(seconds=30)
 
 IDLE_SECONDS = 5.0
 """How long a fenced transaction may wait for its client: after that the server ends it, and a takeover goes on."""
+
+HANGING_SECONDS = 1.0
+"""The same of a writer whose session is over, and that keeps somebody from taking the account over."""
 
 CHANNEL = "account_monitor_leases"
 
@@ -51,6 +55,8 @@ _NEEDS_HELP = (
     asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, asyncpg.InsufficientPrivilegeError,
     asyncpg.InvalidSchemaNameError, asyncpg.ClientConfigurationError, ValueError, OverflowError,
 )  # fmt: skip
+
+log = structlog.get_logger()
 
 AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
@@ -139,7 +145,15 @@ class PostgresLeases:
             taken = {row[0]: row[1] for row in await connection.fetch(SQL["acquire"], *told)}
         if taken:
             await self._tell()
+        if missed := sorted(above.keys() - set(locked)):
+            await self.end_hanging(missed)
         return taken
+
+    async def end_hanging(self, accounts: Sequence[str]) -> None:
+        """Let the server end writers without a session that wait for a client, and so keep accounts from others."""
+        async with self.line.connection() as connection:
+            for account, process, _ in await connection.fetch(SQL["end_hanging"], accounts, HANGING_SECONDS):
+                log.warning("hanging_writer_ended", account=account, backend=process, seconds=HANGING_SECONDS)
 
     async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
         """Give up leases, each for a session that is to take it next."""
@@ -201,6 +215,7 @@ class Claims:
         if not self._is_open:
             await self._leases.open()
             self._is_open = True
+        await self._leases.end_hanging([lease.account])  # `claim` would wait for it
         async with self._leases.line.connection() as connection:
             await claim(connection, lease)
 

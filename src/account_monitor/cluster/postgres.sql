@@ -62,6 +62,18 @@ AND NOT EXISTS (SELECT 1 FROM account_monitor_sessions WHERE id = lease.session)
 AND EXISTS (SELECT 1 FROM account_monitor_sessions WHERE id = $1)
 RETURNING lease.account, lease.epoch;
 
+-- name: end_hanging
+-- A writer that was frozen or cut off inside a COPY, or between a statement and its arguments, is "active": no timeout of
+-- the server ends it, and keepalives only where its machine is gone. Its transaction is named by the rows that it locked.
+SELECT lease.account, activity.pid, pg_terminate_backend(activity.pid)
+FROM account_monitor_leases AS lease
+JOIN pg_locks AS held ON held.locktype = 'transactionid' AND held.granted AND held.transactionid = lease.xmax
+JOIN pg_stat_activity AS activity ON activity.pid = held.pid AND activity.usename = current_user
+WHERE lease.account = ANY($1::text[])
+AND NOT EXISTS (SELECT 1 FROM account_monitor_sessions WHERE id = lease.session)
+AND activity.wait_event_type = 'Client'
+AND greatest(activity.query_start, activity.state_change) < clock_timestamp() - make_interval(secs => $2);
+
 -- name: release
 UPDATE account_monitor_leases AS lease SET session = NULL, heir = given.heir, changed_at = clock_timestamp()
 FROM unnest($2::text[], $3::text[]) AS given (account, heir)
