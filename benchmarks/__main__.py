@@ -22,7 +22,7 @@ BENCHMARKS = ("ledger", "nats_pull", "durable", "latency", "restart", "user_stre
 
 def main(chosen: list[str]) -> None:
     """Run the chosen benchmarks, all by default, one after the other."""
-    options = [word for word in itertools.dropwhile(lambda word: not word.startswith("-"), chosen)]
+    options = list(itertools.dropwhile(lambda word: not word.startswith("-"), chosen))
     chosen = chosen[: len(chosen) - len(options)]
     if options and len(chosen) != 1:
         sys.exit(f"options are of one benchmark, and there were {len(chosen)} before {options[0]}")

@@ -1,5 +1,7 @@
 """What do 100 accounts in one process cost, each with a fill a second, and do they share what an address may ask for?
 
+`--accounts 200 --unlimited`: as many, and only what they cost. Each holds five positions, priced each second.
+
 The service runs as users run it, against a simulated exchange in another process, over real sockets: a user stream for
 each account, statements, mark prices, a journal for each on the disk. First the exchange has no limit of request
 weight, which shows the costs; then it has the real one, two fifths of what 100 accounts would use by a statement every
@@ -10,11 +12,13 @@ Beside it, in the same run: the same process while nobody trades, and the proces
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +29,8 @@ from exchange_simulator.limits import WEIGHT_A_MINUTE
 from tests.integration.service import Service
 
 ACCOUNTS = 100
-FILLS_PER_SECOND = 100
 QUIET_SECONDS = 10.0
+OPENING_SECONDS = 6.0  # until each account holds what it will hold
 SECONDS = 30.0
 LIMITED_QUIET_SECONDS = 65.0  # until the minute is over whose weight the start has used up
 LIMITED_SECONDS = 120.0
@@ -34,10 +38,24 @@ READY_SECONDS = 180.0  # adopting 100 accounts costs twice what a minute allows
 MB = 1 << 20
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures."""
-    _measure("no limit", UNLIMITED, QUIET_SECONDS, SECONDS)
-    _measure(f"{WEIGHT_A_MINUTE:,} a minute", WEIGHT_A_MINUTE, LIMITED_QUIET_SECONDS, LIMITED_SECONDS)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks accounts")
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS)
+    parser.add_argument("--rate", type=float, default=1, help="fills a second of each account")
+    parser.add_argument("--unlimited", action="store_true", help="leave out the run with the real limit of weight")
+    options = parser.parse_args(arguments)
+    desk = _Desk(options.accounts, options.rate)
+    _measure("no limit", desk, UNLIMITED, QUIET_SECONDS, SECONDS)
+    if not options.unlimited:
+        _measure(f"{WEIGHT_A_MINUTE:,} a minute", desk, WEIGHT_A_MINUTE, LIMITED_QUIET_SECONDS, LIMITED_SECONDS)
+
+
+class _Desk(NamedTuple):
+    """Whose accounts they are."""
+
+    accounts: int
+    rate: float
 
 
 class _Used(NamedTuple):
@@ -47,10 +65,10 @@ class _Used(NamedTuple):
     exchange: float
 
 
-def _measure(title: str, weight: int, quiet_seconds: float, seconds: float) -> None:
+def _measure(title: str, desk: _Desk, weight: int, quiet_seconds: float, seconds: float) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        ExchangeProcess(accounts=ACCOUNTS, orders=FILLS_PER_SECOND, weight=weight) as exchange,
+        ExchangeProcess(accounts=desk.accounts, orders=round(desk.accounts * desk.rate), weight=weight) as exchange,
     ):
         os.environ.update(exchange.environment())
         service = Service(Path(folder), None, exchange.documents())
@@ -58,8 +76,9 @@ def _measure(title: str, weight: int, quiet_seconds: float, seconds: float) -> N
         try:
             ready_seconds = _wait_until_ready(service)
             quiet = _use(service, exchange, quiet_seconds)
-            started = time.monotonic()
             exchange.trade()
+            time.sleep(OPENING_SECONDS / desk.rate)
+            started = time.monotonic()
             used = _use(service, exchange, seconds)
             span = (started, time.monotonic())
             exchange.stop()
@@ -89,17 +108,18 @@ def _print(
 ) -> None:  # fmt: skip
     started, ended = span
     asked = [[at for at in times if started <= at <= ended] for times in report.statements.values()]
+    traded = sum(started <= at <= ended for at in report.trades.values())
     gaps = [_longest_gap([started, *times, ended]) for times in asked]
     counts = sorted(len(times) * 60 / (ended - started) for times in asked)
-    print(f"{title}: {ACCOUNTS} accounts, ready after {ready_seconds:.1f} s")
+    print(f"{title}: {len(asked)} accounts, ready after {ready_seconds:.1f} s")
     print(
-        f"  {len(report.trades) / (ended - started):.0f} fills/s: {used.service:.2f} of a core (nobody trades: "
+        f"  {traded / (ended - started):.0f} fills/s: {used.service:.2f} of a core (nobody trades: "
         f"{quiet.service:.2f}), the exchange {used.exchange:.2f}"
     )
     print(
         f"  statements of an account a minute: {counts[0]:.1f} to {counts[-1]:.1f}, "
         f"median {statistics.median(counts):.1f}; longest wait: median {statistics.median(gaps):.1f} s, "
-        f"most {max(gaps):.1f} s; accounts without any: {ACCOUNTS - sum(map(bool, asked))}"
+        f"most {max(gaps):.1f} s; accounts without any: {len(asked) - sum(map(bool, asked))}"
     )
     print(
         f"  weight by minute of the clock: {report.weights}; answers: {report.answers}; "

@@ -34,7 +34,7 @@ UNLIMITED = 1_000_000
 SECRET = "s" * 64
 STATEMENT = "/fapi/v3/account"
 
-_ROUND = ("SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT")
+_ROUND = ("SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "BNBUSDT")
 _ROUND_NOTIONAL = 100  # of an order, in dollars: nearly always one fill
 _END_SECONDS = 10.0
 
@@ -212,11 +212,11 @@ class _Floor:
         return self.messages
 
     def _in_turn(self) -> int:
-        """Let the next account buy or sell a little: eight rounds in, eight rounds out."""
+        """Let the next account buy or sell a little: a round in, and then two rounds in, two rounds out, never flat."""
         number, account = self._placed // len(self.accounts), self.accounts[self._placed % len(self.accounts)]
         contract = self.venue.symbols[_ROUND[number % len(_ROUND)]]
         steps = _ROUND_NOTIONAL * UNIT * UNIT // contract.first_price // contract.step
-        side = "SELL" if number // 8 % 2 else "BUY"
+        side = "SELL" if number >= len(_ROUND) and (number // len(_ROUND) - 1) // 2 % 2 else "BUY"
         order = {"symbol": contract.symbol, "side": side, "type": "MARKET", "quantity": trimmed(steps * contract.step)}
         self.venue.place_order(account, order)
         self._placed += 1

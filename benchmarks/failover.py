@@ -17,16 +17,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.drill import Drill, busy
+from tests.integration.drill import DRAIN, FREEZE, KILL, PARTITION, RESTART, Drill, busy
 from tests.integration.replicas import chance_of, cluster
 from tests.integration.witness import Witness
 from tests.servers.network import namespaces_missing
 
 BOOKS_SECONDS = 90.0
-QUIET_SECONDS = 3.0
 DIP_TTLS, DIP_LEAST_SECONDS = 5, 20.0
 """How long an account stays where it alarms: longer than nobody may hear it."""
-WEIGHTS = {"kill": 3, "freeze": 2, "partition": 3, "restart the store": 1, "drain": 2}
+WEIGHTS = {KILL: 3, FREEZE: 2, PARTITION: 3, RESTART: 1, DRAIN: 2}
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -64,7 +63,6 @@ async def _run(options: argparse.Namespace) -> None:
             began = time.monotonic()
             differing = await here.end_equal(BOOKS_SECONDS)
             caught_up = time.monotonic() - began
-            await asyncio.sleep(QUIET_SECONDS)
             await witness.judge()
             _print(drill, options, took)
             print(f"  books equal {caught_up:.1f} s after the last trade" if not differing else "  books differ:")
@@ -76,7 +74,7 @@ async def _disturb(drill: Drill, options: argparse.Namespace) -> None:
     chance = chance_of(options.seed + 1)
     if options.kills is not None:
         for _ in range(options.kills):
-            await drill.do("kill")
+            await drill.do(KILL)
         return
     until = time.monotonic() + options.minutes * 60
     while time.monotonic() < until:
@@ -86,8 +84,8 @@ async def _disturb(drill: Drill, options: argparse.Namespace) -> None:
 def _print(drill: Drill, options: argparse.Namespace, took: float) -> None:
     witness = drill.witness
     print(
-        f"{options.accounts} accounts, {options.lease}, ttl {options.ttl:g} s, {took / 60:.1f} min, seed {options.seed}: "
-        f"{drill.cluster.desk.fills:,} fills at the exchange; load {_load()}"
+        f"{options.accounts} accounts, {options.lease}, ttl {options.ttl:g} s, {took / 60:.1f} min,"
+        f" seed {options.seed}: {drill.cluster.desk.fills:,} fills at the exchange; load {_load()}"
     )
     print(f"  done: {', '.join(f'{kind} {count}' for kind, count in drill.done.items())}")
     print(f"  looked at: {', '.join(f'{what} {count:,}' for what, count in sorted(witness.counts.items()))}")

@@ -17,6 +17,7 @@ SERVED_SECONDS = 60.0
 """What no takeover may take, however busy the machine is."""
 EVEN_SECONDS = 30.0
 LOOK_SECONDS = 0.01
+KILL, FREEZE, RESTART, PARTITION, DRAIN = "kill", "freeze", "restart the store", "partition", "drain"
 EXIT_SECONDS = 6.0
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,11 @@ class Drill:
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What it can do."""
         return {
-            "kill": self.kill,
-            "freeze": self.freeze,
-            "restart the store": self.restart_store,
-            "partition": self.partition,
-            "drain": self.drain,
+            KILL: self.kill,
+            FREEZE: self.freeze,
+            RESTART: self.restart_store,
+            PARTITION: self.partition,
+            DRAIN: self.drain,
         }
 
     async def do(self, kind: str) -> None:
@@ -151,12 +152,10 @@ async def busy(cluster: Cluster, *, fills_per_second: float, dip_seconds: float)
         desk.publish(cluster.nats, max(1.0, len(desk.heard) * fills_per_second / len(desk.names))),
         desk.dip(dip_seconds),
     )
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for error in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(error, Exception):
-                raise error
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job)
+        try:
+            yield
+        finally:
+            desk.is_over = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import json
 import os
 import random
@@ -26,7 +27,7 @@ from exchange_simulator.admin import Admin
 from exchange_simulator.bots import RandomTrader
 from exchange_simulator.clock import Clock
 from exchange_simulator.errors import VenueError
-from exchange_simulator.exchange import Exchange
+from exchange_simulator.exchange import Exchange, Reply, Request
 from exchange_simulator.server import Server
 from exchange_simulator.venue import Venue
 from tests.integration.market import SELDOM_MS, books
@@ -46,8 +47,10 @@ HEARD_SHARE = 5
 """One account in so many is known from NATS alone."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 SECRET = "s" * 64
-WEIGHT_A_MINUTE = 2_400
-"""Of each address. The replicas' relays share one."""
+WEIGHT_A_MINUTE = 2_400 * len(REPLICAS)
+"""The relays share one address, where each replica would have one of its own."""
+HELD = ("ready", "recording_stopped")
+LOOK_SECONDS = 0.3
 ADOPTED_SECONDS = 90.0
 STREAM = "TOLD"
 """What the replicas publish, kept by NATS in the order in which it came."""
@@ -67,10 +70,12 @@ class Desk:
             for number, name in enumerate(names)
             if name not in self.heard
         }
-        exchange = Exchange(self.venue, seed=seed, weight_a_minute=WEIGHT_A_MINUTE * len(REPLICAS))
+        exchange = _Exchange(self.venue, seed=seed, weight_a_minute=WEIGHT_A_MINUTE)
         self.server = Server(exchange, Admin(exchange, clock.shift))
         self.venue.on_user_event.append(self._count)
         self.fills = 0
+        self.is_over = False
+        """Whether nothing is to happen any more."""
         self.dips: dict[str, list[float]] = {name: [] for name in self.customers}
         """By account, when it lost nearly all, and got it back, and so on: time of day in seconds."""
         self._trader = _Trader(self.venue, list(self.customers.values()), seed=seed, symbols=SYMBOLS)
@@ -84,9 +89,9 @@ class Desk:
         self.fills += event["e"] == "ORDER_TRADE_UPDATE" and event["o"]["x"] == "TRADE"
 
     async def trade(self, a_second: float) -> None:
-        """Trade at the exchange at a rate of fills, until cancelled."""
+        """Trade at the exchange at a rate of fills, until it is over."""
         began, before = time.monotonic(), self.fills
-        while True:
+        while not self.is_over:
             due = before + (time.monotonic() - began) * a_second
             for _ in range(50):
                 if self.fills >= due:
@@ -95,16 +100,15 @@ class Desk:
             await asyncio.sleep(0.005)
 
     async def publish(self, server: NatsServer, a_second: float) -> None:
-        """Publish fills of the other accounts in turn, each until the stream has it, until cancelled."""
+        """Publish fills of the other accounts in turn, each until the stream has it, until it is over."""
         client = await server.connect()
         stream = client.jetstream(timeout=2)
-        try:
-            while True:
-                for name in self.heard:
-                    await self._publish(stream, name)
-                    await asyncio.sleep(1 / a_second)
-        finally:
-            await client.close()
+        for name in itertools.cycle(self.heard):
+            if self.is_over:
+                break
+            await self._publish(stream, name)
+            await asyncio.sleep(1 / a_second)
+        await client.close()
 
     async def _publish(self, stream: Any, name: str) -> None:
         number = self.heard[name] + 1
@@ -122,15 +126,17 @@ class Desk:
 
     async def dip(self, seconds: float) -> None:
         """Let each account lose nearly all, and get it back, in turn and so often that each is so for `seconds`."""
-        while True:
-            for name, account in self.customers.items():
-                move = self.venue.deposit if len(self.dips[name]) % 2 else self.venue.withdraw
-                try:
-                    move(account, "USDT", DIP)
-                    self.dips[name].append(time.time())
-                except VenueError:
-                    pass  # margin is in the way
-                await asyncio.sleep(seconds / len(self.customers))
+        for name in itertools.cycle(self.customers):
+            if self.is_over:
+                break
+            account = self.customers[name]
+            move = self.venue.deposit if len(self.dips[name]) % 2 else self.venue.withdraw
+            try:
+                move(account, "USDT", DIP)
+                self.dips[name].append(time.time())
+            except VenueError:
+                pass  # margin is in the way
+            await asyncio.sleep(seconds / len(self.customers))
 
     def differs(self, name: str, report: dict[str, Any]) -> str | None:
         """Return in what an account report differs from what happened, None where it says all of it."""
@@ -158,6 +164,16 @@ class Desk:
 
 def _text(amounts: dict[str, Decimal]) -> dict[str, str]:
     return {key: str(amount) for key, amount in amounts.items()}
+
+
+class _Exchange(Exchange):
+    """Says in exchangeInfo what its limit is."""
+
+    def handle(self, request: Request) -> Reply:
+        reply = super().handle(request)
+        if request.path == "/fapi/v1/exchangeInfo":
+            return reply._replace(body=reply.body.replace(b'"limit":2400', b'"limit":%d' % WEIGHT_A_MINUTE))
+        return reply
 
 
 class _Trader(RandomTrader):
@@ -276,9 +292,9 @@ class Cluster:
         for replica in self.replicas:
             try:
                 status, told = await asyncio.to_thread(replica.get, "/api/accounts")
-                for each in told if status == 200 else ():  # else it has just started
-                    if each["status"] in ("ready", "recording_stopped"):
-                        reports[each["account"]] = await asyncio.to_thread(replica.account, each["account"])
+                held = [each["account"] for each in told if each["status"] in HELD] if status == 200 else []
+                for name in held:
+                    reports[name] = await asyncio.to_thread(replica.account, name)
             except (OSError, AssertionError):
                 continue  # it is away, or has just handed it over
         return {
@@ -290,9 +306,11 @@ class Cluster:
     async def end_equal(self, seconds: float) -> dict[str, str]:
         """Wait until nothing differs, so long; return what still does."""
         deadline = time.monotonic() + seconds
-        while (found := await self.differing()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.3)
-        return found
+        while True:
+            found = await self.differing()
+            if not found or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 @asynccontextmanager
@@ -331,5 +349,4 @@ async def cluster(
 
 def chance_of(seed: int) -> random.Random:
     """Return chance that comes again with its seed."""
-    return random.Random(seed)  # noqa: S311  # no secrets are made of it
-
+    return random.Random(seed)

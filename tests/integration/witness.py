@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections import Counter, defaultdict
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -20,8 +21,13 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from tests.integration.replicas import STREAM, Cluster, Replica
 
+COPIED_SECONDS, TOLD_SECONDS = 30.0, 3.0
+MARKS = 5
+"""Entries that may come while one looks: prices, a second apart."""
 REDIS_SECONDS, HEADS_SECONDS = 0.05, 0.5
 RECONNECT_SECONDS = 0.05
+BROKEN_SECONDS = 30.0
+"""How long before an alert was told something may have been broken, so that it is told again."""
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -87,7 +93,7 @@ class Witness:
         return [name for name in self.cluster.desk.names if self.holder(name) == replica.name]
 
     def served_since(self, account: str, at: float, *, but: str) -> float | None:
-        """Return when an account was first shown by another process than `but` after a moment, None where it was not."""
+        """Return when an account was first shown by another process than `but` after a moment, or None."""
         return next((each.at for each in self.taken[account] if each.at >= at and each.replica != but), None)
 
     def accuse(self, text: str) -> None:
@@ -182,11 +188,27 @@ class Witness:
 
     async def judge(self) -> None:
         """Look at what stores and streams hold, once all is quiet."""
+        await self._catch_up()
         transitions = await self._judge_journals()
         told = await self._told()
         self._judge_pnl([each for each in told if each.subject == "trading.pnl"])
         self._judge_alerts([each for each in told if each.subject == "trading.alerts"], transitions)
         self._judge_logs()
+
+    async def _catch_up(self) -> None:
+        """Wait until the copies hold all that is shown, and NATS has it."""
+        deadline = time.monotonic() + COPIED_SECONDS
+        while behind := [name for name in self.cluster.desk.names if not await self._is_copied(name)]:
+            if time.monotonic() > deadline:
+                self.accuse(f"after {COPIED_SECONDS:g} s the copies of {behind} were not complete")
+                return
+            await asyncio.sleep(HEADS_SECONDS)
+        await asyncio.sleep(TOLD_SECONDS)
+
+    async def _is_copied(self, account: str) -> bool:
+        replica = next(each for each in self.cluster.replicas if each.name == self.holder(account))
+        status, shown = await asyncio.to_thread(replica.get, f"/api/account?account={account}")
+        return status == 200 and max(self._heads[account], default=0) >= shown["seq"] - MARKS
 
     async def _judge_journals(self) -> dict[str, set[str]]:
         """See that each journal is one line; return by account its transitions of alerts, as NATS names them."""
@@ -245,7 +267,8 @@ class Witness:
         self.counts["reports"] = len(told)
 
     def _judge_alerts(self, told: list[Told], transitions: dict[str, set[str]]) -> None:
-        """See that each transition was told, again only with the same text, and no more often than something broke."""
+        """See that each transition was told, again only as the same, and no more often than something broke."""
+        unconfirmed = self._unconfirmed()
         copies: defaultdict[str, list[Told]] = defaultdict(list)
         for message in told:
             copies[message.id].append(message)
@@ -256,15 +279,21 @@ class Witness:
         known = {each.rpartition(":")[0] for ids in transitions.values() for each in ids}
         for identity, messages in copies.items():
             first, last = messages[0], messages[-1]
-            if any(each.body != first.body for each in messages):
-                self.accuse(f"alert {identity} was told with two texts: {first.body}, {last.body}")
-            broken = sum(first.at - 10 <= at <= last.at for at in self.disturbances)
+            if len({_said(each) for each in messages}) > 1:
+                self.accuse(f"alert {identity} was told as {_said(first)}, and as {_said(last)}")
+            times = [*self.disturbances, *unconfirmed]
+            broken = sum(first.at - BROKEN_SECONDS <= at <= last.at for at in times)
             if len(messages) - 1 > broken:
                 self.accuse(f"alert {identity} was told {len(messages)} times, and {broken} times something was broken")
             self.counts["alerts told again"] += len(messages) - 1
             if identity.rpartition(":")[0] not in known:
                 self.counts["alerts told that no journal has"] += 1
         self._judge_dips(told)
+
+    def _unconfirmed(self) -> list[float]:
+        """Return when a process said that NATS had not confirmed an alert: it tells that once more."""
+        said = [json.loads(line) for each in self.cluster.replicas for line in _lines(each, '"alerts_not_published"')]
+        return [datetime.fromisoformat(each["timestamp"]).timestamp() for each in said]
 
     def _judge_dips(self, told: list[Told]) -> None:
         """See that nobody lost nearly all, or got it back, unheard."""
@@ -284,16 +313,26 @@ class Witness:
         """See that no epoch of an account was taken up twice, and that no process met a defect."""
         taken: Counter[tuple[str, int]] = Counter()
         for replica in self.cluster.replicas:
-            for line in replica.log_file.read_text().splitlines():
-                if '"account_taken_up"' in line:
-                    said = json.loads(line)
-                    taken[said["account"], said["epoch"]] += 1
-                elif "Traceback" in line:
+            for line in _lines(replica, '"account_taken_up"'):
+                said = json.loads(line)
+                taken[said["account"], said["epoch"]] += 1
+            for mark in ("Traceback", '"critical"', "Exception in"):
+                for line in _lines(replica, mark):
                     self.accuse(f"{replica.name}: {line[:300]}")
         for (account, epoch), count in taken.items():
             if count > 1:
                 self.accuse(f"{account} was taken up {count} times under epoch {epoch}")
         self.counts["takeovers"] = len(taken)
+
+
+def _said(told: Told) -> tuple[str, ...]:
+    """Return what a repeated alert has to repeat. Who was cut off may have seen it with other figures."""
+    return tuple(told.body[name] for name in ("id", "account", "type", "state", "severity"))
+
+
+def _lines(replica: Replica, mark: str) -> list[str]:
+    """Return the lines of a log that hold some text."""
+    return [line for line in replica.log_file.read_text().splitlines() if mark in line]
 
 
 _LINE = """

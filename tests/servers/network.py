@@ -2,7 +2,8 @@
 
 As root on Linux each process gets a network namespace, and a virtual cable to the servers. A cable that is down loses
 what is sent, and tells nobody; what TCP repeats arrives once it is up again. Elsewhere the connections go through
-relays that stop handing on, which to both ends looks the same, except that new connections are accepted and then hang.
+relays that stop handing on, which to both ends looks the same, except that new connections are accepted and hang, and
+that old ones do not outlive it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +30,9 @@ _PREFIX = "account-monitor-"
 class Network(Protocol):
     """What one process sees of the others."""
 
-    command: Sequence[str]
-    """What a program is started with so that it lives in this network."""
+    @property
+    def command(self) -> Sequence[str]:
+        """What a program is started with so that it lives in this network."""
 
     def port(self, server: str) -> tuple[str, int]:
         """Return where the process reaches a server, by the name that it was announced under."""
@@ -69,13 +71,17 @@ async def networks(count: int, servers: dict[str, int]) -> AsyncIterator[list[Ne
     """Make so many networks, from which servers on ports of 127.0.0.1 are reached, for the length of the block."""
     async with contextlib.AsyncExitStack() as stack:
         if namespaces_missing() is not None:
-            yield [_RelayedNetwork(await stack.enter_async_context(_relays("127.0.0.1", servers))) for _ in range(count)]
+            yield [
+                _RelayedNetwork(await stack.enter_async_context(_relays("127.0.0.1", servers))) for _ in range(count)
+            ]
             return
         _remove_forgotten()
         hub = f"198.{18 + (os.getpid() >> 8) % 2}.{os.getpid() % 256}"  # of a range that is kept for benchmarks
         _ip("address", "replace", f"{hub}.1/32", "dev", "lo")
         stack.callback(_ip, "address", "delete", f"{hub}.1/32", "dev", "lo")
-        ports = {name: relay.port for name, relay in (await stack.enter_async_context(_relays(f"{hub}.1", servers))).items()}
+        ports = {
+            name: relay.port for name, relay in (await stack.enter_async_context(_relays(f"{hub}.1", servers))).items()
+        }
         yield [stack.enter_context(_namespace(hub, number, ports)) for number in range(1, count + 1)]
 
 
@@ -86,7 +92,7 @@ class _Namespace:
     """Implements Network by a network namespace, and a cable to it."""
 
     def __init__(self, name: str, cable: str, hub: str, ports: dict[str, int]) -> None:
-        self.command = ("ip", "netns", "exec", name)
+        self.command: Sequence[str] = ("ip", "netns", "exec", name)
         self._name = name
         self._cable = cable
         self._hub = hub
@@ -112,7 +118,7 @@ class _Namespace:
 
 
 @contextlib.contextmanager
-def _namespace(hub: str, number: int, ports: dict[str, int]):  # type: ignore[no-untyped-def]
+def _namespace(hub: str, number: int, ports: dict[str, int]) -> Iterator[_Namespace]:
     """Make a namespace, and the cable to it."""
     name, cable = f"{_PREFIX}{os.getpid()}-{number}", f"am{os.getpid()}n{number}"
     net, ours, theirs = (f"{hub}.{4 * number + offset}" for offset in range(3))
@@ -162,7 +168,7 @@ def _libc() -> ctypes.CDLL:
 class _RelayedNetwork:
     """Implements Network by relays of its own."""
 
-    command = ()
+    command: Sequence[str] = ()
 
     def __init__(self, relays: dict[str, _Relay]) -> None:
         self._relays = relays
@@ -175,11 +181,11 @@ class _RelayedNetwork:
 
     def cut(self) -> None:
         for relay in self._relays.values():
-            relay.stall(True)
+            relay.stall()
 
     def mend(self) -> None:
         for relay in self._relays.values():
-            relay.stall(False)
+            relay.release()
 
 
 class _Relay:
@@ -191,11 +197,17 @@ class _Relay:
         self.is_stalled = False
         self.ends = set[_End]()
 
-    def stall(self, is_stalled: bool) -> None:
-        """Hand on nothing until told otherwise; what waits then is in the kernel's buffers, and not lost."""
-        self.is_stalled = is_stalled
+    def stall(self) -> None:
+        """Hand on nothing until told otherwise."""
+        self.is_stalled = True
         for end in list(self.ends):
-            end.hold(is_stalled)
+            end.heed()
+
+    def release(self) -> None:
+        """Hand on again, over new connections: what the old ones held is lost, as the sender may have given it up."""
+        self.is_stalled = False
+        for end in list(self.ends):
+            end.abort()
 
 
 class _End(asyncio.Protocol):
@@ -250,19 +262,20 @@ class _End(asyncio.Protocol):
     def fill(self, is_full: bool) -> None:
         """Read no more while the other end takes nothing."""
         self._is_full = is_full
-        self._heed()
+        self.heed()
 
-    def hold(self, is_stalled: bool) -> None:
-        del is_stalled
-        self._heed()
-
-    def _heed(self) -> None:
+    def heed(self) -> None:
+        """Read or do not, as things are."""
         if not self._is_open or self._transport.is_closing():
             return
         if self._is_full or self._relay.is_stalled:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """End it, and lose what it holds."""
+        self._transport.abort()
 
     def eof_received(self) -> bool:
         return False  # closed at both ends
@@ -293,5 +306,4 @@ async def _relays(host: str, servers: dict[str, int]) -> AsyncIterator[dict[str,
             listener.close()
         for relay in relays.values():
             for end in list(relay.ends):
-                end.connection_lost(None)
-                end._transport.abort()
+                end.abort()

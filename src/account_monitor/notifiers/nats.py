@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +37,9 @@ ALERTS_PUBLISHED = "out:nats:alerts"
 """The source under which a journal records how far its alerts were published."""
 
 CONNECT_SECONDS = 2
+CHECK_SECONDS = 0.02
+"""How often it is asked whether an account is still held here while the server has not confirmed its report."""
+
 ANSWER_SECONDS = 2
 """How long the server may take to confirm: after a connection that broke unnoticed, people should not wait longer."""
 
@@ -74,6 +79,20 @@ class Server(NamedTuple):
         )
 
 
+def cut(connection: Client) -> None:
+    """End a connection so that nothing arrives any more that the server has not taken yet.
+
+    A plain close lets the kernel go on repeating it, for minutes: it would come after what a successor says.
+    """
+    writer = getattr(connection._transport, "_io_writer", None)
+    if writer is None:
+        return  # it was never made
+    connection._pending, connection._pending_data_size = [], 0  # else `close` sends it
+    if (wire := writer.get_extra_info("socket")) is not None:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # discard, and reset
+    writer.transport.abort()
+
+
 async def _ignore(error: Exception) -> None:
     """The feed's connection to the same server says it aloud."""
     log.debug("notifier_connection", error=str(error) or type(error).__name__)
@@ -82,7 +101,8 @@ async def _ignore(error: Exception) -> None:
 class PnLNotifier:
     """Publishes the newest P&L report of each account that changed, at most once a second each.
 
-    A report is state: what could not be sent while NATS was away is not sent later, the newest one is.
+    A report is state: what could not be sent while NATS was away is not sent later, the newest one is. And what the
+    server has not confirmed by the time that this process speaks for its account no more, it never gets.
     """
 
     def __init__(self, desk: Desk, server: Server, subject: str) -> None:
@@ -104,11 +124,34 @@ class PnLNotifier:
     async def _publish_while_open(self, connection: Client) -> None:
         while not connection.is_closed:
             await asyncio.sleep(INTERVAL_SECONDS)
-            if connection.is_connected:
-                await self._publish(connection)
+            if connection.is_connected and (sent := await self._publish(connection)):
+                await self._confirm(connection, sent)
 
-    async def _publish(self, connection: Client) -> None:
+    async def _confirm(self, connection: Client, sent: dict[Monitor, View]) -> None:
+        """Wait until the server has what was sent; cut the connection where it may come too late."""
+        flushing = asyncio.create_task(connection.flush(ANSWER_SECONDS))
+        try:
+            while not (await asyncio.wait([flushing], timeout=CHECK_SECONDS))[0]:
+                if not all(monitor.speaks() for monitor in sent):
+                    break
+            if flushing.done():
+                flushing.result()
+                return
+            reason = "not confirmed while the account was held here"
+        except (Error, OSError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+        finally:
+            flushing.cancel()
+        cut(connection)
+        log.warning("pnl_not_confirmed", accounts=[monitor.name for monitor in sent], reason=reason)
+        for monitor, view in sent.items():
+            self._told.pop(monitor.name, None)
+            self._changed.setdefault(monitor.name, view)
+
+    async def _publish(self, connection: Client) -> dict[Monitor, View]:
+        """Send what changed; return of which accounts, and as of which views."""
         changed, self._changed = self._changed, {}
+        sent: dict[Monitor, View] = {}
         for account in changed.keys() & set(self._desk.accounts):
             view, monitor = changed[account], self._desk.monitor(account)
             if monitor is None:
@@ -125,9 +168,11 @@ class PnLNotifier:
             try:
                 await connection.publish(self._subject, payload, headers={"Nats-Msg-Id": message_id})
                 self._told[account] = figures
+                sent[monitor] = view
             except (Error, OSError) as error:
                 log.warning("pnl_not_published", account=account, error=str(error) or type(error).__name__)
                 self._changed.setdefault(account, view)
+        return sent
 
 
 class AlertNotifier:
