@@ -23,6 +23,7 @@ from tests.servers.postgres import PostgresServer
 
 ACCOUNTS, MACHINES, FOLLOWERS = 100_000, 200, 2
 DEATHS = 6
+DEATHS_AT_ONCE = (2, 20, 67)
 MOVES_AT_ONCE = 50
 LEASES = 500
 
@@ -97,6 +98,30 @@ def simulate() -> None:
     print(f"  moved back {fleet.moved}, in {statistics.mean(rounds):.0f} rounds each; {fleet.spread()} in the end")
     print(f"  a plan: median {statistics.median(fleet.plan_seconds):.2f} s, longest {max(fleet.plan_seconds):.2f} s")
     print(f"  followers of all: {statistics.median(fleet.ring_seconds):.2f} s, of processor time")
+
+
+def lose_at_once() -> None:
+    """Let many machines die at the same moment, as with a rack or a zone."""
+    for count in DEATHS_AT_ONCE:
+        chance, fleet = random.Random(count), Fleet()
+        fleet.warm_up()
+        fleet.round()
+        fleet.warm = fleet.cold = 0
+        lost = chance.sample(sorted(fleet.members), count)
+        for name in lost:
+            fleet.members[name] = fleet.members[name]._replace(is_alive=False)
+        fleet.plan_seconds.clear()
+        fleet.round()
+        least, most = fleet.spread()
+        print(
+            f"{count} of {MACHINES} machines died at once: {fleet.warm + fleet.cold:,} accounts taken over by one"
+            f" plan, of them warm {fleet.warm:,}; {least} to {most} on a machine; {fleet.plan_seconds[0]:.2f} s of processor"
+            " time"
+        )
+        rounds = 0
+        while fleet.round():
+            rounds += 1
+        print(f"  evened out: {fleet.moved:,} moved, in {rounds} rounds; {fleet.spread()} in the end", flush=True)
 
 
 async def ask(name: str, one: LeaseStore, other: LeaseStore) -> None:
@@ -190,6 +215,7 @@ def stores() -> None:
 
 
 def main() -> None:
-    """Run both."""
+    """Run all."""
     simulate()
+    lose_at_once()
     stores()

@@ -316,7 +316,7 @@ class Witness:
             for line in _lines(replica, '"account_taken_up"'):
                 said = json.loads(line)
                 taken[said["account"], said["epoch"]] += 1
-            for mark in ("Traceback", '"critical"', "Exception in"):
+            for mark in ("Traceback", '"part_failed"', "Exception in"):
                 for line in _lines(replica, mark):
                     self.accuse(f"{replica.name}: {line[:300]}")
         for (account, epoch), count in taken.items():
