@@ -114,9 +114,9 @@ def lose_at_once() -> None:
         fleet.round()
         least, most = fleet.spread()
         print(
-            f"{count} of {MACHINES} machines died at once: {fleet.warm + fleet.cold:,} accounts taken over by one"
-            f" plan, of them warm {fleet.warm:,}; {least} to {most} on a machine; {fleet.plan_seconds[0]:.2f} s of processor"
-            " time"
+            f"{count} of {MACHINES} machines died at once: {fleet.warm + fleet.cold:,} accounts taken over by a"
+            f" plan, warm for {fleet.warm:,}; {least} to {most} on a machine; {fleet.plan_seconds[0]:.2f} s"
+            " of processor time"
         )
         rounds = 0
         while fleet.round():

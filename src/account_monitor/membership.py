@@ -71,7 +71,7 @@ class LeasedJournal(Journal):
         While the store of the leases is away this goes on: if nobody else spoke meanwhile, it counts.
         """
         lease = self.lease
-        if lease.is_given_up or lease.session.is_over:
+        if lease.is_lost:
             raise RecordingStopped(f"account {self.account} is not held under epoch {lease.epoch} any more")
         return await super().append(deliveries, positions)
 

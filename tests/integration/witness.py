@@ -286,6 +286,8 @@ class Witness:
             if len(messages) - 1 > broken:
                 self.accuse(f"alert {identity} was told {len(messages)} times, and {broken} times something was broken")
             self.counts["alerts told again"] += len(messages) - 1
+            if first.body["type"] == "STORAGE_UNAVAILABLE" and first.body["symbol"] == "journal":
+                self.accuse(f"people heard that nothing is recorded, where another process does: {first.body}")
             if identity.rpartition(":")[0] not in known:
                 self.counts["alerts told that no journal has"] += 1
         self._judge_dips(told)

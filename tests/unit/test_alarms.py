@@ -418,6 +418,21 @@ async def test_what_nobody_records_any_more_is_shown_and_said_aloud(
         assert said(capsys) == ["alert_not_recorded"] * 2
 
 
+async def test_what_is_not_recorded_of_an_account_that_another_process_holds_is_told_by_that_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with life(tmp_path, clock) as main:
+        main.board.fire("main", "STREAM_STALE", "silent")
+        main.monitor.inbox.shut()
+        main.monitor.failure = "account main is not held under epoch 7 any more"
+        main.board.look()
+        assert main.board.unrecorded("main")
+
+        main.monitor.is_taken = lambda: True
+
+        assert main.board.unrecorded("main") == []
+
+
 async def test_what_could_not_be_recorded_is_recorded_under_the_same_ids_by_whoever_can_again(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -132,6 +132,7 @@ class Accounts:
         )
         if lease is not None:
             monitor.speaks = lambda: lease.is_valid(boot_seconds())
+            monitor.is_taken = lambda: lease.is_lost
         self._starting = monitor
         try:
             await monitor.start()

@@ -42,7 +42,7 @@ class Watch:
             self._look_at_nats(feed)
 
     def _look_at_journal(self, name: str, monitor: Monitor) -> None:
-        failure = self._failure_of(monitor)
+        failure = None if monitor.is_taken() else self._failure_of(monitor)
         status = Status.HEALTHY if failure is None else Status.UNHEALTHY
         self._desk.health.report(f"journal:{name}", status, failure or "recording")
         self._desk.wait_for(f"journal:{name}", None if failure is None else f"account {name}: {failure}")

@@ -98,6 +98,11 @@ class HeldLease:
         """Whether it is held at this moment, by the clock that the session was confirmed with."""
         return not self.is_given_up and self.session.is_valid(now)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is known to be held no more, for good: not only that nobody confirms it at this moment."""
+        return self.is_given_up or self.session.is_over
+
     def check(self, now: float) -> None:
         """Raise LeaseLost where it is not held at this moment."""
         if not self.is_valid(now):

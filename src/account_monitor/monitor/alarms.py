@@ -219,9 +219,14 @@ class AlarmBoard:
         return sorted(alarms, key=lambda alarm: alarm.alert.fired_ms)
 
     def unrecorded(self, account: str) -> list[Alert]:
-        """Return the transitions that are logged and cannot be journaled now, the oldest first."""
+        """Return the transitions that are logged and cannot be journaled now, the oldest first.
+
+        None of an account that somebody else speaks for, who sees them too.
+        """
         watched = self._accounts.get(account)
-        return [] if watched is None else list(watched.unrecorded.values())
+        if watched is None or (watched.monitor is not None and watched.monitor.is_taken()):
+            return []
+        return list(watched.unrecorded.values())
 
     # -- what monitors say -------------------------------------------------------------------------------------------
 

@@ -125,6 +125,8 @@ class Monitor:
         """Whether it may be corrected, compacted and told of at this moment: nobody else does. What holds its lease
         sets it. What is heard is recorded, and alerts are told, as long as it runs.
         """
+        self.is_taken: Callable[[], bool] = lambda: False
+        """Whether it is known that somebody else may speak for it: that nothing is recorded here is as it should be."""
         self.reconcile: Callable[[], Awaitable[Comparison]] | None = None
         """Compares the account with its exchange now; what knows the exchange sets it."""
         self.residual: Decimal | None = ZERO
@@ -246,7 +248,8 @@ class Monitor:
         except RecordingStopped as failure:
             self.failure = str(failure)
             self.inbox.shut()  # what comes now stays with its source, and is read again after a restart
-            log.critical("recording_stopped", account=self.name, reason=self.failure, seq=self.view.seq)
+            say = log.warning if self.is_taken() else log.critical
+            say("recording_stopped", account=self.name, reason=self.failure, seq=self.view.seq)
 
     def stop(self) -> None:
         """Let `run` end once the inbox is drained."""
