@@ -235,6 +235,8 @@ class Witness:
                     self.counts["entries"] += 1
             if self._heads[account] and max(self._heads[account]) > last.seq:
                 self.accuse(f"the copy of {account} ends at {last}, and had {max(self._heads[account])} entries")
+        self.counts["bytes of the history"] = await connection.fetchval("SELECT pg_database_size(current_database())")
+        self.counts["fills in the history"] = await connection.fetchval("SELECT count(*) FROM fills")
         await connection.close()
         return transitions
 
