@@ -134,9 +134,11 @@ def _namespace(hub: str, number: int, ports: dict[str, int]) -> Iterator[_Namesp
         _ip("-n", name, "route", "add", "default", "via", ours)
         yield _Namespace(name, cable, hub, ports)
     finally:
-        _ip("netns", "delete", name)  # and with it the cable
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _ip("route", "delete", "blackhole", f"{net}/30", "metric", "9999")
+        # The kernel ends a namespace in its own time, and the cable and its addresses with it: another one needs them.
+        for words in (("link", "delete", cable), ("route", "delete", "blackhole", f"{net}/30", "metric", "9999")):
+            with contextlib.suppress(subprocess.CalledProcessError):  # it was not made
+                _ip(*words)
+        _ip("netns", "delete", name)
 
 
 def _remove_forgotten() -> None:
