@@ -216,7 +216,7 @@ class Witness:
         connection = await asyncpg.connect(self.cluster.database.url)
         for account in self.cluster.desk.names:
             transitions[account] = set()
-            before, last = bytes(32), Place(0, 0)
+            before, last, heads = bytes(32), Place(0, 0), dict(self._heads[account])  # it may grow meanwhile
             async with connection.transaction():
                 async for row in connection.cursor(_LINE, account, prefetch=1000):
                     place = Place(row["epoch"], row["seq"])
@@ -226,15 +226,15 @@ class Witness:
                         self.accuse(f"the copy of {account} has {place} after {last}")
                     if linked != row["hash"]:
                         self.accuse(f"the copy of {account}: entry {place} does not follow from the one before")
-                    seen = self._heads[account].get(place.seq)
+                    seen = heads.get(place.seq)
                     if seen not in (None, (place.epoch, row["hash"])):
                         self.accuse(f"the copy of {account} was another one at {place}")
                     if row["kind"] == "alert":
                         transitions[account].add(row["event_id"].removeprefix("alert:"))
                     before, last = row["hash"], place
                     self.counts["entries"] += 1
-            if self._heads[account] and max(self._heads[account]) > last.seq:
-                self.accuse(f"the copy of {account} ends at {last}, and had {max(self._heads[account])} entries")
+            if max(heads, default=0) > last.seq:
+                self.accuse(f"the copy of {account} ends at {last}, and had {max(heads)} entries")
         self.counts["bytes of the history"] = await connection.fetchval("SELECT pg_database_size(current_database())")
         self.counts["fills in the history"] = await connection.fetchval("SELECT count(*) FROM fills")
         await connection.close()
