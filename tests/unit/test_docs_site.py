@@ -13,8 +13,10 @@ from account_monitor.api.renderer import Renderer
 from account_monitor.api.rendering import Renderings
 from account_monitor.api.rest import openapi_document
 from account_monitor.monitor.desk import Desk
+from docs.loads import loads
+from docs.pictures import MOST_BYTES, SCHEMES, SIZES
 from docs.reference import grpc_page, read_definition, rest_page
-from docs.site import SETTINGS, led, main, navigation, page_of, pages, tracked
+from docs.site import ROOT, SETTINGS, led, main, navigation, page_of, pages, tracked
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,29 @@ def test_the_reference_has_every_message_of_grpc_with_its_comments() -> None:
     assert "a stream of [WatchAccountResponse](#watchaccountresponse)" in page
     for message in definition.message_type:
         assert f"\n### {message.name}\n" in page
+
+
+def test_what_a_page_loads_from_elsewhere_is_named_and_a_link_is_not(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        '<a href="https://example.org">out</a><script src="assets/ours.js"></script>'
+        '<script src="https://cdn.example.org/x.js"></script><style>@import "//fonts.example.org/f.css"</style>'
+    )
+    (tmp_path / "site.css").write_text("a { background: url(https://example.org/p.png) } b { background: url(data:x) }")
+
+    assert list(loads(tmp_path)) == [
+        "page.html loads https://cdn.example.org/x.js",
+        "page.html loads //fonts.example.org/f.css",
+        "site.css loads https://example.org/p.png",
+    ]
+
+
+def test_a_site_that_is_not_there_is_no_site_that_loads_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no page is there"):
+        list(loads(tmp_path))
+
+
+def test_pictures_are_small_enough_to_be_looked_at() -> None:
+    pictures = sorted((ROOT / "docs" / "assets").glob("*.webp"))
+
+    assert len(pictures) == len(SIZES) * len(SCHEMES)
+    assert [path.name for path in pictures if path.stat().st_size > MOST_BYTES] == []
