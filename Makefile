@@ -65,7 +65,8 @@ docs: ## build the documentation into site/, in .venv-docs; a link or an anchor 
 	$(docs_tools)
 	PYTHONPATH=src .venv-docs/bin/python -m deploy.supply licences requirements/docs.txt
 	$(BIN)/python -m docs.site build/site
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict --config-file build/site/mkdocs.yml
+	@# Not --quiet: what it does not say, --strict does not count.
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --config-file build/site/mkdocs.yml
 	$(BIN)/python -m docs.loads build/site/site
 	@rm -rf site && mv build/site/site site && echo "the site is in site/index.html"
 
