@@ -8,6 +8,7 @@ of it is kept in the repository, so it cannot be older than the code.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,7 +121,7 @@ def _limits(schema: Json) -> str:
 
 def _figure(value: Any) -> str:
     # The framework makes floats of the limits of whole numbers.
-    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else json.dumps(value).strip('"')
 
 
 _LIMITS = {"minimum": "from", "maximum": "to", "default": "default"}

@@ -90,6 +90,7 @@ def test_the_reference_has_every_address_with_its_parameters_and_answers() -> No
     assert "### GET /api/positions" in page
     assert "### POST /api/corrections" in page
     assert "| `limit` | integer | Entries to name, the youngest. (from 0, to 1000, default 100) |" in page
+    assert "late fills included. (default false) |" in page
     assert "| `win_rate` | decimal or null | Winning round trips per hundred; null without any. |" in page
     for path, operations in document["paths"].items():
         for method in operations:
