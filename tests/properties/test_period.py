@@ -74,34 +74,18 @@ def test_whatever_happens_every_sum_comes_to_the_same(random: list[Event], start
 
 @bounded
 @given(events)
-def test_each_day_goes_on_where_the_one_before_ended(random: list[Event]) -> None:
-    made = period_of([Opening("o", 0, (("USDT", Decimal(1000)),)), *random], 0)
+def test_days_drawdown_and_trades_of_a_whole_life_are_those_of_the_account(random: list[Event]) -> None:
+    happened: list[Event] = [Opening("o", 0, (("USDT", Decimal(1000)),)), *random]
+    made, account = period_of(happened, 0), account_at(happened, len(happened))
+    trips = [timeline.leg.trips for timeline in account.state.timelines.values()]
 
     assert [day.residual for day in made.days if day.residual] == []
     assert [day.before for day in made.days[1:]] == [day.after for day in made.days[:-1]]
     assert (made.days[0].before, made.days[-1].after) == (made.before, made.after)
-
-
-@bounded
-@given(events)
-def test_over_its_whole_life_an_account_was_never_deeper_than_in_its_period(random: list[Event]) -> None:
-    happened: list[Event] = [Opening("o", 0, (("USDT", Decimal(1000)),)), *random]
-    made = period_of(happened, 0)
-    account = account_at(happened, len(happened))
-
     assert made.drawdown.pct == account.state.performance.max_drawdown_pct
-
-
-@bounded
-@given(events)
-def test_trades_of_a_period_are_those_that_the_account_counts(random: list[Event]) -> None:
-    happened: list[Event] = [Opening("o", 0, (("USDT", Decimal(1000)),)), *random]
-    made = period_of(happened, 0)
-    legs = [timeline.leg.trips for timeline in account_at(happened, len(happened)).state.timelines.values()]
-
-    assert made.trades.count == sum(trips.trades for trips in legs)
-    assert made.trades.won == sum((trips.gross_win for trips in legs), ZERO)
-    assert made.trades.lost == sum((trips.gross_loss for trips in legs), ZERO)
+    assert made.trades.count == sum(each.trades for each in trips)
+    assert made.trades.won == sum((each.gross_win for each in trips), ZERO)
+    assert made.trades.lost == sum((each.gross_loss for each in trips), ZERO)
 
 
 def test_a_trade_by_hand() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TypeAlias
 
+from account_monitor.cli.screen import visible
+
 
 class Html(str):
     """Text that is HTML already."""
@@ -41,8 +43,3 @@ def joined(*children: Child) -> Html:
 def foreign(text: str) -> Html:
     """Return a text that somebody else chose, kept apart from what stands around it."""
     return element("bdi", visible(text))
-
-
-def visible(text: str) -> str:
-    """Return a text in which what cannot be seen, or turns the direction of writing, is shown as its code."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

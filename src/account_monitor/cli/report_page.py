@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from account_monitor import __version__
-from account_monitor.cli.markup import Child, Html, element, foreign, joined, visible
+from account_monitor.cli.markup import Child, Html, element, foreign, joined
 from account_monitor.cli.report_charts import Bar, bar_chart, depth_chart, line_chart
-from account_monitor.cli.screen import MISSING, rounded
+from account_monitor.cli.screen import MISSING, rounded, visible
 from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.money import ZERO, divide, to_text
 from account_monitor.ledger.reconciliation import Drift, Reconciliation
@@ -228,6 +228,7 @@ class _Account:
     def __init__(self, period: Period, report: Report) -> None:
         self._period = period
         self._zone = report.zone
+        self._is_from_beginning = report.from_ms is None
         self._span_ms = period.span_ms
         self._figures = _Figures([period])
         self._usd = self._figures.usd
@@ -261,6 +262,9 @@ class _Account:
         period = self._period
         if period.first_ms is None:
             yield element("div", "Nothing was recorded in this span.", class_="notice")
+        if period.from_seq and self._is_from_beginning:
+            text = f"Entries up to {period.from_seq:,} are in the history only: the span begins after them."
+            yield element("div", text, class_="notice")
         if period.residual:
             text = "The causes do not add up to the change of equity: the residual is a defect of this program."
             yield element("div", text, class_="notice")
