@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from account_monitor.ledger.events import (
     Opening,
     Transfer,
 )
-from tests.history_samples import record
+from account_monitor.stores.journal import Journal
 from tests.journal_samples import delivery
 
 D = Decimal
@@ -45,7 +46,7 @@ def marked(at_ms: int, price: str) -> Marks:
     return Marks(at_ms, (MarkPrice("BTCUSDT", D(price), at_ms),))
 
 
-async def lived(folder: Path) -> None:
+async def lived(folder: Path, account: str = "main") -> None:
     """Record two days and a half of an account."""
     happened: list[tuple[int, Sequence[Event]]] = [
         (BEGUN + 1_000, [Opening("o", 0, (("USDT", D(1000)),))]),
@@ -57,7 +58,9 @@ async def lived(folder: Path) -> None:
         (BEGUN + 2 * DAY + 1, [Adjustment("a", BEGUN, "UNEXPLAINED", (("USDT", D("-1.5")),), reason=HOSTILE)]),
     ]  # fmt: skip
     for at_ms, events in happened:
-        (await record(folder, [delivery(event) for event in events], at_ms=at_ms)).close()
+        journal = Journal.open(folder, account, clock=lambda at_ms=at_ms: at_ms)  # type: ignore[misc]  # a default
+        await journal.append([delivery(event) for event in events])
+        await journal.close()
 
 
 class Page(HTMLParser):
@@ -170,6 +173,20 @@ def test_days_are_those_of_the_time_zone(data: Path, capsys: pytest.CaptureFixtu
     days = Page(told(capsys, "report", "--timezone", "America/New_York")).amounts("a0-days")
 
     assert list(days) == ["2025-11-24", "2025-11-25", "2025-11-26", "total"]
+
+
+async def test_of_several_accounts_there_is_a_total(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await lived(data, "alt")
+    text = await asyncio.to_thread(told, capsys, "report")
+    rows = Page(text).amounts("accounts")
+
+    assert list(rows) == ["alt", "main", "total"]
+    for column in ("equity before", "P&L", "flows", "change", "residual", "equity after"):
+        assert D(rows["total"][column]) == 2 * D(rows["main"][column])
+    assert D(rows["main"]["equity before"]) + D(rows["main"]["P&L"]) + D(rows["main"]["flows"]) == D(
+        rows["main"]["equity after"]
+    )
+    assert "accounts" not in Page(await asyncio.to_thread(told, capsys, "report", "--account", "alt")).tables
 
 
 def test_what_others_wrote_is_text(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from account_monitor.cli.book import FILLS_KEPT, Book, Missing
 from account_monitor.errors import CommandFailed
 from account_monitor.monitor.reports import FillReport
-from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION, WALLET
+from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION, RISK, WALLET
 
 FILL = FillReport(
     id="1", account="main", symbol="BTCUSDT", side="BUY", quantity="1", price="100", fee=None, fee_currency=None,
@@ -50,6 +50,14 @@ def test_each_message_changes_what_it_tells_of(book: Book) -> None:
     assert report.positions == {"BTCUSDT": POSITION, "BTCUSDT:LONG": grown}
     assert (report.balances["USDT"], report.pnl, report.seq) == (rich, richer, 8)
     assert report.as_of == richer.timestamp
+
+
+def test_margins_and_the_comparison_are_told_without_a_position(book: Book) -> None:
+    risky = msgspec.structs.replace(RISK, margin_ratio="0.5")
+    book.hear(message("risk_update", {"risk": risky, "reconciliation": None, "unpriced": ["X"]}))
+
+    report = book.pages["main"].report()
+    assert (report.risk, report.unpriced, report.positions) == (risky, ["X"], ACCOUNT.positions)
 
 
 def test_a_message_that_is_missing_is_noticed_and_changes_nothing(book: Book) -> None:

@@ -1,4 +1,4 @@
-"""Book: accounts as the stream of a running service tells them, and what has to be asked for beside it."""
+"""Book: accounts as the stream of a running service tells them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from account_monitor.monitor.reports import (
     FillReport,
     PnLReport,
     PositionReport,
+    RiskUpdateReport,
 )
 
 FILLS_KEPT: Final = 20
@@ -50,7 +51,9 @@ class Missing(Exception):
     """A message between two did not come: the stream has to be asked from the last one again."""
 
 
-Told: TypeAlias = AccountReport | KeyedPosition | BalanceReport | PnLReport | FillReport | AlertReport
+Told: TypeAlias = (
+    AccountReport | KeyedPosition | BalanceReport | PnLReport | RiskUpdateReport | FillReport | AlertReport
+)
 
 
 def _keyed_position(data: msgspec.Raw) -> KeyedPosition:
@@ -62,6 +65,7 @@ _READERS: Final[dict[str, Callable[[msgspec.Raw], Told]]] = {
     "position_update": _keyed_position,
     "balance_update": msgspec.json.Decoder(BalanceReport).decode,
     "pnl_update": msgspec.json.Decoder(PnLReport).decode,
+    "risk_update": msgspec.json.Decoder(RiskUpdateReport).decode,
     "fill": msgspec.json.Decoder(FillReport).decode,
     "alert": msgspec.json.Decoder(AlertReport).decode,
 }
@@ -97,12 +101,6 @@ class Page:
         self._begun, self.epoch, self.seq = told, told.epoch, told.seq
         self._pnl, self._positions, self._balances = told.pnl, dict(told.positions), dict(told.balances)
 
-    def judge(self, told: AccountReport) -> None:
-        """Take what the stream does not tell: margins, the comparison with the exchange, what has no price."""
-        self._begun = msgspec.structs.replace(
-            self._begun, risk=told.risk, reconciliation=told.reconciliation, unpriced=told.unpriced
-        )
-
     def take(self, told: Told) -> None:
         """Take what a message tells, but for a snapshot."""
         match told:
@@ -112,6 +110,10 @@ class Page:
                 self._balances[told.asset] = told
             case PnLReport():
                 self._pnl = told
+            case RiskUpdateReport():
+                self._begun = msgspec.structs.replace(
+                    self._begun, risk=told.risk, reconciliation=told.reconciliation, unpriced=told.unpriced
+                )
             case FillReport():
                 self.add_fills([told])
             case AlertReport():

@@ -76,7 +76,7 @@ class Link:
 
     async def _follow(self) -> None:
         """Connect and hear, until the connection ends."""
-        asked = {"account": self._account, "interval_ms": str(INTERVAL_MS), "since": self._book.since()}
+        asked = {"account": self._account, "interval_ms": str(INTERVAL_MS), "risk": "true", "since": self._book.since()}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         async with connect(
             f"{self._url}?{query}", additional_headers=self._headers, ssl=self._tls, max_size=None, compression=None,

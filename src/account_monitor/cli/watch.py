@@ -32,7 +32,7 @@ IDLE_SECONDS: Final = 1.0
 """After that a frame is made even if nothing was told: the time since when all is old goes on."""
 
 ASK_SECONDS: Final = 3.0
-"""How often margins, alerts and what is not well are asked for, which the stream does not tell."""
+"""How often it is asked for what the stream does not tell: what is not well, and who looks after an alert."""
 
 AT_ONCE: Final = 5
 """Of so many accounts at a time."""
@@ -155,20 +155,23 @@ class Watch:
         with_alerts = {name for name, page in self._book.pages.items() if page.alerts}
         self._warnings = await self._asked(lambda: asked.warnings(with_alerts))
         known = [name for name in names if name in self._book.pages]
-        begun, self._begun = self._begun, []
+        self._begun = [name for name in self._begun if name in known]
         turn = [known[(self._turn + place) % len(known)] for place in range(min(AT_ONCE, len(known)))]
         self._turn += AT_ONCE
-        for name in dict.fromkeys([*(name for name in begun if name in known), *turn]):
-            page = self._book.pages[name]
-            heard = page.alerts_heard
-            page.judge(await self._asked(partial(asked.account, name)))
-            firing = await self._asked(partial(asked.firing, name))
-            if page.alerts_heard == heard:  # else the stream knows better, until the next time
-                page.alerts = {alert.id: alert for alert in firing}
-            if name in begun:
-                until = page.report().timestamp
-                page.add_fills(await self._asked(partial(asked.last_fills, name, until)))
+        for name in dict.fromkeys([*self._begun, *turn]):
+            await self._look_at(name)
         self._news.set()
+
+    async def _look_at(self, name: str) -> None:
+        page = self._book.pages[name]
+        heard = page.alerts_heard
+        firing = await self._asked(partial(self._questions.firing, name))
+        if page.alerts_heard == heard:  # else the stream knows better, until the next time
+            page.alerts = {alert.id: alert for alert in firing}
+        if name in self._begun:
+            until = page.report().timestamp
+            page.add_fills(await self._asked(partial(self._questions.last_fills, name, until)))
+            self._begun.remove(name)
 
     async def _asked(self, question: Callable[[], T]) -> T:
         """Ask beside the drawing, where the options of the command are known, too.
