@@ -14,16 +14,20 @@ from typing import Literal
 import pytest
 
 from account_monitor.cli import run
+from account_monitor.ledger.account import USD_ASSETS, Account
 from account_monitor.ledger.events import (
     Adjustment,
     Event,
     Fill,
     FundingPayment,
+    Horizon,
     MarkPrice,
     Marks,
     Opening,
+    Place,
     Transfer,
 )
+from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from tests.journal_samples import delivery
 
@@ -222,6 +226,32 @@ def test_a_span_may_begin_before_the_account_did(data: Path, capsys: pytest.Capt
 
     assert causes["opening"]["USD"] == "1000"
     assert causes["change of equity"]["USD"] == "1009.93"
+
+
+async def test_what_the_journal_forgot_is_said(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = BEGUN + 3 * DAY
+    journal = Journal.open(data, "main", clock=lambda: now)
+    places = (Place("BTCUSDT", "BOTH", "2", BEGUN + 2, 2, 0), Place(HOSTILE, "BOTH", "3", BEGUN + 3, 1, 1))
+    await journal.append([delivery(Horizon(now, BEGUN + DAY, places))])
+    account = Account(journal.reader, usd_assets=USD_ASSETS)
+    account.apply_all([(entry.seq, entry.event) for entry in journal.entries()])
+    await JournalCheckpoints(journal, USD_ASSETS).save(account.state)
+    kept, forgotten = account.state.seq, account.state.needed_after
+    await journal.append([delivery(Transfer("late", "USDT", D(250), now))])
+    journal.compact(forgotten)
+    async with asyncio.timeout(10):
+        while journal.base_seq < forgotten:  # noqa: ASYNC110  # another thread does it
+            await asyncio.sleep(0.001)
+    await journal.close()
+
+    page = await asyncio.to_thread(told, capsys, "report")
+    assert f"The span begins after entry {kept}: older entries are in the history only." in page
+    assert Page(page).amounts("a0-causes")["change of equity"]["USD"] == "250"
+    assert await asyncio.to_thread(run, ["report", "--from", "2025-11-25"]) == 1
+    assert capsys.readouterr().err == (
+        "account-monitor: account main: --from: it can be told from 2025-11-28T00:00:00.000Z on;"
+        " older entries are in the history only\n"
+    )
 
 
 def test_a_file_appears_whole_and_is_not_replaced_unasked(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

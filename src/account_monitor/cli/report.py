@@ -59,7 +59,7 @@ def report(
     journals = journals_from(config_file, data_dir)
     names = _chosen(journals, accounts)
     if output is None or str(output) == "-":
-        click.echo(_page(journals, names, asked))
+        click.echo(_page(journals, names, asked), nl=False)
         return
     with whole_file(output, force=force) as scratch:
         scratch.write_text(_page(journals, names, asked), encoding="utf-8")
@@ -157,11 +157,13 @@ def _period(journals: Journals, name: str, asked: _Asked) -> Period | _NotYet:
             with past.walk(asked.from_ms, asked.to_ms) as walk:
                 return period(walk, name, _Days(asked.zone).date, (start_ms, end_ms))
         except TooOld as error:
-            since = "nothing" if error.first_ms is None else f"what was recorded from {time_text(error.first_ms)} on"
-            raise CommandFailed(
-                f"account {name}: {since} can be told; what is older is in the history only,"
-                " so begin the span there, or report where the journal was restored from a backup"
-            ) from error
+            raise CommandFailed(f"account {name}: {_too_old(error)}") from error
+
+
+def _too_old(error: TooOld) -> str:
+    if error.first_ms is None:
+        return "older entries are in the history only, and nothing is kept here that the ledger could go on from"
+    return f"--from: it can be told from {time_text(error.first_ms)} on; older entries are in the history only"
 
 
 def _begun(reader: JournalReader) -> int | None:

@@ -263,7 +263,7 @@ class _Account:
         if period.first_ms is None:
             yield element("div", "Nothing was recorded in this span.", class_="notice")
         if period.from_seq and self._is_from_beginning:
-            text = f"Entries up to {period.from_seq:,} are in the history only: the span begins after them."
+            text = f"The span begins after entry {period.from_seq:,}: older entries are in the history only."
             yield element("div", text, class_="notice")
         if period.residual:
             text = "The causes do not add up to the change of equity: the residual is a defect of this program."
