@@ -131,8 +131,9 @@ class PnLNotifier:
         """Wait until the server has what was sent; cut the connection where it may come too late."""
         flushing = asyncio.create_task(connection.flush(ANSWER_SECONDS))
         try:
-            while not (await asyncio.wait([flushing], timeout=CHECK_SECONDS))[0]:
-                if not all(monitor.speaks() for monitor in sent):
+            # Asked before the first wait: until then nothing was written, and the process may have been stopped.
+            while all(monitor.speaks() for monitor in sent):
+                if (await asyncio.wait([flushing], timeout=CHECK_SECONDS))[0]:
                     break
             if flushing.done():
                 flushing.result()
