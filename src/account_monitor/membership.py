@@ -13,22 +13,32 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from account_monitor.api.metrics import Sample
 from account_monitor.clock import boot_seconds, now_ms
-from account_monitor.cluster.keeper import Keeper
+from account_monitor.cluster.assignment import followed_by
+from account_monitor.cluster.keeper import THREAD_FROM, Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Terms
-from account_monitor.cluster.members import Card, Member
+from account_monitor.cluster.members import Board, Card, Member
 from account_monitor.config import Lease, Settings
-from account_monitor.errors import AccountMonitorError, JournalError, LeaseLost, RecordingStopped
+from account_monitor.errors import (
+    AccountMonitorError,
+    HistoryUnavailable,
+    JournalError,
+    LeaseLost,
+    RecordingStopped,
+)
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
+from account_monitor.ledger.account import AccountState
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.ports import UNROUTED, Delivery, Recorded, StreamPosition
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
+from account_monitor.stores.history.following import Folding, Following
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
@@ -53,6 +63,12 @@ DRAIN_SECONDS = 2.5
 
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
+
+FOLLOW_SECONDS = 0.25
+"""How often it is looked what is to be followed, and told what is."""
+
+_GOES_ON = (Outcome.KEPT, Outcome.EXTENDED)
+"""What becomes of a journal that holds what it held before."""
 
 log = structlog.get_logger()
 
@@ -93,8 +109,11 @@ class Accounts(Protocol):
     def settings(self) -> Settings:
         """The configuration, which a reload replaces."""
 
-    async def open_held(self, lease: HeldLease) -> None:
-        """Monitor an account whose journal is as it has to be. Raises: AccountMonitorError."""
+    async def open_held(self, lease: HeldLease, folded: AccountState | None = None) -> None:
+        """Monitor an account whose journal is as it has to be, going on from what was folded of it.
+
+        Raises: AccountMonitorError.
+        """
 
     async def quiet_held(self, account: str) -> int:
         """Take nothing more for an account, and record what was heard; return where its journal ends then."""
@@ -138,6 +157,7 @@ class Membership:
         self._has_history = False
         self._opening_history = asyncio.Lock()
         self._member = settings.cluster.member or socket.gethostname()
+        self._card = Card(address=address)
         self._keeper = Keeper(
             self._leases,
             self._member,
@@ -145,7 +165,7 @@ class Membership:
             self,
             clock=boot_seconds,
             accounts=self._wanted,
-            card=Card(address=address),
+            card=self._card,
         )
         self._open: dict[str, HeldLease] = {}
         """The leases of the accounts that are taken up."""
@@ -155,6 +175,12 @@ class Membership:
         """By account, the highest epoch that was seen."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
+        self._laying_down: set[str] = set()
+        """Accounts whose journals are still being closed here."""
+        service = settings.service
+        folding = Folding(service.usd_assets, service.day_starts_at_minutes)
+        self._following = Following(self._history, service.data_dir, folding, clock=now_ms)
+        """Keeps up the journals of some accounts that others hold."""
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused
         historian.assign([], {})
@@ -164,12 +190,18 @@ class Membership:
     async def run(self) -> None:
         """Take part until `stop`, through every outage of the store."""
         self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
-        telling = asyncio.create_task(self._tell())
+        beside = [asyncio.create_task(work) for work in (self._tell(), self._follow(), self._keep_up())]
+        keeping = asyncio.create_task(self._keeper.run())
         try:
-            await self._keeper.run()
+            await asyncio.wait([keeping, *beside], return_when=asyncio.FIRST_COMPLETED)
+            for broken in beside:
+                if broken.done():
+                    broken.result()  # it never ends but by a defect
+            await keeping
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            await _end(keeping)
+            await self._following.close()
+            await _end(*beside)
             await self._leases.close()
             await self._history.close()
             if self._claims is not None:
@@ -211,25 +243,63 @@ class Membership:
             await self._accounts.tell_feeds()
             await asyncio.sleep(TELL_SECONDS)
 
+    # -- what others hold --------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Follow what the board says, of what is not here, and let others know what this process is ready for."""
+        keeper, seen, found = self._keeper, Board({}, {}), frozenset[str]()
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if keeper.board is not seen:
+                seen = keeper.board
+                found = await self._to_follow(seen)
+            await self._following.follow(found - self._is_here())
+            keeper.show(msgspec.structs.replace(self._card, warm=self._following.warm))
+
+    async def _to_follow(self, board: Board) -> frozenset[str]:
+        accounts = [account for account in self._wanted() if account != UNROUTED]  # that is copied nowhere
+        session = self._keeper.session.id
+        if len(accounts) < THREAD_FROM:
+            return frozenset(followed_by(session, accounts, board))
+        return frozenset(await asyncio.to_thread(followed_by, session, accounts, board))
+
+    def _is_here(self) -> set[str]:
+        """Return the accounts whose journals are open here, or about to be, or still."""
+        return self._keeper.held.keys() | self._open.keys() | self._laying_down
+
+    async def _keep_up(self) -> None:
+        """Follow, once there is a history."""
+        while True:
+            try:
+                await self._opened_history()
+                break
+            except HistoryUnavailable as error:
+                log.debug("history_not_open", reason=str(error))  # the scribe says it aloud
+                await asyncio.sleep(FOLLOW_SECONDS)
+        await self._following.run()
+
     # -- what the keeper asks for ------------------------------------------------------------------------------------
 
     async def take_up(self, lease: HeldLease) -> None:
         """Speak for an account from now on, under the epoch of the lease. Raises: AccountMonitorError."""
         began = time.monotonic()
+        followed = await self._following.leave(lease.account)
         try:
             done = await self._prepare(lease)
             lease.check(boot_seconds())  # reading a long copy takes a while
-            await self._accounts.open_held(lease)
+            folded = followed.state if done.outcome in _GOES_ON else None
+            await self._accounts.open_held(lease, folded)
         except OSError as error:
             raise JournalError(f"the journal of account {lease.account} cannot be used: {error}") from error
         self._open[lease.account] = lease
         self._know(lease.account, lease.epoch)
         self._news.set()
-        if done.set_aside is not None:
-            self._tell_set_aside(lease.account, done)
+        for parted in (followed.aside, done):
+            if parted is not None and parted.set_aside is not None:
+                self._tell_set_aside(lease.account, parted)
         log.info(
             "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
-            entries=done.entries, seconds=round(time.monotonic() - began, 3),
+            entries=done.entries, is_warm=folded is not None, seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
 
     async def _prepare(self, lease: HeldLease) -> Succession:
@@ -288,9 +358,13 @@ class Membership:
         is_taken = why is not Loss.GIVEN_UP or lease in self._refused
         if not is_taken:
             await self._replicate(account)
-        del self._open[account]
-        self._refused.discard(lease)
-        await self._accounts.close_held(account, at_once=is_taken)
+        self._laying_down.add(account)
+        try:
+            del self._open[account]
+            self._refused.discard(lease)
+            await self._accounts.close_held(account, at_once=is_taken)
+        finally:
+            self._laying_down.discard(account)
         self._news.set()
 
     async def _replicate(self, account: str) -> None:
@@ -420,8 +494,20 @@ class Membership:
         suspended = float(self._keeper.is_suspended)
         return [
             *leads,
+            Sample(
+                "accounts_followed",
+                "Accounts of others that this process is ready to take over.",
+                "gauge",
+                float(len(self._following.warm)),
+            ),
             Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
         ]
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def _lease_store(settings: Settings) -> LeaseStore:

@@ -174,7 +174,9 @@ class Following:
         """Follow these from now on, as soon as may be, and no others."""
         self._wanted = set(accounts)
         for account in self._followed.keys() - self._wanted:
-            await self.leave(account)
+            left = await self.leave(account)
+            if left.aside is not None:
+                self._aside[account] = left.aside  # whoever takes the account over still has to be told
 
     async def leave(self, account: str) -> Left:
         """Follow an account no more, and return what is known of it; its file is closed then.
