@@ -103,7 +103,7 @@ async def leased_journal(data_dir: Path, lease: HeldLease) -> LeasedJournal:
 
 
 class Accounts(Protocol):
-    """What opens and closes accounts: the app."""
+    """What opens and closes accounts."""
 
     @property
     def settings(self) -> Settings:
@@ -121,9 +121,6 @@ class Accounts(Protocol):
     async def close_held(self, account: str, *, at_once: bool) -> None:
         """Monitor an account no longer; `at_once`: another process may do so already."""
 
-    async def tell_feeds(self) -> None:
-        """Let the feeds know which accounts there are."""
-
 
 class Membership:
     """Implements `cluster.keeper.Holder` and `monitor.roll.Cluster` for one process."""
@@ -137,12 +134,17 @@ class Membership:
         *,
         address: str,
         spawn: Callable[[str, Coroutine[Any, Any, None]], None],
+        tell_feeds: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
-        """`address`: where clients reach this process; `spawn` runs a named part of the service."""
+        """`address`: where clients reach this process; `spawn` runs a named part of the service.
+
+        `tell_feeds` lets the feeds know which accounts there are.
+        """
         from account_monitor.cluster.postgres import Claims
 
         settings = accounts.settings
         self._accounts = accounts
+        self._tell_feeds = tell_feeds
         self._desk = desk
         self._alarms = alarms
         self._historian = historian
@@ -240,7 +242,7 @@ class Membership:
             self._news.clear()
             tenures = self.tenures()
             self._historian.assign(list(tenures), tenures)
-            await self._accounts.tell_feeds()
+            await self._tell_feeds()
             await asyncio.sleep(TELL_SECONDS)
 
     # -- what others hold --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ async def test_a_gap_is_told_on_those_who_miss_something() -> None:
     app = App(Settings())
     app.desk.configure(["main", "alt", "new"])
 
-    app._note_gap(StreamGap("nats:FILLS", ("main", "alt", UNROUTED), "3 messages were removed unseen"))
+    app.watch.note_gap(StreamGap("nats:FILLS", ("main", "alt", UNROUTED), "3 messages were removed unseen"))
 
     assert [(alarm.account, alarm.alert.type) for alarm in app.alarms.open()] == [
         ("main", "STREAM_GAP"),
