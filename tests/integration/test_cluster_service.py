@@ -1,4 +1,7 @@
-"""Two processes share four accounts: each is held by one, and by the other when that one is killed or frozen."""
+"""Two processes share four accounts: each is held by one, and by the other when that one is killed or frozen.
+
+Each follows what the other holds, and is ready to go on with it.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,10 @@ class Trading:
         traded = {name: sum(map(len, customer.trades.values())) for name, customer in self.customers.items()}
         return {**self.fills, **traded}
 
+    def wallet(self, name: str) -> str:
+        """Return what an account at the exchange has there, in USDT."""
+        return str(self.here.venue.books(self.customers[name])["wallets"]["USDT"])
+
     def is_shown(self, name: str, report: dict[str, Any]) -> bool:
         """Whether an account report says what happened, all of it and once."""
         if name in HEARD:
@@ -99,6 +106,23 @@ class Pair:
     def is_shared(self) -> bool:
         one, other = self.held_by(self.one), self.held_by(self.other)
         return not one & other and one | other == set(ACCOUNTS) and 1 <= len(one) <= 3
+
+    def is_adopted(self) -> bool:
+        """Whether what the exchange holds was taken for the beginning: fills before that are in it."""
+        return all(
+            books(service.account(name))["wallets"]["USDT"] == D(self.trading.wallet(name))
+            for service in (self.one, self.other) for name in self.held_by(service) & set(TRADED)
+        )  # fmt: skip
+
+    def is_warm(self) -> bool:
+        """Whether each of the two could take over at once what the other holds."""
+        held = {each["account"]: each for each in self.one.get("/api/cluster")[1]["accounts"]}
+        return all({held[name]["member"], held[name]["follower"]} == {"one", "other"} for name in ACCOUNTS)
+
+    def took_up(self, service: Service) -> dict[str, dict[str, Any]]:
+        """Return by account how a process took it up the last time."""
+        lines = map(json.loads, service.log_file.read_text().splitlines())
+        return {line["account"]: line for line in lines if line["event"] == "account_taken_up"}
 
     def epochs(self, service: Service) -> dict[str, int]:
         return {name: service.account(name)["epoch"] for name in self.held_by(service)}
@@ -213,6 +237,7 @@ async def pair(folder: Path, server: NatsServer, database: FreshDatabase, lease:
         try:
             await asyncio.gather(*(asyncio.to_thread(service.start) for service in (one, other)))
             await both.until(both.is_shared, "shared", 20)
+            await both.until(both.is_adopted, "adopted", 15)
             yield both
         finally:
             for service in (one, other):
@@ -235,6 +260,7 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         assert (status, problem["type"]) == (503, "/docs#held-elsewhere")
         assert "is held by one, at http://127.0.0.1:" in problem["detail"]
 
+        await both.until(both.is_warm, "warm", 15)
         await both.trading.trade(1)
         both.one.kill()
         await both.trading.trade()
@@ -244,6 +270,9 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         await both.shown(both.other)
 
         log.info("%s: all taken over %.2f s after a kill", lease, took)
+        how = {name: line for name, line in both.took_up(both.other).items() if name in lost}
+        log.info("%s: %s", lease, {name: (line["entries"], line["seconds"]) for name, line in how.items()})
+        assert all(line["is_warm"] and line["journal"] in ("kept", "extended") for line in how.values())
         after = both.epochs(both.other)
         assert all(after[name] > before[name] for name in lost)
         fills = {name: both.other.fill_count(name) for name in ACCOUNTS}

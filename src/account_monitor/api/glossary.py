@@ -298,6 +298,7 @@ TERMS = {
     "MemberReport.address": Term("Where clients reach the process."),
     "HoldingReport.address": Term("Where clients reach the holder."),
     "HoldingReport.epoch": Term("The epoch under which it is held, or was last; null: never."),
+    "HoldingReport.follower": Term("Who follows its journal, and could take it over at once; null: nobody now."),
     "alive": Term("Whether its session lasts."),
     "draining": Term("Whether it is about to leave."),
     "self": Term("Whether it is the process that answers."),

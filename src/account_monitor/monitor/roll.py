@@ -26,6 +26,8 @@ class RollAccount(NamedTuple):
     address: str
     is_here: bool
     """Whether this process holds it."""
+    follower: str | None = None
+    """Who keeps its journal up, so that it could take it over at once; None: nobody does now."""
 
 
 class Roll(NamedTuple):

@@ -41,6 +41,9 @@ LOOK_SECONDS = (0.1, 0.8)
 AGAIN_SECONDS = 5.0
 """How long after a failure of its file, or of its copy, a journal is left alone."""
 
+NOTHING_SECONDS = 1.0
+"""The same where there is no copy yet."""
+
 STATE_EVERY = 10_000
 """Entries between two states that are kept: whoever folds the file, such as a scribe, begins at the last of them."""
 
@@ -249,7 +252,7 @@ class Following:
                 del self._followed[account]
                 await asyncio.to_thread(followed.close)
                 if not isinstance(error, JournalCorrupt):  # else it parted from its copy, which is looked at next
-                    self._leave_alone(account)
+                    self._leave_alone(account, AGAIN_SECONDS)
 
     async def _extend(self, account: str, followed: _Followed, rows: Sequence[EntryRow]) -> None:
         if not followed.knows(rows[-1][0]):
@@ -276,10 +279,11 @@ class Following:
         return bool(due)
 
     async def _begin(self, account: str) -> None:
-        self._leave_alone(account)
+        self._leave_alone(account, NOTHING_SECONDS)
         replica = await self._store.replica(account)
         if replica is None:
-            return  # there is nothing of it yet
+            return
+        self._leave_alone(account, AGAIN_SECONDS)
         try:
             done = await succeed(
                 self._store, self._data_dir, account, replica, clock=self._clock, progress=self._break_off_if_closing
@@ -303,5 +307,5 @@ class Following:
         if self._is_closing:
             raise StartAborted(f"stopped after {done} of {whole} entries were copied")
 
-    def _leave_alone(self, account: str) -> None:
-        self._again[account] = asyncio.get_running_loop().time() + AGAIN_SECONDS
+    def _leave_alone(self, account: str, seconds: float) -> None:
+        self._again[account] = asyncio.get_running_loop().time() + seconds

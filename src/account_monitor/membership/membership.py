@@ -9,40 +9,35 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 
 from account_monitor.api.metrics import Sample
 from account_monitor.clock import boot_seconds, now_ms
-from account_monitor.cluster.assignment import followed_by
-from account_monitor.cluster.keeper import THREAD_FROM, Keeper
+from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Terms
-from account_monitor.cluster.members import Board, Card, Member
+from account_monitor.cluster.members import Card, Member
 from account_monitor.config import Lease, Settings
 from account_monitor.errors import (
     AccountMonitorError,
-    HistoryUnavailable,
     JournalError,
     LeaseLost,
-    RecordingStopped,
 )
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
 from account_monitor.ledger.account import AccountState
+from account_monitor.membership.standby import Standby
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
-from account_monitor.monitor.ports import UNROUTED, Delivery, Recorded, StreamPosition
+from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
 from account_monitor.stores.history.following import Folding, Following
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
-from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 
@@ -64,42 +59,10 @@ DRAIN_SECONDS = 2.5
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
-FOLLOW_SECONDS = 0.25
-"""How often it is looked what is to be followed, and told what is."""
-
 _GOES_ON = (Outcome.KEPT, Outcome.EXTENDED)
 """What becomes of a journal that holds what it held before."""
 
 log = structlog.get_logger()
-
-
-class LeasedJournal(Journal):
-    """A journal that takes nothing more once its lease is known to be somebody else's."""
-
-    lease: HeldLease
-
-    async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
-        """Commit deliveries and positions. Raises: RecordingStopped.
-
-        While the store of the leases is away this goes on: if nobody else spoke meanwhile, it counts.
-        """
-        lease = self.lease
-        if lease.is_given_up or lease.session.is_over:
-            raise RecordingStopped(f"account {self.account} is not held under epoch {lease.epoch} any more")
-        return await super().append(deliveries, positions)
-
-
-async def leased_journal(data_dir: Path, lease: HeldLease) -> LeasedJournal:
-    """Open the journal of an account for writing, under the epoch of its lease. Raises: JournalError and its kinds."""
-    journal = await asyncio.to_thread(LeasedJournal.open, data_dir, lease.account, clock=now_ms)
-    journal.lease = lease
-    try:
-        if journal.epoch != lease.epoch:  # else it was opened under this lease before, and could not be written
-            await journal.begin_epoch(lease.epoch)
-    except BaseException:
-        await journal.close()
-        raise
-    return journal
 
 
 class Accounts(Protocol):
@@ -159,7 +122,7 @@ class Membership:
         self._has_history = False
         self._opening_history = asyncio.Lock()
         self._member = settings.cluster.member or socket.gethostname()
-        self._card = Card(address=address)
+        card = Card(address=address)
         self._keeper = Keeper(
             self._leases,
             self._member,
@@ -167,7 +130,7 @@ class Membership:
             self,
             clock=boot_seconds,
             accounts=self._wanted,
-            card=self._card,
+            card=card,
         )
         self._open: dict[str, HeldLease] = {}
         """The leases of the accounts that are taken up."""
@@ -181,8 +144,14 @@ class Membership:
         """Accounts whose journals are still being closed here."""
         service = settings.service
         folding = Folding(service.usd_assets, service.day_starts_at_minutes)
-        self._following = Following(self._history, service.data_dir, folding, clock=now_ms)
-        """Keeps up the journals of some accounts that others hold."""
+        self._standby = Standby(
+            self._keeper,
+            Following(self._history, service.data_dir, folding, clock=now_ms),
+            card=card,
+            accounts=self._wanted,
+            here=lambda: self._keeper.held.keys() | self._open.keys() | self._laying_down,
+            open_history=self._opened_history,
+        )
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused
         historian.assign([], {})
@@ -192,7 +161,7 @@ class Membership:
     async def run(self) -> None:
         """Take part until `stop`, through every outage of the store."""
         self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
-        beside = [asyncio.create_task(work) for work in (self._tell(), self._follow(), self._keep_up())]
+        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run())]
         keeping = asyncio.create_task(self._keeper.run())
         try:
             await asyncio.wait([keeping, *beside], return_when=asyncio.FIRST_COMPLETED)
@@ -202,7 +171,7 @@ class Membership:
             await keeping
         finally:
             await _end(keeping)
-            await self._following.close()
+            await self._standby.close()
             await _end(*beside)
             await self._leases.close()
             await self._history.close()
@@ -245,47 +214,12 @@ class Membership:
             await self._tell_feeds()
             await asyncio.sleep(TELL_SECONDS)
 
-    # -- what others hold --------------------------------------------------------------------------------------------
-
-    async def _follow(self) -> None:
-        """Follow what the board says, of what is not here, and let others know what this process is ready for."""
-        keeper, seen, found = self._keeper, Board({}, {}), frozenset[str]()
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            if keeper.board is not seen:
-                seen = keeper.board
-                found = await self._to_follow(seen)
-            await self._following.follow(found - self._is_here())
-            keeper.show(msgspec.structs.replace(self._card, warm=self._following.warm))
-
-    async def _to_follow(self, board: Board) -> frozenset[str]:
-        accounts = [account for account in self._wanted() if account != UNROUTED]  # that is copied nowhere
-        session = self._keeper.session.id
-        if len(accounts) < THREAD_FROM:
-            return frozenset(followed_by(session, accounts, board))
-        return frozenset(await asyncio.to_thread(followed_by, session, accounts, board))
-
-    def _is_here(self) -> set[str]:
-        """Return the accounts whose journals are open here, or about to be, or still."""
-        return self._keeper.held.keys() | self._open.keys() | self._laying_down
-
-    async def _keep_up(self) -> None:
-        """Follow, once there is a history."""
-        while True:
-            try:
-                await self._opened_history()
-                break
-            except HistoryUnavailable as error:
-                log.debug("history_not_open", reason=str(error))  # the scribe says it aloud
-                await asyncio.sleep(FOLLOW_SECONDS)
-        await self._following.run()
-
     # -- what the keeper asks for ------------------------------------------------------------------------------------
 
     async def take_up(self, lease: HeldLease) -> None:
         """Speak for an account from now on, under the epoch of the lease. Raises: AccountMonitorError."""
         began = time.monotonic()
-        followed = await self._following.leave(lease.account)
+        followed = await self._standby.leave(lease.account)
         try:
             done = await self._prepare(lease)
             lease.check(boot_seconds())  # reading a long copy takes a while
@@ -468,6 +402,8 @@ class Membership:
     def roll(self) -> Roll:
         """Return who is there, and who holds which account."""
         keeper = self._keeper
+        alive = [member for member in keeper.board.members.values() if member.is_alive]
+        followers = {account: member.name for member in alive for account in member.card.warm}
         members = [
             RollMember(
                 member.name, member.session, member.card.address, member.is_alive, member.card.is_draining,
@@ -481,7 +417,10 @@ class Membership:
             is_suspended=keeper.is_suspended,
             problem=keeper.problem,
             members=sorted(members),
-            accounts=[self._entry(account.name) for account in self._accounts.settings.accounts],
+            accounts=[
+                self._entry(account.name)._replace(follower=followers.get(account.name))
+                for account in self._accounts.settings.accounts
+            ],
         )
 
     def samples(self) -> list[Sample]:
@@ -500,7 +439,7 @@ class Membership:
                 "accounts_followed",
                 "Accounts of others that this process is ready to take over.",
                 "gauge",
-                float(len(self._following.warm)),
+                float(len(self._standby.warm)),
             ),
             Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
         ]

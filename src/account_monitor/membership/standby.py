@@ -1,0 +1,93 @@
+"""Standby: what this process keeps ready of accounts that others hold, so that it can take them over at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+
+import msgspec
+import structlog
+
+from account_monitor.cluster.assignment import followed_by
+from account_monitor.cluster.keeper import THREAD_FROM, Keeper
+from account_monitor.cluster.members import Board, Card
+from account_monitor.errors import HistoryUnavailable
+from account_monitor.monitor.ports import UNROUTED
+from account_monitor.stores.history.following import Following, Left
+
+LOOK_SECONDS = 0.25
+"""How often it is looked what is to be followed, and told what is."""
+
+log = structlog.get_logger()
+
+
+class Standby:
+    """Follows the accounts that the board gives to this process, and says on its card which of them are warm."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        following: Following,
+        *,
+        card: Card,
+        accounts: Callable[[], Collection[str]],
+        here: Callable[[], Collection[str]],
+        open_history: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`accounts` are all that somebody should hold; `here` those whose journals this process has in use.
+
+        `open_history` opens what is followed, or raises HistoryUnavailable.
+        """
+        self._keeper = keeper
+        self._following = following
+        self._card = card
+        self._accounts = accounts
+        self._here = here
+        self._open_history = open_history
+
+    @property
+    def warm(self) -> frozenset[str]:
+        """The accounts that could be taken over at once."""
+        return self._following.warm
+
+    async def run(self) -> None:
+        """Follow until cancelled; `close` first."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._keep_up())
+
+    async def _follow(self) -> None:
+        """Follow what the board says, and let others know what this process is ready for."""
+        seen, found = Board({}, {}), frozenset[str]()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._keeper.board is not seen:
+                seen = self._keeper.board
+                found = await self._to_follow(seen)
+            await self._following.follow(found.difference(self._here()))
+            self._keeper.show(msgspec.structs.replace(self._card, warm=self.warm))
+
+    async def _to_follow(self, board: Board) -> frozenset[str]:
+        accounts = [account for account in self._accounts() if account != UNROUTED]  # that is copied nowhere
+        session = self._keeper.session.id
+        if len(accounts) < THREAD_FROM:
+            return frozenset(followed_by(session, accounts, board))
+        return frozenset(await asyncio.to_thread(followed_by, session, accounts, board))
+
+    async def _keep_up(self) -> None:
+        while True:
+            try:
+                await self._open_history()
+                break
+            except HistoryUnavailable as error:
+                log.debug("history_not_open", reason=str(error))  # the scribe says it aloud
+                await asyncio.sleep(LOOK_SECONDS)
+        await self._following.run()
+
+    async def leave(self, account: str) -> Left:
+        """Follow an account no more, for this process takes it over; return what is known of it."""
+        return await self._following.leave(account)
+
+    async def close(self) -> None:
+        """Leave everything."""
+        await self._following.close()
