@@ -224,7 +224,7 @@ class App:
             accounts.check(settings)
             added = [account for account in settings.accounts if account.name in changes.added]
             for account in added:
-                opened.append(await accounts.open(account))  # one fails: the others are known
+                opened.append(await accounts.open(account))  # noqa: PERF401  # one fails: the others are known
         except BaseException:
             for monitor in opened:
                 await accounts.close_monitor(monitor.name)

@@ -60,11 +60,11 @@ class Calls:
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return the handler of a method that answers once."""
 
-        async def reply(asker: Asker, bodies: AsyncIterator[bytes]) -> bytes:
-            return await answer(asker, await _only(bodies))
+        async def reply(asker: Asker, context: Context) -> bytes:
+            return await answer(asker, await _request(context))
 
-        async def handle(bodies: AsyncIterator[bytes], context: Context) -> bytes:
-            return await self._serve(method, context, lambda asker: reply(asker, bodies))
+        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
+            return await self._serve(method, context, lambda asker: reply(asker, context))
 
         return grpc.stream_unary_rpc_method_handler(handle)
 
@@ -73,11 +73,11 @@ class Calls:
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return the handler of a method that goes on telling."""
 
-        async def reply(asker: Asker, bodies: AsyncIterator[bytes], context: Context) -> None:
-            await tell(asker, await _only(bodies), context)
+        async def reply(asker: Asker, context: Context) -> None:
+            await tell(asker, await _request(context), context)
 
-        async def handle(bodies: AsyncIterator[bytes], context: Context) -> None:
-            await self._serve(method, context, lambda asker: reply(asker, bodies, context))
+        async def handle(_: AsyncIterator[bytes], context: Context) -> None:
+            await self._serve(method, context, lambda asker: reply(asker, context))
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
@@ -125,15 +125,16 @@ class Calls:
         return Asker(self._access.caller(stated_token(stated), address))
 
 
-async def _only(bodies: AsyncIterator[bytes]) -> bytes:
+async def _request(context: Context) -> bytes:
     """Return the one request of a call. Raises: Refused where it does not come."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
-            async for body in bodies:
-                return body
+            body: bytes | object = await context.read()  # a tenth of a call cheaper than what iterates
     except TimeoutError:
         raise Refused(TOO_LATE, f"request: did not come within {REQUEST_SECONDS:g} s of its call") from None
-    raise bad_parameter("request", "expected one message, none came")
+    if not isinstance(body, bytes):  # `grpc.aio.EOF`
+        raise bad_parameter("request", "expected one message, none came")
+    return body
 
 
 def _is_late(context: Context) -> bool:
