@@ -119,6 +119,15 @@ class Pair:
         held = {each["account"]: each for each in self.one.get("/api/cluster")[1]["accounts"]}
         return all({held[name]["member"], held[name]["follower"]} == {"one", "other"} for name in ACCOUNTS)
 
+    def silence(self, service: Service, account: str) -> str:
+        """Order that nobody hears of an alert that does not fire; return the reason that was given."""
+        order = {"duration": "1h", "type": "STREAM_GAP", "reason": f"work on {account}", "by": "ann"}
+        began = time.monotonic()
+        status, answer = service.post(f"/api/alerts/silence?account={account}", order)
+        assert (status, answer["pending"]) == (201, None)
+        log.info("an order is answered after %.3f s", time.monotonic() - began)
+        return order["reason"]
+
     def took_up(self, service: Service) -> dict[str, dict[str, Any]]:
         """Return by account how a process took it up the last time."""
         lines = map(json.loads, service.log_file.read_text().splitlines())
@@ -261,6 +270,7 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         assert "is held by one, at http://127.0.0.1:" in problem["detail"]
 
         await both.until(both.is_warm, "warm", 15)
+        silenced = both.silence(both.one, min(lost))
         await both.trading.trade(1)
         both.one.kill()
         await both.trading.trade()
@@ -275,6 +285,8 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         assert all(line["is_warm"] and line["journal"] in ("kept", "extended") for line in how.values())
         after = both.epochs(both.other)
         assert all(after[name] > before[name] for name in lost)
+        told = both.other.get(f"/api/alerts/silences?account={min(lost)}")[1]["silences"]
+        assert [each["reason"] for each in told] == [silenced], "it was answered, so it was copied"
         fills = {name: both.other.fill_count(name) for name in ACCOUNTS}
         assert fills == both.trading.counts()
         low = {(each["account"], each["id"]) for each in alerts if each["type"] == "LOW_BALANCE"}
@@ -334,6 +346,11 @@ async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_peop
         breakable_postgres.pause()
         try:
             await both.until(lambda: all(is_suspended(each) for each in (both.one, both.other)), "suspended", 10)
+            account = min(held[0])
+            order = {"duration": "1h", "type": "STREAM_GAP", "reason": "work", "by": "ann"}
+            status, answer = await asyncio.to_thread(both.one.post, f"/api/alerts/silence?account={account}", order)
+            assert status == 202
+            assert answer["pending"].startswith("recorded here, and not yet where another process would read it")
             await both.trading.trade()
             await both.shown(both.one, both.other)
             assert {each["account"] for each in alerts if each["type"] == "HIGH_LEVERAGE"} == set(HEARD)

@@ -149,6 +149,7 @@ TERMS = {
     "RecordedReport.by": Term("Who ordered it, as journaled: with tokens, the name of the token."),
     "SilenceReport.by": Term("Who ordered it."),
     "SilenceReport.reason": Term("Why."),
+    "pending": Term("Why it may still be lost, with the status 202, where processes share the accounts; else null."),
     "SilencedReport.note": Term("What may be wrong with it, as where nothing is called as `symbol` says; else null."),
     "SilenceOrder.type": Term("Alert type; null: every type."),
     "SilenceOrder.symbol": Term("Position key, asset or stream; null: all of them."),

@@ -310,14 +310,23 @@ class Membership:
         if account == UNROUTED:
             return
         self._historian.finish(account)
-        while self._historian.replicated(account) < last_seq:
+        if not await self._has_replicated(account, last_seq, until):
+            log.warning(
+                "account_not_replicated", account=account, seq=last_seq,
+                replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
+            )  # fmt: skip
+
+    async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
+        """Whether an entry is where the next holder of an account reads it; wait for that so long at most."""
+        self._historian.hurry(account)
+        return await self._has_replicated(account, seq, time.monotonic() + seconds)
+
+    async def _has_replicated(self, account: str, seq: int, until: float) -> bool:
+        while self._historian.replicated(account) < seq:
             if time.monotonic() >= until:
-                log.warning(
-                    "account_not_replicated", account=account, seq=last_seq,
-                    replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
-                )  # fmt: skip
-                return
+                return False
             await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     def known_epoch(self, account: str) -> int:
         """Return the highest epoch that is known of an account's journals, 0 for none."""

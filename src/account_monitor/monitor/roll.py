@@ -50,5 +50,8 @@ class Cluster(Protocol):
     def roll(self) -> Roll:
         """Return who is there, and who holds which account."""
 
+    async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
+        """Whether an entry is where the next holder of an account reads it; wait for that so long at most."""
+
     def elsewhere(self, account: str) -> RollAccount | None:
         """Return who else holds an account; None for nobody, and for this process."""
