@@ -3,7 +3,7 @@
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { sum } from "./decimal.ts";
 import type { Point } from "./line.ts";
-import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk } from "./wire.ts";
+import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing } from "./wire.ts";
 
 const MAX_FILLS = 200;
 const MAX_ALERTS = 200;
@@ -73,6 +73,8 @@ export class Ledger {
         return;
       case "pnl_update":
         return this.#count(message.data, Date.parse(message.timestamp));
+      case "risk_update":
+        return this.#judge(message.data);
       case "fill":
         this.fills.value = merged(message.data, this.fills.value, MAX_FILLS, (fill) => `${fill.symbol}:${fill.id}:${fill.side}`);
         return;
@@ -96,7 +98,7 @@ export class Ledger {
     this.#balancesByAsset = new Map(Object.entries(account.balances));
     this.balances.value = [...this.#balancesByAsset.values()];
     this.snapshots.value++;
-    this.judge(account);
+    this.#judge(account);
     this.#count(account.pnl, Date.parse(account.timestamp));
   }
 
@@ -115,11 +117,10 @@ export class Ledger {
     this.line.value = [...points.filter((point) => point.time < first), ...this.line.value];
   }
 
-  /** Take what is only told when asked for: margins, and how the account compares with its exchange. */
-  judge(account: Account): void {
-    this.risk.value = account.risk;
-    this.comparison.value = account.reconciliation;
-    this.unpriced.value = account.unpriced;
+  #judge(standing: Standing): void {
+    this.risk.value = standing.risk;
+    this.comparison.value = standing.reconciliation;
+    this.unpriced.value = standing.unpriced;
   }
 
   #count(pnl: PnL, at: number): void {

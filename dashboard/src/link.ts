@@ -24,6 +24,7 @@ let pauseMs = FIRST_PAUSE_MS;
 function address(): string {
   const url = new URL("ws", location.href.replace(/^http/, "ws"));
   url.searchParams.set("interval_ms", String(INTERVAL_MS));
+  url.searchParams.set("risk", "true");
   const known = [...ledgers.value.values()].filter((each) => each.seq >= 0);
   if (known.length) url.searchParams.set("since", known.map((each) => `${each.name}:${each.epoch}:${each.seq}`).join(","));
   return url.href;

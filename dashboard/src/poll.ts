@@ -1,16 +1,15 @@
-/** Poll: what the stream does not carry, asked for every few seconds, and whether the service answers at all. */
+/** Poll: the past, which the stream does not carry, read once, and whether the service answers at all. */
 
 import { effect, signal } from "@preact/signals";
-import { chosen, keep, ledger, ledgers, type Ledger } from "./book.ts";
+import { keep, ledgers, type Ledger } from "./book.ts";
 import { points, type Range } from "./history.ts";
 import { lost } from "./link.ts";
 import { Problem, read } from "./rest.ts";
 import { refusal, token } from "./token.ts";
-import type { Account, Alert, Fill, Reconciliation } from "./wire.ts";
+import type { Alert, Fill, Reconciliation } from "./wire.ts";
 
 const EVERY_MS = 3_000;
 const MISSES = 2;
-const AT_ONCE = 5;
 const AGAIN_MS = 5_000;
 const LATELY: Range = { name: "lately", ms: 900_000, interval: "5s" };
 const FILLS_MS = 6 * 3_600_000;
@@ -23,12 +22,6 @@ export const answeredAt = signal(0);
 const begun = new WeakMap<Ledger, string>();
 
 let missed = 0;
-let turn = 0;
-
-interface Summary {
-  account: string;
-  status: string;
-}
 
 /** Ask now and every few seconds. A connection that looks open while nothing is answered is made anew. */
 export function poll(): void {
@@ -54,14 +47,10 @@ export function poll(): void {
   });
 }
 
-/** Ask how accounts stand: the one that is looked at, or a few of them in turn. */
+/** Ask which accounts there are: of one that is gone the stream just says nothing more. */
 async function look(): Promise<void> {
-  const accounts = await read<Summary[]>("/api/accounts");
+  const accounts = await read<{ account: string }[]>("/api/accounts");
   keep(new Set(accounts.map((each) => each.account)));
-  const known = accounts.map((each) => each.account).filter((name) => ledgers.value.has(name));
-  const names = chosen.value === null ? [...known, ...known].slice(turn % (known.length || 1)).slice(0, Math.min(AT_ONCE, known.length)) : [chosen.value];
-  turn += AT_ONCE;
-  for (const name of names) ledger(name).judge(await read<Account>("/api/account", { account: name }));
 }
 
 /** Read what a snapshot does not hold; each part by itself, and again until it is answered or another snapshot came. */

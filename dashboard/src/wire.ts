@@ -85,6 +85,9 @@ export interface Comparison {
   quarantined: { kind: string; name: string; reason: string; since: Time }[];
 }
 
+/** How an account stands to its limits and its exchange. */
+export type Standing = Pick<Account, "risk" | "reconciliation" | "unpriced">;
+
 export interface Account {
   account: string;
   epoch: number;
@@ -219,7 +222,8 @@ export type AccountMessage =
   | Of<"reconciliation", Reconciliation>
   | Of<"position_update", Position & { key: string }>
   | Of<"balance_update", Balance>
-  | Of<"pnl_update", PnL>;
+  | Of<"pnl_update", PnL>
+  | Of<"risk_update", Standing>;
 
 export interface HealthMessage {
   type: "health";

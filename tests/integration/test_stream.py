@@ -201,6 +201,25 @@ async def test_pnl_is_told_only_when_it_changed(desk: TradingDesk) -> None:
     assert "pnl_update" not in [m["type"] for m in told]
 
 
+async def test_margins_are_told_to_who_asks_for_them(desk: TradingDesk) -> None:
+    await desk.open()
+    await desk.trade(desk.fill())
+    async with listening(desk, "interval_ms=50&risk=true") as client, listening(desk) as other:
+        await client.next("risk_update")
+        for price in range(101, 111):  # faster than margins are told: the last of them is told nevertheless
+            desk.monitor().mark(mark_of(str(price)))
+            await asyncio.sleep(0.05)
+        await client.quiet(1.3)
+        await other.quiet()
+        now = await shown(desk)
+
+    heard = [message["data"] for message in client.mirror.messages if message["type"] == "risk_update"]
+    assert heard[-1] == {part: now[part] for part in ("risk", "reconciliation", "unpriced")}
+    assert heard[-1]["risk"]["equity"] == now["pnl"]["equity"] != heard[0]["risk"]["equity"]
+    assert len(heard) <= 3
+    assert all(message["type"] != "risk_update" for message in other.mirror.messages)
+
+
 async def test_health_is_told_at_first_and_when_it_changes(desk: TradingDesk) -> None:
     await desk.open()
     async with listening(desk) as client:
@@ -520,6 +539,7 @@ async def test_an_account_that_is_no_longer_configured_stops(desk: TradingDesk) 
         "interval_ms=0x64",
         "interval_ms=",
         "interval_ms=99999999999",
+        "risk=1",
         "account=main&account=main",
         "Account=main",
     ],

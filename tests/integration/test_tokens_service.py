@@ -138,6 +138,13 @@ def test_tokens_are_made_used_revoked_and_journaled(tmp_path: Path) -> None:
     assert operator not in everything
     with open_reader(journal_path(tmp_path / "data", UNROUTED)) as reading:
         assert reading.verify()[0] == reading.last_seq
+    ordered = service.command("token", "orders", *config, "--json")
+    assert [(each["account"], each["by"], each["reason"]) for each in map(json.loads, ordered.stdout.splitlines())] == [
+        ("main", "operator", "a test")
+    ]
+    assert service.command("token", "orders", "operator", *config).stdout.endswith("  a test\n")
+    nothing = service.command("token", "orders", "reader", *config)
+    assert (nothing.stdout, nothing.stderr) == ("", "nothing was ordered by reader\n")
     explained = service.command("explain", *config, "--account", "main")
     assert explained.returncode == 0, explained.stderr
 

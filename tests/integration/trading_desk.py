@@ -239,6 +239,8 @@ class Mirror:
                 self.state[account]["balances"][data["asset"]] = data
             case "pnl_update":
                 self.state[account]["pnl"] = data
+            case "risk_update":
+                assert list(data) == ["risk", "reconciliation", "unpriced"]
             case other:
                 raise AssertionError(f"a message of type {other}")
 

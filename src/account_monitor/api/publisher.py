@@ -31,6 +31,9 @@ STALL_SECONDS = 30.0
 WATCH_SECONDS = 0.25
 """How often health, accounts and stalled clients are looked at."""
 
+RISK_MS = 1_000
+"""How often a client that wants margins is told them, at most: they are of all positions, and so cost more."""
+
 TURN = 64
 """Messages to one client, in one write, before others get their turn."""
 
@@ -45,16 +48,21 @@ class Cursor:
         "channel",
         "is_behind",
         "pnl",
+        "risk",
+        "risk_ms",
+        "risk_tick",
         "seen_tick",
         "seq",
         "steps",
         "tick",
         "waiting",
         "waiting_bytes",
+        "wants_risk",
     )
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, wants_risk: bool) -> None:
         self.channel = channel
+        self.wants_risk = wants_risk
         self.steps: deque[Step] = deque()
         self._messages: deque[Message] = deque()
         """What is left of the step that is being told."""
@@ -73,6 +81,10 @@ class Cursor:
         """Up to which there was nothing left to tell."""
         self.pnl: PnL | None = None
         """What it was told last."""
+        self.risk = ""
+        self.risk_ms = 0
+        self.risk_tick = -1
+        """What of margins it was told last, when, and as of which tick."""
 
     def resume(self, seq: int) -> None:
         """Go on after `seq`, where the channel reaches back so far."""
@@ -140,19 +152,29 @@ class Cursor:
     def tell_prices(self, now_ms: int) -> list[Notice]:
         """Return what prices have changed, and the P&L if it did."""
         channel, seq = self.channel, self.seq
-        if self.is_behind or seq is None or not self.has_news:
+        if self.is_behind or seq is None or not (self.has_news or self.owes_risk):
             return []
         messages = list(channel.revalued(self.tick, seq, now_ms))
         self.tick = self.seen_tick = channel.tick
         if channel.view.pnl != self.pnl:
             self.pnl = channel.view.pnl
             messages.append(channel.pnl(seq, now_ms))
+        if self.owes_risk and not 0 <= now_ms - self.risk_ms < RISK_MS:
+            self.risk_ms, self.risk_tick = now_ms, channel.tick
+            if channel.standing() != self.risk:
+                self.risk = channel.standing()
+                messages.append(channel.risk(seq, now_ms))
         return [Notice(channel, message, seq) for message in messages]
 
     @property
     def has_news(self) -> bool:
         """Whether `tell_prices` may have something."""
         return self.seen_tick != self.channel.tick
+
+    @property
+    def owes_risk(self) -> bool:
+        """Whether `tell_prices` may have margins to tell, as soon as it is time for them again."""
+        return self.wants_risk and self.risk_tick != self.channel.tick
 
     def _queue(self, steps: list[Step]) -> None:
         for step in steps:
@@ -178,17 +200,19 @@ class Subscriber:
         account: str | None,
         since: dict[str, tuple[int, int]],
         interval_seconds: float,
+        wants_risk: bool = False,
         caller: Caller = EVERYONE,
     ) -> None:
         """`send` returns once the client took something, and raises OSError when it is gone; `abort` cuts it off.
 
         `account` None means all that the caller sees. `since` is, by account, the epoch and sequence that the client
-        was told last.
+        was told last. `wants_risk`: margins, and how accounts compare with their exchange, too.
         """
         self.account = account
         self.caller = caller
         self._since = since
         self._interval = interval_seconds
+        self._wants_risk = wants_risk
         self._publisher = publisher
         self._send = send
         self.abort = abort
@@ -212,7 +236,7 @@ class Subscriber:
 
     def join(self, channel: Channel) -> Cursor:
         """Follow a channel from now on."""
-        cursor = self.cursors[channel.account] = Cursor(channel)
+        cursor = self.cursors[channel.account] = Cursor(channel, wants_risk=self._wants_risk)
         epoch, seq = self._since.pop(channel.account, (None, 0))
         if epoch == channel.epoch:
             cursor.resume(seq)
@@ -268,6 +292,8 @@ class Subscriber:
                 await self._tell(notices)
         if any(cursor.has_news for cursor in self.cursors.values()):
             self.notice_prices()
+        elif self._timer is None and any(cursor.owes_risk for cursor in self.cursors.values()):
+            self._timer = self._loop.call_later(self._interval, self._ring)
 
     async def _tell_steps(self, cursor: Cursor) -> None:
         while True:

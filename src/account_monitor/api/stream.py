@@ -23,6 +23,7 @@ from account_monitor.monitor.reports import (
     held_report,
     pnl_report,
     reconciliation_report,
+    standing_report,
     time_text,
 )
 from account_monitor.monitor.views import Change, Held, View
@@ -43,8 +44,9 @@ _ENTRY_BYTES, _POSITION_BYTES, _BALANCE_BYTES = 1_100, 1_400, 500
 """Of one message and what it is made from; measured."""
 
 Kind: TypeAlias = Literal[
-    "snapshot", "fill", "alert", "reconciliation", "position_update", "balance_update", "pnl_update", "health"
-]
+    "snapshot", "fill", "alert", "reconciliation", "position_update", "balance_update", "pnl_update", "risk_update",
+    "health",
+]  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode
 
@@ -157,6 +159,7 @@ class Channel:
         self._snapshot: Snapshot | None = None
         self._position_texts: dict[str, tuple[PositionValue, str]] = {}
         self._pnl_text: tuple[int, str] = (-1, "")
+        self._standing_text: tuple[int, str] = (-1, "")
         self._name = _encode(self.account).decode()
         # Who comes back from before the start may have heard of this sequence, and not of all that it changed.
         self._revalue("position_update", view.positions)
@@ -274,6 +277,16 @@ class Channel:
         if self._pnl_text[0] != self.tick:
             self._pnl_text = (self.tick, _encode(pnl_report(self.view)).decode())
         return Message("pnl_update", seq, _tail(now_ms, self._pnl_text[1]))
+
+    def standing(self) -> str:
+        """Return margins, and how the account compares with its exchange, as they are now."""
+        if self._standing_text[0] != self.tick:
+            self._standing_text = (self.tick, _encode(standing_report(self.view)).decode())
+        return self._standing_text[1]
+
+    def risk(self, seq: int, now_ms: int) -> Message:
+        """Return what `standing` tells, for a client that was told `seq` last."""
+        return Message("risk_update", seq, _tail(now_ms, self.standing()))
 
     def _after(self, seq: int) -> list[Step]:
         steps: list[Step] = []

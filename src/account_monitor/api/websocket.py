@@ -24,7 +24,7 @@ MAX_HEARD = 16
 """Messages that a client may send, for nothing, before it is told that nobody listens."""
 
 LEAST_INTERVAL_MS, USUAL_INTERVAL_MS, LONGEST_INTERVAL_MS = 50, 1_000, 3_600_000
-_PARAMETERS = ("account", "since", "interval_ms")
+_PARAMETERS = ("account", "since", "interval_ms", "risk")
 _UNSUPPORTED_DATA = 1003
 _TOKEN_ENDED = 4401
 """A code of our own, as 401 is in HTTP."""
@@ -89,6 +89,7 @@ class StreamDoor:
             monitor_meant(desk, account)
         interval_ms = _interval_ms(asked.get("interval_ms"))
         since = _since(desk, account, asked.get("since"))
+        wants_risk = _is_true("risk", asked.get("risk"))
         line: Line = scope["extensions"][LINE]
 
         async def send(notices: list[Notice]) -> None:
@@ -101,6 +102,7 @@ class StreamDoor:
             account=account,
             since=since,
             interval_seconds=interval_ms / 1000,
+            wants_risk=wants_risk,
             caller=caller,
         )
 
@@ -137,6 +139,12 @@ def _parameters(query: str) -> dict[str, str]:
     if len(asked) < len(pairs):
         raise bad_parameter(next(n for n in asked if sum(n == m for m, _ in pairs) > 1), "was given more than once")
     return asked
+
+
+def _is_true(name: str, text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise bad_parameter(name, f"was {text[:60]!r}, expected true or false")
+    return text == "true"
 
 
 def _interval_ms(text: str | None) -> int:

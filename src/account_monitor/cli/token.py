@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import os
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from account_monitor.cli.options import DEFAULT_CONFIG, config_option, settings_
 from account_monitor.clock import now_ms
 from account_monitor.config import Settings, values
 from account_monitor.errors import CommandFailed, ConfigurationError
+from account_monitor.ledger.alerts import Alert
 from account_monitor.ledger.events import Deed
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.reports import time_text
@@ -21,6 +24,9 @@ from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 from account_monitor.stores.tokens_file import TokensFile
 from account_monitor.tokens import Right, Token, new_token
+
+MAX_ORDERS = 100_000
+"""Of one account that are looked through, the youngest."""
 
 _lifetime = values.seconds("1m")
 
@@ -110,11 +116,51 @@ def history(config_file: Path | None, as_json: bool, limit: int) -> None:
         raise CommandFailed(f"{path}: there is no such journal; was the service ever started here?")
     deeds = _last_deeds(path, limit)
     for deed in deeds:
-        click.echo(
-            json.dumps(_told(deed), ensure_ascii=False) if as_json else "  ".join(map(str, _told(deed).values()))
-        )
+        _show(_told(deed), as_json=as_json)
     if not deeds:
         click.echo("nothing is journaled of tokens", err=True)
+
+
+@token.command("orders")
+@config_option
+@json_option
+@click.argument("name", required=False)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+def orders(config_file: Path | None, as_json: bool, name: str | None, limit: int) -> None:
+    """List what was ordered with a token, or by anybody, of every account: acknowledged, silenced, corrected, reset.
+
+    It is read from the journals beside a running service; where several processes share the accounts, ask on each.
+    """
+    settings = settings_from(config_file, secrets=())
+    paths = [journal_path(settings.service.data_dir, account.name) for account in settings.accounts]
+    known = [path for path in paths if path.exists()]
+    if not known:
+        raise CommandFailed(f"{settings.service.data_dir}: no journal is there; was the service ever started here?")
+    given = [order for path in known for order in _orders(path) if name in (None, order["by"])]
+    given.sort(key=itemgetter("timestamp"))
+    for order in given[-limit:]:
+        _show(order, as_json=as_json)
+    if not given:
+        click.echo("nothing was ordered" if name is None else f"nothing was ordered by {name}", err=True)
+
+
+def _orders(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what was ordered of one account."""
+    with open_reader(path) as reader:
+        for entry in reader.latest_orders(MAX_ORDERS):
+            event = entry.event
+            yield {
+                "timestamp": time_text(entry.recorded_at_ms),
+                "account": reader.account,
+                "seq": entry.seq,
+                "by": (event.acked_by if isinstance(event, Alert) else getattr(event, "by", None)) or "",
+                "event": event.event_id,
+                "reason": getattr(event, "reason", ""),
+            }
+
+
+def _show(facts: dict[str, Any], *, as_json: bool) -> None:
+    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else "  ".join(map(str, facts.values())))
 
 
 def _last_deeds(path: Path, limit: int) -> list[Deed]:

@@ -208,6 +208,14 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: list[QuarantineReport]
 
 
+class RiskUpdateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an account is no position, wallet or result; `reconciliation` None: there is no exchange."""
+
+    risk: RiskReport
+    reconciliation: ComparisonReport | None
+    unpriced: list[str]
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole account as of (epoch, seq)."""
 
@@ -496,6 +504,15 @@ def account_report(view: View, now_ms: int) -> AccountReport:
         reconciliation=None if view.comparison is None else comparison_report(view.comparison),
         unpriced=list(view.unpriced),
         timestamp=time_text(now_ms),
+    )
+
+
+def standing_report(view: View) -> RiskUpdateReport:
+    """Report margins, and how the account compares with its exchange, as in the report of the whole account."""
+    return RiskUpdateReport(
+        risk=_risk_report(view, view.liquidations()),
+        reconciliation=None if view.comparison is None else comparison_report(view.comparison),
+        unpriced=list(view.unpriced),
     )
 
 

@@ -182,6 +182,10 @@ class JournalReader:
         """Return the last so many deeds, the youngest first; of nothing else is the body read."""
         return [_entry(row) for row in self._rows("latest_deeds", limit)]
 
+    def latest_orders(self, limit: int) -> list[JournalEntry]:
+        """Return the last so many entries that somebody ordered, the youngest first."""
+        return [_entry(row) for row in self._rows("latest_orders", limit)]
+
     def fills(self, query: FillQuery) -> FillPage:
         """Return a page of fills by time, trade number and place in the journal, each as it stands, or stood, then.
 

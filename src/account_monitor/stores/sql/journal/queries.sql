@@ -131,6 +131,12 @@ SELECT seq, kind, body, source, recorded_at_ms FROM journal
 WHERE kind = 'deed'
 ORDER BY seq DESC LIMIT ?;
 
+-- name: latest_orders
+-- No index, as above.
+SELECT seq, kind, body, source, recorded_at_ms FROM journal
+WHERE source = 'operator'
+ORDER BY seq DESC LIMIT ?;
+
 -- name: rows_to_verify
 SELECT seq, event_id, kind, at_ms, recorded_at_ms, source, position_key, trade_number, symbol, body, hash
 FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
