@@ -15,7 +15,7 @@ from account_monitor.monitor.ports import Delivery, StreamPosition
 from account_monitor.stores.checkpoints import JournalCheckpoints, encode_state, load_state
 from account_monitor.stores.history import following as followings
 from account_monitor.stores.history.batch import EntryRow
-from account_monitor.stores.history.following import Folding, Following
+from account_monitor.stores.history.following import Folding, Following, Heritage
 from account_monitor.stores.history.store import NEWS, HistoryStore
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
 from account_monitor.stores.journal import Journal
@@ -68,6 +68,12 @@ async def following(store: HistoryStore, folder: Path) -> AsyncIterator[Followin
         await subject.close()
         running.cancel()
         await asyncio.wait([running])
+
+
+async def hand_over(subject: Following, store: HistoryStore) -> Heritage:
+    replica = await store.replica("main")
+    assert replica is not None
+    return await subject.hand_over("main", replica)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -138,20 +144,20 @@ async def test_who_takes_it_over_has_it_folded_and_reads_what_is_missing_alone(
         await holder.records(numbered(6, 7), seen=7)
         await until(lambda: is_at(tmp_path / "b", 7))
 
-        left = await subject.leave("main")
-        await holder.records(numbered(8, 8), seen=9)
-        heir = Holder(tmp_path / "b", store)
-        done = await heir.takes_over()
+        await subject.follow([], but=["main"])
+        await holder.records(numbered(8, 8), epoch=50, seen=9)
+        heritage = await hand_over(subject, store)
 
-    assert done == Succession(Outcome.EXTENDED, 1)
-    assert left.state is not None
-    assert left.state.seq == 7
-    events = [delivery.event for delivery in numbered(1, 7) if delivery.event is not None]
-    assert encode_state(left.state) == encode_state(fold(events).state)
+    assert heritage.done is not None
+    assert heritage.done.outcome is Outcome.EXTENDED
+    assert heritage.state is not None
+    events = [delivery.event for delivery in numbered(1, 8) if delivery.event is not None]
+    assert encode_state(heritage.state) == encode_state(fold(events).state)
+    assert end_of(tmp_path / "b") == (8, [1, 50])
     journal = Journal.open(tmp_path / "b", "main", clock=lambda: NOW)
-    kept = JournalCheckpoints(journal, USD_ASSETS, folded=left.state)
+    kept = JournalCheckpoints(journal, USD_ASSETS, folded=heritage.state)
     assert journal.positions["nats:FILLS"].sequence == 9
-    assert kept.load() is left.state
+    assert kept.load() is heritage.state
     assert kept.load() is None, "whoever has it goes on with it"
     await journal.close()
 
@@ -163,10 +169,9 @@ async def test_how_far_the_sources_were_seen_comes_with_a_copy_that_has_nothing_
     async with following(store, tmp_path / "b") as subject:
         await until(lambda: "main" in subject.warm)
         await holder.records([], seen=900)  # of others' messages
-        await subject.leave("main")
-        done = await Holder(tmp_path / "b", store).takes_over()
+        heritage = await hand_over(subject, store)
 
-    assert done.outcome is Outcome.KEPT
+    assert heritage.done == Succession(Outcome.EXTENDED, 0)
     journal = Journal.open(tmp_path / "b", "main", clock=lambda: NOW)
     assert journal.positions["nats:FILLS"].sequence == 900
     await journal.close()
@@ -197,13 +202,58 @@ async def test_a_tail_that_was_copied_nowhere_is_set_aside_whole_once_others_wen
 
         await heir.records(numbered(3, 6), epoch=50)
         await until(lambda: is_at(holder.folder, 6))
-        left = await subject.leave("main")
+        await until(lambda: "main" in subject.warm)
+        heritage = await hand_over(subject, store)
 
     assert end_of(holder.folder) == (6, [1, 50])
-    assert left.aside is not None
-    assert left.aside.set_aside is not None
-    with open_reader(left.aside.set_aside) as reader:
+    assert heritage.aside is not None
+    assert heritage.aside.set_aside is not None
+    with open_reader(heritage.aside.set_aside) as reader:
         assert reader.verify()[0] == reader.last_seq == 4
+
+
+async def test_a_tail_that_was_copied_nowhere_is_left_to_succession_at_a_takeover(
+    tmp_path: Path, store: HistoryStore, holder: Holder
+) -> None:
+    await holder.records(numbered(1, 2))
+    await holder.records_alone(numbered(3, 3))
+    async with following(store, holder.folder) as subject:
+        await until(lambda: "main" in subject.warm)
+        heritage = await hand_over(subject, store)
+
+    assert heritage.done is None
+    assert heritage.state is not None
+    assert heritage.state.seq == 3
+    assert (await holder.takes_over()).outcome is Outcome.KEPT
+
+
+async def test_what_parted_in_the_last_moment_is_left_to_succession_without_what_was_folded_of_it(
+    tmp_path: Path, store: HistoryStore, holder: Holder
+) -> None:
+    await holder.records(numbered(1, 2))
+    heir = Holder(tmp_path / "heir", store)
+    await heir.takes_over()
+    await holder.records_alone(numbered(8, 8))
+    async with following(store, holder.folder) as subject:
+        await until(lambda: "main" in subject.warm)
+        await subject.follow([], but=["main"])
+        await heir.records(numbered(3, 3), epoch=50)
+        heritage = await hand_over(subject, store)
+
+    assert heritage == Heritage()
+    assert (await holder.takes_over()).outcome is Outcome.SET_ASIDE
+
+
+async def test_nothing_of_a_takeover_is_lost_while_the_board_has_it_elsewhere(
+    tmp_path: Path, store: HistoryStore, holder: Holder
+) -> None:
+    await holder.records(numbered(1, 2))
+    async with following(store, tmp_path / "b") as subject:
+        await until(lambda: "main" in subject.warm)
+        await subject.follow([], but=["main"])
+        assert "main" in subject.warm
+        assert (await hand_over(subject, store)).state is not None
+        assert subject.warm == frozenset()
 
 
 async def test_while_it_is_followed_nobody_else_writes_it_and_afterwards_anybody_may(

@@ -34,9 +34,9 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
-from account_monitor.stores.history.following import Folding, Following
+from account_monitor.stores.history.following import Folding, Following, Heritage
 from account_monitor.stores.history.opening import history_store
-from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
@@ -149,7 +149,8 @@ class Membership:
             Following(self._history, service.data_dir, folding, clock=now_ms),
             card=card,
             accounts=self._wanted,
-            here=lambda: self._keeper.held.keys() | self._open.keys() | self._laying_down,
+            here=lambda: self._open.keys() | self._laying_down,
+            taken=lambda: self._keeper.held.keys() - self._open.keys(),
             open_history=self._opened_history,
         )
         self._news = asyncio.Event()
@@ -219,30 +220,30 @@ class Membership:
     async def take_up(self, lease: HeldLease) -> None:
         """Speak for an account from now on, under the epoch of the lease. Raises: AccountMonitorError."""
         began = time.monotonic()
-        followed = await self._standby.leave(lease.account)
         try:
-            done = await self._prepare(lease)
+            done, folded = await self._prepare(lease)
             lease.check(boot_seconds())  # reading a long copy takes a while
-            folded = followed.state if done.outcome in _GOES_ON else None
             await self._accounts.open_held(lease, folded)
         except OSError as error:
             raise JournalError(f"the journal of account {lease.account} cannot be used: {error}") from error
         self._open[lease.account] = lease
         self._know(lease.account, lease.epoch)
         self._news.set()
-        for parted in (followed.aside, done):
-            if parted is not None and parted.set_aside is not None:
-                self._tell_set_aside(lease.account, parted)
+        if done.set_aside is not None:
+            self._tell_set_aside(lease.account, done)
         log.info(
             "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
             entries=done.entries, is_warm=folded is not None, seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
 
-    async def _prepare(self, lease: HeldLease) -> Succession:
-        """Let the journal of an account go on from the copy of it. Raises: LeaseLost where somebody is ahead."""
+    async def _prepare(self, lease: HeldLease) -> tuple[Succession, AccountState | None]:
+        """Let the journal of an account go on from the copy of it; return what was done, and what is folded of it.
+
+        Raises: LeaseLost where somebody is ahead.
+        """
         account = lease.account
         if account == UNROUTED:
-            return Succession(Outcome.KEPT)  # dead letters of no account: they are copied nowhere
+            return Succession(Outcome.KEPT), None  # dead letters of no account: they are copied nowhere
         if self._claims is not None:
             await self._claim(lease)
         store = await self._opened_history()
@@ -254,14 +255,20 @@ class Membership:
                     f"the history of account {account} was written under epoch {replica.epoch}, and the lease is of"
                     f" epoch {lease.epoch}: another one is asked for"
                 )
-        return await succeed(
-            store,
-            self._accounts.settings.service.data_dir,
-            account,
-            replica,
-            clock=now_ms,
-            progress=lambda done, whole: None,
-        )
+        return await self._inherit(store, account, replica)
+
+    async def _inherit(
+        self, store: HistoryStore, account: str, replica: Replica | None
+    ) -> tuple[Succession, AccountState | None]:
+        done, state, aside = Heritage() if replica is None else await self._standby.hand_over(account, replica)
+        if done is None:
+            data_dir = self._accounts.settings.service.data_dir
+            done = await succeed(
+                store, data_dir, account, replica, clock=now_ms, progress=lambda done, whole: None
+            )  # fmt: skip
+        if aside is not None and done.set_aside is None:
+            done = done._replace(set_aside=aside.set_aside)  # some time ago, when it began to be followed
+        return done, state if done.outcome in _GOES_ON else None
 
     async def _claim(self, lease: HeldLease) -> None:
         assert self._claims is not None
@@ -281,9 +288,9 @@ class Membership:
     def _tell_set_aside(self, account: str, done: Succession) -> None:
         text = (
             f"what was recorded here parted from what others recorded: it lies in {done.set_aside}, and the account"
-            f" goes on from the {done.entries} entries of the history"
+            " goes on from the history"
         )
-        log.warning("journal_set_aside", account=account, path=str(done.set_aside), entries=done.entries)
+        log.warning("journal_set_aside", account=account, path=str(done.set_aside))
         self._alarms.fire(account, "STORAGE_UNAVAILABLE", text, symbol=SET_ASIDE, for_seconds=PASSING_SECONDS)
 
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:

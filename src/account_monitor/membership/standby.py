@@ -13,7 +13,8 @@ from account_monitor.cluster.keeper import THREAD_FROM, Keeper
 from account_monitor.cluster.members import Board, Card
 from account_monitor.errors import HistoryUnavailable
 from account_monitor.monitor.ports import UNROUTED
-from account_monitor.stores.history.following import Following, Left
+from account_monitor.stores.history.following import Following, Heritage
+from account_monitor.stores.history.store import Replica
 
 LOOK_SECONDS = 0.25
 """How often it is looked what is to be followed, and told what is."""
@@ -32,9 +33,11 @@ class Standby:
         card: Card,
         accounts: Callable[[], Collection[str]],
         here: Callable[[], Collection[str]],
+        taken: Callable[[], Collection[str]],
         open_history: Callable[[], Awaitable[object]],
     ) -> None:
-        """`accounts` are all that somebody should hold; `here` those whose journals this process has in use.
+        """`accounts` are all that somebody should hold; `here` those whose journals this process has in use;
+        `taken` those that it takes up now.
 
         `open_history` opens what is followed, or raises HistoryUnavailable.
         """
@@ -43,6 +46,7 @@ class Standby:
         self._card = card
         self._accounts = accounts
         self._here = here
+        self._taken = taken
         self._open_history = open_history
 
     @property
@@ -64,7 +68,7 @@ class Standby:
             if self._keeper.board is not seen:
                 seen = self._keeper.board
                 found = await self._to_follow(seen)
-            await self._following.follow(found.difference(self._here()))
+            await self._following.follow(found.difference(self._here()), but=self._taken())
             self._keeper.show(msgspec.structs.replace(self._card, warm=self.warm))
 
     async def _to_follow(self, board: Board) -> frozenset[str]:
@@ -84,9 +88,12 @@ class Standby:
                 await asyncio.sleep(LOOK_SECONDS)
         await self._following.run()
 
-    async def leave(self, account: str) -> Left:
-        """Follow an account no more, for this process takes it over; return what is known of it."""
-        return await self._following.leave(account)
+    async def hand_over(self, account: str, replica: Replica) -> Heritage:
+        """Follow an account to the end of its copy, and then no more, for this process takes it over.
+
+        Raises: HistoryUnavailable.
+        """
+        return await self._following.hand_over(account, replica)
 
     async def close(self) -> None:
         """Leave everything."""

@@ -23,8 +23,15 @@ from account_monitor.stores.chain import Base, Chain
 from account_monitor.stores.checkpoints import keep_state, load_state
 from account_monitor.stores.codec import decode_event
 from account_monitor.stores.history.batch import EntryRow
-from account_monitor.stores.history.store import HistoryStore
-from account_monitor.stores.history.succession import Outcome, Succession, append_copies, succeed
+from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.history.succession import (
+    Outcome,
+    Succession,
+    append_copies,
+    put_epochs,
+    see_as_far,
+    succeed,
+)
 from account_monitor.stores.journal_file import (
     WriterLock,
     explained,
@@ -57,11 +64,13 @@ class Folding(NamedTuple):
     day_starts_at: int = 0
 
 
-class Left(NamedTuple):
-    """What is known of a journal that was followed."""
+class Heritage(NamedTuple):
+    """What whoever takes an account over finds of a journal that was followed."""
 
+    done: Succession | None = None
+    """What it was extended by to the end of its copy; None: it is still to be brought there."""
     state: AccountState | None = None
-    """What its entries come to; None: it was not followed to its end."""
+    """What its entries come to, as far as they are known."""
     aside: Succession | None = None
     """How a journal was set aside when it began to be followed, None where none was."""
 
@@ -114,6 +123,16 @@ class _Followed:
         if self._folded is not None:
             self._folded.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for _, row in rows])
             self._keep_now_and_then()
+
+    def end_like(self, replica: Replica) -> None:
+        """Take over what the copy knows beside its entries, all of which are here. Raises: JournalCorrupt where they
+        are others; JournalError.
+        """
+        if (self.seq, self._head.hash) != (replica.seq, replica.hash):
+            raise JournalCorrupt(f"entry {self.seq} is not entry {replica.seq} of the copy, where that ends")
+        with explained(self._path), transaction(self._connection):
+            put_epochs(self._connection, replica.epochs)
+            see_as_far(self._connection, replica.positions)
 
     def _catch_up(self, reader: JournalReader) -> None:
         """Fold what is in the file."""
@@ -173,26 +192,51 @@ class Following:
         """The accounts whose journals were followed to where their copies ended a moment ago."""
         return frozenset(self._followed)
 
-    async def follow(self, accounts: Collection[str]) -> None:
-        """Follow these from now on, as soon as may be, and no others."""
-        self._wanted = set(accounts)
-        for account in self._followed.keys() - self._wanted:
-            left = await self.leave(account)
-            if left.aside is not None:
-                self._aside[account] = left.aside  # whoever takes the account over still has to be told
+    async def follow(self, accounts: Collection[str], *, but: Collection[str] = ()) -> None:
+        """Follow these from now on, as soon as may be, and no others.
 
-    async def leave(self, account: str) -> Left:
-        """Follow an account no more, and return what is known of it; its file is closed then.
+        `but`: accounts that are being taken over, of which none is begun, and none is left.
+        """
+        self._wanted = set(accounts).difference(but)
+        for account in self._followed.keys() - self._wanted - set(but):
+            async with self._turns[account]:
+                await self._leave(account)
+
+    async def hand_over(self, account: str, replica: Replica) -> Heritage:
+        """Follow an account to the end of its copy, to which nobody can add, and then no more; its file is closed.
 
         What is being done with the file is done to its end first: who takes the account over needs the same of it.
+        Raises: HistoryUnavailable; then it is followed no more either.
         """
         self._wanted.discard(account)
         async with self._turns[account]:
-            followed = self._followed.pop(account, None)
-            state = None if followed is None else followed.state
-            if followed is not None:
-                await asyncio.to_thread(followed.close)
-        return Left(state, self._aside.pop(account, None))
+            aside = self._aside.pop(account, None)
+            followed = self._followed.get(account)
+            if followed is None:
+                return Heritage(aside=aside)
+            try:
+                done = await self._finish(account, followed, replica)
+                return Heritage(done, followed.state, aside)
+            except JournalError as error:
+                log.warning("journal_not_followed", account=account, seq=followed.seq, reason=str(error))
+                return Heritage(aside=aside)
+            finally:
+                await self._leave(account)
+
+    async def _finish(self, account: str, followed: _Followed, replica: Replica) -> Succession | None:
+        before = followed.seq
+        if before > replica.seq:
+            return None  # what was recorded here may be a tail that is kept
+        followed.learn(replica.epochs)
+        async for rows in self._store.entries(account, after=before, until=replica.seq):
+            await self._append(account, followed, rows)
+        await asyncio.to_thread(followed.end_like, replica)
+        return Succession(Outcome.EXTENDED, followed.seq - before)
+
+    async def _leave(self, account: str) -> None:
+        """Close a file, in its turn."""
+        if (followed := self._followed.pop(account, None)) is not None:
+            await asyncio.to_thread(followed.close)
 
     async def run(self) -> None:
         """Follow until cancelled, through every outage of the store."""
@@ -249,8 +293,7 @@ class Following:
                 await self._extend(account, followed, rows)
             except JournalError as error:
                 log.warning("journal_not_followed", account=account, seq=followed.seq, reason=str(error))
-                del self._followed[account]
-                await asyncio.to_thread(followed.close)
+                await self._leave(account)
                 if not isinstance(error, JournalCorrupt):  # else it parted from its copy, which is looked at next
                     self._leave_alone(account, AGAIN_SECONDS)
 
@@ -260,6 +303,9 @@ class Following:
             if replica is None:
                 raise JournalError(f"{self._store.description}: the copy of account {account} is gone")
             followed.learn(replica.epochs)
+        await self._append(account, followed, rows)
+
+    async def _append(self, account: str, followed: _Followed, rows: Sequence[EntryRow]) -> None:
         await asyncio.to_thread(followed.append, rows)
         self.on_entries(account, rows)
 

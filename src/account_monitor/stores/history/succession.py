@@ -6,7 +6,7 @@ For whoever takes an account over under a lease: nobody can add anything to the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -131,10 +131,15 @@ def _see_as_far(path: Path, account: str, replica: Replica, now_ms: int) -> None
         connection = open_for_writing(path, account, now_ms)
         stack.callback(connection.close)
         with explained(path), transaction(connection):
-            rows: Any = connection.execute(SQL["positions"])
-            own = {position.source: position for position in map(StreamPosition._make, rows)}
-            further = [each for each in replica.positions if _is_further(each, own.get(each.source))]
-            connection.executemany(SQL["move_position"], further)
+            see_as_far(connection, replica.positions)
+
+
+def see_as_far(connection: apsw.Connection, positions: Iterable[StreamPosition]) -> None:
+    """Move each source on to where a copy saw it, if that is further; within a transaction."""
+    rows: Any = connection.execute(SQL["positions"])
+    own = {position.source: position for position in map(StreamPosition._make, rows)}
+    further = [each for each in positions if _is_further(each, own.get(each.source))]
+    connection.executemany(SQL["move_position"], further)
 
 
 def _is_further(position: StreamPosition, own: StreamPosition | None) -> bool:
@@ -203,8 +208,13 @@ def append_copies(
     with explained(path), transaction(connection):
         insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
         connection.execute(SQL["move_head"], (chain.seq, chain.hash))
-        connection.execute(SQL["forget_epochs"])
-        connection.executemany(SQL["add_epoch"], [epoch for epoch in epochs if epoch[1] <= chain.seq])
+        put_epochs(connection, [epoch for epoch in epochs if epoch[1] <= chain.seq])
+
+
+def put_epochs(connection: apsw.Connection, epochs: Sequence[tuple[int, int, int]]) -> None:
+    """Let a journal have these epochs; within a transaction."""
+    connection.execute(SQL["forget_epochs"])
+    connection.executemany(SQL["add_epoch"], epochs)
 
 
 def _set_aside(path: Path, account: str, now_ms: int) -> Path:
