@@ -31,7 +31,7 @@ from account_monitor.stores.journal_file import journal_path
 from benchmarks.fills import fills
 from tests.servers.postgres import PostgresServer
 
-SHORT, LONG = 1_000, 20_000
+SHORT, LONG = 1_000, 200_000
 LAST = 20
 """Entries that came since the followers looked last: a tenth of a second of a busy account."""
 

@@ -234,11 +234,14 @@ def keys(monkeypatch: pytest.MonkeyPatch, postgres_database: FreshDatabase) -> N
 
 
 @asynccontextmanager
-async def pair(folder: Path, server: NatsServer, database: FreshDatabase, lease: str) -> AsyncIterator[Pair]:
-    """Let two processes share the accounts."""
-    client = await server.connect()
-    await add_stream(client.jetstream())
-    await client.close()
+async def pair(
+    folder: Path, server: NatsServer, database: FreshDatabase, lease: str, *, has_stream: bool = True
+) -> AsyncIterator[Pair]:
+    """Let two processes share the accounts; without a stream, fills are told on core NATS, once."""
+    if has_stream:
+        client = await server.connect()
+        await add_stream(client.jetstream())
+        await client.close()
     async with open_for_business(Market(2)) as here:
         trading = Trading(here, server)
         one, other = (service_of(folder, name, server, here, database, lease) for name in ("one", "other"))
@@ -363,3 +366,24 @@ async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_peop
         await asyncio.sleep(TTL_SECONDS)
         await both.shown(both.one, both.other)
         await both.check_replica()
+
+
+@pytest.mark.timeout(120)
+async def test_what_was_told_on_core_nats_while_a_holder_died_is_recorded_by_who_followed_it(
+    tmp_path: Path, server: NatsServer, postgres_database: FreshDatabase, keys: None
+) -> None:
+    async with pair(tmp_path, server, postgres_database, "postgres", has_stream=False) as both:
+        await both.trading.trade(2)
+        await both.shown(both.one, both.other)
+        await both.until(both.is_warm, "warm", 15)
+        lost, heir = (both.one, both.other) if set(HEARD) & both.held_by(both.one) else (both.other, both.one)
+        assert lost.process is not None
+        lost.process.send_signal(signal.SIGSTOP)
+        await both.trading.trade(3)  # the frozen one never takes it
+        lost.kill()
+        await both.trading.trade(2)
+
+        await both.until(lambda: both.held_by(heir) == set(ACCOUNTS), "taken over", TTL_SECONDS + 1 + RESTORE_SECONDS)
+
+        await both.shown(heir)
+        assert {name: heir.fill_count(name) for name in HEARD} == both.trading.fills

@@ -32,6 +32,7 @@ from account_monitor.membership.standby import Standby
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
+from account_monitor.monitor.inbox import Inboxes
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
 from account_monitor.stores.history.following import Folding, Following, Heritage
@@ -59,6 +60,9 @@ DRAIN_SECONDS = 2.5
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
+KEPT_TTLS, KEPT_SECONDS = 2, 10.0
+"""How long what is heard of others' accounts is kept: until a holder that died is replaced, and its account open."""
+
 _GOES_ON = (Outcome.KEPT, Outcome.EXTENDED)
 """What becomes of a journal that holds what it held before."""
 
@@ -71,6 +75,10 @@ class Accounts(Protocol):
     @property
     def settings(self) -> Settings:
         """The configuration, which a reload replaces."""
+
+    @property
+    def inboxes(self) -> Inboxes:
+        """Where what comes for accounts is put."""
 
     async def open_held(self, lease: HeldLease, folded: AccountState | None = None) -> None:
         """Monitor an account whose journal is as it has to be, going on from what was folded of it.
@@ -152,6 +160,8 @@ class Membership:
             here=lambda: self._open.keys() | self._laying_down,
             taken=lambda: self._keeper.held.keys() - self._open.keys(),
             open_history=self._opened_history,
+            overheard=accounts.inboxes.overheard,
+            kept_seconds=KEPT_TTLS * settings.cluster.ttl_seconds + KEPT_SECONDS,
         )
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused

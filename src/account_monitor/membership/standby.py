@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import msgspec
 import structlog
@@ -12,7 +12,9 @@ from account_monitor.cluster.assignment import followed_by
 from account_monitor.cluster.keeper import THREAD_FROM, Keeper
 from account_monitor.cluster.members import Board, Card
 from account_monitor.errors import HistoryUnavailable
+from account_monitor.monitor.overheard import Overheard
 from account_monitor.monitor.ports import UNROUTED
+from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.following import Following, Heritage
 from account_monitor.stores.history.store import Replica
 
@@ -35,10 +37,13 @@ class Standby:
         here: Callable[[], Collection[str]],
         taken: Callable[[], Collection[str]],
         open_history: Callable[[], Awaitable[object]],
+        overheard: Overheard,
+        kept_seconds: float,
     ) -> None:
         """`accounts` are all that somebody should hold; `here` those whose journals this process has in use;
         `taken` those that it takes up now.
 
+        What is heard for accounts that are followed is `overheard`, and kept for so many seconds.
         `open_history` opens what is followed, or raises HistoryUnavailable.
         """
         self._keeper = keeper
@@ -48,6 +53,9 @@ class Standby:
         self._here = here
         self._taken = taken
         self._open_history = open_history
+        self._overheard = overheard
+        self._kept_seconds = kept_seconds
+        following.on_entries = self._forget
 
     @property
     def warm(self) -> frozenset[str]:
@@ -68,7 +76,9 @@ class Standby:
             if self._keeper.board is not seen:
                 seen = self._keeper.board
                 found = await self._to_follow(seen)
-            await self._following.follow(found.difference(self._here()), but=self._taken())
+            followed = found.difference(self._here())
+            self._overheard.listen_for(followed.union(self._taken()), seconds=self._kept_seconds)
+            await self._following.follow(followed, but=self._taken())
             self._keeper.show(msgspec.structs.replace(self._card, warm=self.warm))
 
     async def _to_follow(self, board: Board) -> frozenset[str]:
@@ -87,6 +97,10 @@ class Standby:
                 log.debug("history_not_open", reason=str(error))  # the scribe says it aloud
                 await asyncio.sleep(LOOK_SECONDS)
         await self._following.run()
+
+    def _forget(self, account: str, rows: Iterable[EntryRow]) -> None:
+        """Keep no longer what is in the copy; of a fill, whichever record it is."""
+        self._overheard.forget(account, (row.event_id.partition(" ")[0] for _, row in rows))
 
     async def hand_over(self, account: str, replica: Replica) -> Heritage:
         """Follow an account to the end of its copy, and then no more, for this process takes it over.
