@@ -8,6 +8,7 @@ what following costs: the one question for many accounts, and entries that come.
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import tempfile
 import time
@@ -23,7 +24,7 @@ from account_monitor.monitor.ports import Delivery
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.history.following import Folding, Following, Heritage
 from account_monitor.stores.history.postgres import PostgresHistory
-from account_monitor.stores.history.projector import Projector
+from account_monitor.stores.history.projector import Progress, Projector
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.history.succession import succeed
 from account_monitor.stores.journal import Journal
@@ -35,7 +36,7 @@ SHORT, LONG = 1_000, 200_000
 LAST = 20
 """Entries that came since the followers looked last: a tenth of a second of a busy account."""
 
-ROUNDS, COLD_ROUNDS = 10, 2
+ROUNDS, COLD_ROUNDS = 6, 2
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT", "XRPUSDT")
 MANY = 500
 BATCH = 1_000
@@ -47,8 +48,24 @@ class Holder:
     def __init__(self, folder: Path, account: str, count: int, store: HistoryStore) -> None:
         self.folder = folder
         self.account = account
-        self._store = store
-        self._fills = fills(count + LAST * (ROUNDS + COLD_ROUNDS), symbols=SYMBOLS)
+        self._fills = fills(count + LAST * ROUNDS, symbols=SYMBOLS)
+        self._end = 0
+        self._copied = asyncio.Event()
+        self._projector = Projector(
+            account, journal_path(folder, account), store, usd_assets=USD_ASSETS, interval_ms=60_000, clock=now_ms,
+            tell=self._note,
+        )  # fmt: skip
+        self._projecting: asyncio.Task[None] | None = None
+
+    def _note(self, told: Progress) -> None:
+        if told.seq == self._end:
+            self._copied.set()
+
+    async def stop(self) -> None:
+        """Copy no more."""
+        self._projector.stop()
+        if self._projecting is not None:
+            await self._projecting
 
     async def record(self, count: int) -> None:
         """Record more, and copy it."""
@@ -56,17 +73,13 @@ class Holder:
         for start in range(0, count, BATCH):
             some = [next(self._fills) for _ in range(min(BATCH, count - start))]
             await journal.append([Delivery("FILLS", "trading.fills", b"", fill) for fill in some])
-        end = journal.last_seq
+        self._end = journal.last_seq
         await journal.close()
-        written = asyncio.Event()
-        projector = Projector(
-            self.account, journal_path(self.folder, self.account), self._store, usd_assets=USD_ASSETS,
-            interval_ms=60_000, clock=now_ms, tell=lambda told: written.set() if told.seq == end else None,
-        )  # fmt: skip
-        running = asyncio.create_task(projector.run())
-        await written.wait()
-        projector.stop()
-        await running
+        self._copied.clear()
+        if self._projecting is None:
+            self._projecting = asyncio.create_task(self._projector.run())
+        self._projector.hurry()
+        await self._copied.wait()
 
 
 async def take_over(store: HistoryStore, folder: Path, account: str, followed: Following | None = None) -> float:
@@ -125,13 +138,16 @@ async def compare(store: HistoryStore, data_dir: Path) -> None:
     for holder in holders:
         cold = [await take_over(store, data_dir / f"cold-{number}", holder.account) for number in range(COLD_ROUNDS)]
         print(f"cold, {holder.account}: {_in_ms(cold)}")
+        await holder.stop()
 
 
 async def restore_from(source: Path, folder: Path, account: str) -> None:
     """Put a journal back to where its holder's is: as a member has it that followed it all the time."""
     journal = Journal.open(source, account, clock=now_ms)  # reads back what a crash left
     await journal.close()
-    journal_path(folder, account).write_bytes(journal_path(source, account).read_bytes())
+    with journal_path(folder, account).open("wb") as file:
+        file.write(journal_path(source, account).read_bytes())
+        os.fsync(file.fileno())  # else the takeover flushes all of it
 
 
 async def cost(store: HistoryStore, data_dir: Path) -> None:
