@@ -13,7 +13,7 @@ from account_monitor.logs import configure_logging
 
 BENCHMARKS = ("ledger", "nats_pull", "durable", "latency", "restart", "user_stream", "marks", "accounts", "reconcile",
               "venue", "history", "cache", "outages", "margins", "rules", "alerts", "grpc",
-              "rest", "abuse", "tokens", "cluster", "takeover")  # fmt: skip
+              "rest", "abuse", "tokens", "cluster", "takeover", "page")  # fmt: skip
 
 
 def main(chosen: list[str]) -> None:

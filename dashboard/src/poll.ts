@@ -21,6 +21,9 @@ export const answeredAt = signal(0);
 /** By account, after which snapshot, and for whom, its past was read last. */
 const begun = new WeakMap<Ledger, string>();
 
+/** Whether this reader may order anything; not before it is known. */
+export const mayOperate = signal(false);
+
 let missed = 0;
 
 /** Ask now and every few seconds. A connection that looks open while nothing is answered is made anew. */
@@ -49,8 +52,9 @@ export function poll(): void {
 
 /** Ask which accounts there are: of one that is gone the stream just says nothing more. */
 async function look(): Promise<void> {
-  const accounts = await read<{ account: string }[]>("/api/accounts");
+  const accounts = await read<{ account: string; may_operate?: boolean }[]>("/api/accounts");
   keep(new Set(accounts.map((each) => each.account)));
+  mayOperate.value = accounts.every((each) => each.may_operate !== false);
 }
 
 /** Read what a snapshot does not hold; each part by itself, and again until it is answered or another snapshot came. */

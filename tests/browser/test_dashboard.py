@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180
 
 AXE = Path(__file__).resolve().parents[2] / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_PAGE_BYTES = 300_000
+HOSTILE = "<img src=x onerror=entered=1>"
 # What a reader would have to scroll sideways for: all that no scrolling box of the page holds, and boxes that scroll
 # although only those of tables may.
 BEYOND_THE_EDGE = """() => [...document.querySelectorAll("body *")].filter(each => {
@@ -94,11 +95,12 @@ async def test_an_alert_is_shown_and_can_be_acknowledged(tmp_path: Path, monkeyp
         async with looking_at(address(service)) as page:
             alert = page.locator("li[data-alert]", has_text="low balance")
             await alert.get_by_role("button", name="Acknowledge").click()
-            await alert.get_by_label("Your name").fill("ann")
+            await alert.get_by_label("Your name").fill(HOSTILE)
             await alert.get_by_role("button", name="I look after it").click()
-            await expect(alert).to_contain_text("ann looks after it")
+            await expect(alert).to_contain_text(f"{HOSTILE} looks after it")  # as text, not as a page
+            assert await page.evaluate("window.entered") is None
         told = (await asyncio.to_thread(service.get, "/api/alerts?type=LOW_BALANCE"))[1]["alerts"]
-        assert [each["acked_by"] for each in told] == ["ann"]
+        assert [each["acked_by"] for each in told] == [HOSTILE]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -190,7 +192,8 @@ async def test_the_page_asks_for_a_token_and_says_why_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = tmp_path / "tokens.json"
-    async with market(2) as here, monitored(tmp_path, here, monkeypatch, auth={"tokens_file": str(tokens)}) as service:
+    auth, alerts = {"tokens_file": str(tokens)}, {"thresholds": {"min_balance": "2000000"}}
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch, auth=auth, alerts=alerts) as service:
         made = await asyncio.to_thread(
             service.command, "token", "create", "--name", "desk", "--scope", "read", "--config",
             str(service.config_file)
@@ -202,6 +205,10 @@ async def test_the_page_asks_for_a_token_and_says_why_one_is_refused(
             await expect(page.get_by_role("alert")).to_contain_text("Refused")
             await enter(page, f"Bearer {made.stdout.strip()}")
             await expect(page.locator("tr[data-asset=USDT]")).to_be_visible(timeout=15_000)
+            await expect(page.locator("li[data-alert]").first).to_contain_text("low balance")
+            async with page.expect_response("**/api/accounts"):  # which tells that this token may read only
+                pass
+            await expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
             await page.get_by_role("button", name="Sign out").click()
             await expect(page.get_by_label("Token")).to_be_visible()
 

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { isRead, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { now } from "../now.ts";
+import { mayOperate } from "../poll.ts";
 import { order } from "../rest.ts";
 import type { Alert } from "../wire.ts";
 import { Empty, Panel } from "./panel.tsx";
@@ -44,7 +45,8 @@ function Item({ alert }: { alert: Alert }) {
         </span>
       </p>
       <p>{alert.message}</p>
-      {isFiring && (alert.acked_by === null ? <Acknowledge alert={alert} /> : <p class="faint">{alert.acked_by} looks after it</p>)}
+      {isFiring && alert.acked_by !== null && <p class="faint">{alert.acked_by} looks after it</p>}
+      {isFiring && alert.acked_by === null && mayOperate.value && <Acknowledge alert={alert} />}
     </li>
   );
 }

@@ -291,6 +291,7 @@ TERMS = {
     # who holds what
     "members": Term("The processes that share the accounts."),
     "member": Term("Name of a process that shares the accounts; null: none, or nobody else."),
+    "may_operate": Term("False where the token may read only; left out where it may order."),
     "store": Term("Where the leases are kept; null without leases, and for who sees some accounts only."),
     "ttl_ms": Term("For how many milliseconds a member that says nothing keeps its accounts."),
     "suspended": Term("Whether this process holds accounts that nobody confirmed in time: much of what it does waits."),

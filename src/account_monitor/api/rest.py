@@ -103,7 +103,7 @@ AnyRequest = Request[Any, Any, Any]
 
 class AccountSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A configured account. What is null is not known while the journal is being folded, or another process holds the
-    account: `member`, which is only there then, names it.
+    account: `member`, which is only there then, names it. `may_operate` is only there for a token that may read alone.
     """
 
     account: str
@@ -113,6 +113,7 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     epoch: int | None
     seq: int | None
     as_of: str | None
+    may_operate: bool = True
 
 
 class FillsReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,9 +167,9 @@ async def ready(desk: GivenDesk, caller: GivenCaller) -> ReadyReport:
 
 
 @get("/api/accounts", operation_id="accounts", summary="The configured accounts", responses=OF_ALL)
-async def accounts(desk: GivenDesk) -> list[AccountSummary]:
+async def accounts(desk: GivenDesk, caller: GivenCaller) -> list[AccountSummary]:
     """Each with status and equity in USD."""
-    return [_summary(desk, account) for account in desk.accounts]
+    return [_summary(desk, account, may_operate=caller.right == "operate") for account in desk.accounts]
 
 
 @get("/api/account", operation_id="account", summary="The whole account", responses=OF_ACCOUNT)
@@ -342,7 +343,7 @@ def _too_old(name: str, text: str | None, error: TooOld) -> Refused:
     return bad_parameter(name, f"was {text!r}, expected a time from {first} on: what is older is in the history only")
 
 
-def _summary(desk: Desk, account: str) -> AccountSummary:
+def _summary(desk: Desk, account: str, *, may_operate: bool) -> AccountSummary:
     monitor = desk.monitor(account)
     if monitor is None:
         holder = None if desk.cluster is None else desk.cluster.elsewhere(account)
@@ -350,7 +351,7 @@ def _summary(desk: Desk, account: str) -> AccountSummary:
             account=account,
             status="folding" if holder is None else "held_elsewhere",
             member=None if holder is None else holder.member,
-            equity=None, epoch=None, seq=None, as_of=None,
+            equity=None, epoch=None, seq=None, as_of=None, may_operate=may_operate,
         )  # fmt: skip
     view = monitor.view
     return AccountSummary(
@@ -360,6 +361,7 @@ def _summary(desk: Desk, account: str) -> AccountSummary:
         epoch=view.epoch,
         seq=view.seq,
         as_of=time_text(view.as_of_ms) if view.as_of_ms else None,
+        may_operate=may_operate,
     )
 
 
