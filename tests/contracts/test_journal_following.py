@@ -351,3 +351,30 @@ async def test_what_is_new_are_the_entries_of_the_line_that_counts(
 
     assert [(epoch, row.seq) for epoch, row in found["main"]] == [(1, 1), (1, 2), (50, 3), (50, 4)]
     assert found["main"] == [row async for rows in store.entries("main", after=0, until=9) for row in rows]
+
+
+async def test_a_stop_does_not_wait_for_a_long_history_to_be_folded(
+    tmp_path: Path, store: HistoryStore, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await holder.records(numbered(1, 3))
+    subject = Following(store, tmp_path / "b", FOLDING, clock=lambda: NOW)
+    await subject.follow(["main"])
+    closing: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+
+    def load_and_close(*_: object, **__: object) -> None:
+        asyncio.run_coroutine_threadsafe(begin_to_close(), loop).result()
+
+    async def begin_to_close() -> None:
+        closing.append(asyncio.create_task(subject.close()))
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(followings, "load_state", load_and_close)
+    running = asyncio.create_task(subject.run())
+    await until(lambda: bool(closing))
+    await asyncio.wait_for(closing[0], 20)
+
+    assert subject.warm == frozenset()
+    await Journal.open(tmp_path / "b", "main", clock=lambda: NOW).close()
+    running.cancel()
+    await asyncio.wait([running])

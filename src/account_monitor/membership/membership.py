@@ -182,8 +182,10 @@ class Membership:
             await keeping
         finally:
             await _end(keeping)
-            await self._standby.close()
-            await _end(*beside)
+            try:
+                await self._standby.close()
+            finally:
+                await _end(*beside)
             await self._leases.close()
             await self._history.close()
             if self._claims is not None:

@@ -78,8 +78,10 @@ class Heritage(NamedTuple):
 class _Followed:
     """One journal that is kept up, and what its entries come to. Not for two threads at once."""
 
-    def __init__(self, data_dir: Path, account: str, folding: Folding, now_ms: int) -> None:
-        """Open it, and fold it. Raises: JournalError and its kinds."""
+    def __init__(
+        self, data_dir: Path, account: str, folding: Folding, now_ms: int, *, is_stopping: Callable[[], bool]
+    ) -> None:
+        """Open it, and fold it. Raises: JournalError and its kinds; StartAborted."""
         self._path = journal_path(data_dir, account)
         self._folding = folding
         with ExitStack() as undo:
@@ -94,7 +96,7 @@ class _Followed:
             self._epochs = reader.epochs()
             self._folded = _folded(reader, folding)
             self._kept_seq = self.seq if self._folded is None else self._folded.state.seq
-            self._catch_up(reader)
+            self._catch_up(reader, is_stopping)
             self._closing = undo.pop_all()
 
     @property
@@ -134,10 +136,12 @@ class _Followed:
             put_epochs(self._connection, replica.epochs)
             see_as_far(self._connection, replica.positions)
 
-    def _catch_up(self, reader: JournalReader) -> None:
+    def _catch_up(self, reader: JournalReader, is_stopping: Callable[[], bool]) -> None:
         """Fold what is in the file."""
         folded = self._folded
         while folded is not None and (rows := reader.rows(after=folded.state.seq, until=self.seq)):
+            if is_stopping():
+                raise StartAborted(f"{self._path}: stopped after {folded.state.seq} of {self.seq} entries were folded")
             folded.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for row in rows])
             self._keep_now_and_then()
 
@@ -339,7 +343,9 @@ class Following:
                 self._aside[account] = done
             if account not in self._wanted:
                 return  # it is taken over, or nobody wants it any more
-            followed = await asyncio.to_thread(_Followed, self._data_dir, account, self._folding, self._clock())
+            followed = await asyncio.to_thread(
+                _Followed, self._data_dir, account, self._folding, self._clock(), is_stopping=lambda: self._is_closing
+            )
         except (JournalError, OSError) as error:
             log.warning("journal_not_followed", account=account, reason=str(error))
             return
