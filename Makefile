@@ -23,7 +23,11 @@ dashboard = @$(BIN)/python dashboard/build.py
 deploy_tools = @test -x .venv-deploy/bin/python || "$(PYTHON)" -m venv --without-pip .venv-deploy; \
 	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-deploy/bin/python requirements/deploy.txt
 
-.PHONY: help setup demo test check proto sim conformance bench peers manifests sbom audit lock clean
+# What builds the site from docs/, in an environment of its own.
+docs_tools = @test -x .venv-docs/bin/python || "$(PYTHON)" -m venv --without-pip .venv-docs; \
+	$(BIN)/uv pip sync --require-hashes --only-binary=:all: --quiet --python .venv-docs/bin/python requirements/docs.txt
+
+.PHONY: help setup demo test check docs pictures proto sim conformance bench peers manifests sbom audit lock clean
 .NOTPARALLEL:
 
 help: ## say what can be made
@@ -55,6 +59,21 @@ check: ## formatting, lint, types, the direction of imports, and what is made fr
 	$(deploy_tools)
 	.venv-deploy/bin/python -m deploy.helm --check
 	.venv-deploy/bin/python -m deploy.schemas
+
+docs: ## build the documentation into site/, in .venv-docs; a link or an anchor that leads nowhere fails
+	$(install) dev
+	$(docs_tools)
+	PYTHONPATH=src .venv-docs/bin/python -m deploy.supply licences requirements/docs.txt
+	$(BIN)/python -m docs.site build/site
+	@# Not --quiet: what it does not say, --strict does not count.
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --config-file build/site/mkdocs.yml
+	$(BIN)/python -m docs.loads build/site/site
+	@rm -rf site && mv build/site/site site && echo "the site is in site/index.html"
+
+pictures: ## make the pictures of the README and docs/ from a running demo, with the Chromium of the system
+	$(install) dev
+	$(dashboard)
+	@exec $(BIN)/python -m docs.pictures $(ARGS)
 
 proto: ## make the messages of gRPC from proto/
 	$(install) dev
@@ -102,10 +121,11 @@ lock: ## pin the dependencies anew; ARGS=--upgrade takes the newest
 	$(UV_COMPILE) $(ARGS) --output-file requirements/build.txt --constraint requirements/run.txt requirements/build.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/dev.txt requirements/dev.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/deploy.txt requirements/deploy.in
+	$(UV_COMPILE) $(ARGS) --output-file requirements/docs.txt requirements/docs.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/conformance.txt requirements/conformance.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/peers.txt requirements/peers.in
 	$(UV_COMPILE) $(ARGS) --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove everything that make made
-	rm -rf dashboard/node_modules src/account_monitor/api/dashboard .venv .venv-conformance .venv-deploy .venv-peers .venv-audit sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf dashboard/node_modules src/account_monitor/api/dashboard .venv .venv-conformance .venv-deploy .venv-docs .venv-peers .venv-audit build site sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

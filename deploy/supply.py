@@ -1,6 +1,7 @@
 """Supply: what the program is made of, from its lock files: a bill of materials, and whether its licences let us.
 
 python -m deploy.supply licences           # fails with a line for each package whose licence nobody allowed
+python -m deploy.supply licences LOCK      # the same of another lock file, in the environment that it is installed in
 python -m deploy.supply sbom [FILE]        # CycloneDX 1.6 as JSON; the same lock makes the same bytes
 """
 
@@ -49,7 +50,14 @@ _BY_CLASSIFIER = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-_BY_TEXT = {"3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
+_BY_TEXT = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "MIT License": "MIT",
+}
+_UNSAID = "UNKNOWN"
+"""What older tools write where a package says nothing in a field."""
 
 _entry = re.compile(r"^([A-Za-z0-9._-]+)==([^ \\;]+)", re.MULTILINE)
 _via = re.compile(r"^    #(?: via|  ) +(?:via )?(\S+)", re.MULTILINE)
@@ -109,7 +117,7 @@ def licence(name: str) -> str:
         return str(expression)
     classifiers = [each.rpartition(" :: ")[2] for each in told.get_all("Classifier", []) if each.startswith("License")]
     text = str(told["License"] or "").strip()
-    if text and "\n" not in text and len(text) < 40:
+    if text and text != _UNSAID and "\n" not in text and len(text) < 40:
         return _BY_TEXT.get(text, text)
     return " OR ".join(_BY_CLASSIFIER.get(each, each) for each in classifiers) or "unknown: it says nothing"
 
@@ -193,6 +201,8 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["licences"]:
             _check_licences(text, page)
+        case ["licences", lock]:
+            _check_licences(Path(lock).read_text(encoding="utf-8"), None)
         case ["sbom", *files]:
             made = bill(text, page)
             written = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
@@ -200,12 +210,13 @@ def main(arguments: list[str]) -> None:
             path.write_text(written, encoding="utf-8")
             print(f"{path}: {len(made['components'])} packages")
         case _:
-            sys.exit("usage: python -m deploy.supply licences | sbom [FILE]")
+            sys.exit("usage: python -m deploy.supply licences [LOCK] | sbom [FILE]")
 
 
-def _check_licences(text: str, page: str) -> None:
+def _check_licences(text: str, page: str | None) -> None:
     found = {package.name: licence(package.name) for package in locked(text)}
-    found |= {f"{part.name} of the page": part.licence for part in shipped(page)}
+    if page is not None:
+        found |= {f"{part.name} of the page": part.licence for part in shipped(page)}
     refused = {name: expression for name, expression in found.items() if not is_allowed(name, expression)}
     for name, expression in refused.items():
         print(f"{name}: {expression}, expected one of {', '.join(sorted(ALLOWED))}", file=sys.stderr)

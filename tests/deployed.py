@@ -16,7 +16,7 @@ RULES_FILE = PROMETHEUS / "account-monitor.rules.yml"
 TESTS_FILE = PROMETHEUS / "account-monitor.tests.yml"
 DASHBOARD_FILE = ROOT / "deploy" / "grafana" / "account-monitor.json"
 METRICS_PAGE = ROOT / "docs" / "metrics.md"
-NOT_THERE_YET = "## Not there yet"
+OF_REPLICAS = "## Where replicas share the accounts"
 
 _WORDS = {
     "and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset", "inf",
@@ -66,9 +66,9 @@ def family_of(name: str) -> str:
 
 
 def documented() -> tuple[dict[str, Metric], set[str]]:
-    """Return the metrics of the page by name, and the names of those that are not there yet."""
-    there, _, missing = METRICS_PAGE.read_text(encoding="utf-8").partition(NOT_THERE_YET)
-    return {metric.name: metric for metric in _rows(there)}, {metric.name for metric in _rows(missing)}
+    """Return the metrics of the page by name, and the names of those that a single service does not tell."""
+    of_all, _, of_replicas = METRICS_PAGE.read_text(encoding="utf-8").partition(OF_REPLICAS)
+    return {metric.name: metric for metric in _rows(of_all)}, {metric.name for metric in _rows(of_replicas)}
 
 
 def _rows(page: str) -> Iterator[Metric]:

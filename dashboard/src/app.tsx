@@ -27,6 +27,8 @@ export function App() {
       <Header />
       {shownLedgers.value.length === 0 ? <Opening /> : <Account />}
       <footer>
+        Times are UTC
+        {" · "}
         Charts: <a href="https://www.tradingview.com/" rel="noreferrer noopener" target="_blank">TradingView Lightweight Charts™</a>
         {" · "}
         <a href="/docs">API reference</a>

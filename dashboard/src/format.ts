@@ -1,12 +1,17 @@
-/** Format: times and spans for people, in the reader's own time zone. */
+/** Format: times and spans for people. Times are UTC, as in the API, the logs, the letters and the chart. */
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const ZONE = { timeZone: "UTC" } as const;
+const CLOCK = new Intl.DateTimeFormat(undefined, { ...ZONE, hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const DAY = new Intl.DateTimeFormat(undefined, { ...ZONE, month: "short", day: "numeric" });
 
 export function clock(time: string | number): string {
   const date = new Date(time);
-  const isToday = date.toDateString() === new Date().toDateString();
+  const isToday = day(date) === day(new Date());
   return isToday ? CLOCK.format(date) : `${DAY.format(date)} ${CLOCK.format(date)}`;
+}
+
+function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
 }
 
 /** How long ago, or how long: `4 s`, `3 min`, `2 h`, `5 d`. */

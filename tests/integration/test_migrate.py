@@ -67,3 +67,15 @@ def test_a_password_that_is_not_there_is_asked_for_and_no_other_secret(tmp_path:
     assert result.code == 2
     assert "database.password_env names the environment variable TEST_DATABASE_PASSWORD" in result.stderr
     assert "UNSET_KEY" not in result.stderr
+
+
+async def test_tables_of_another_program_are_refused_and_left_alone(desk: HistoryDesk) -> None:
+    desk.data_dir.mkdir(exist_ok=True)
+    await desk.meddle("CREATE TABLE pnl_snapshots (id integer, realized_pnl decimal(20,8))")
+
+    result = await desk.ask("migrate")
+
+    assert result.code == 1
+    assert ("pnl_snapshots" if desk.url != "sqlite" else "history.sqlite") in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    await desk.meddle("INSERT INTO pnl_snapshots (id, realized_pnl) VALUES (1, 0.5)")  # it is what it was

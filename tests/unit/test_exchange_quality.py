@@ -287,6 +287,7 @@ def test_what_is_poor_of_an_account_is_said_in_words() -> None:
         ({"unreadable": Tally(2, 1)}, "1 messages could not be read"),
         ({"contradicted": Tally(2, 1)}, "the stream contradicted 1 fills"),
         ({"untold_changes": Tally(2, 2)}, "2 changes were in a statement, and the stream did not tell of them"),
+        ({"untold_changes": Tally(1, 1)}, "1 change was in a statement, and the stream did not tell of it"),
         ({"statement_behind": slow}, "statements are 3.4 s behind the stream"),
         ({"last_statement_ms": None}, "no statement was answered yet"),
         ({"last_statement_ms": NOW_MS - 21_000}, "the last statement is 21.0 s old"),

@@ -112,3 +112,14 @@ def test_an_audit_that_failed_is_excused_by_the_network_alone(
 
     assert ended.returncode == expected, ended.stdout
     assert ended.stdout.splitlines()[-1].startswith(last)
+
+
+def test_a_field_that_says_unknown_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "quince-1.0.dist-info").mkdir()
+    (tmp_path / "quince-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: quince\nVersion: 1.0\nLicense: UNKNOWN\n"
+        "Classifier: License :: OSI Approved :: MIT License\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert licence("quince") == "MIT"

@@ -17,6 +17,7 @@ export function Equity() {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<EquityChart | null>(null);
   const shownRange = useRef<string>("");
+  const shownFrom = useRef(Infinity);
   const names = shownLedgers.value.map((each) => each.name).join(" ");
 
   useEffect(() => {
@@ -27,9 +28,12 @@ export function Equity() {
 
   const show = (line: readonly Point[]): void => {
     const what = `${range.value.name} ${names}`;
+    const from = line[0]?.time ?? Infinity;
     isEmpty.value = line.length === 0;
-    chart.current?.show(line, what !== shownRange.current || line.length < 3);
+    // What the page heard first is a second or two; what was before is read meanwhile, and has to come into the picture.
+    chart.current?.show(line, what !== shownRange.current || line.length < 3 || from < shownFrom.current);
     shownRange.current = what;
+    shownFrom.current = from;
   };
 
   const live = range.value === LIVE ? addedUp(shownLedgers.value.map((each) => each.line.value)) : null;

@@ -17,7 +17,7 @@ export function Fills() {
           <table>
             <thead>
               <tr>
-                <th scope="col">Time</th>
+                <th scope="col">Time (UTC)</th>
                 <th scope="col">Symbol</th>
                 <th scope="col">Side</th>
                 <th scope="col" class="number">Quantity</th>

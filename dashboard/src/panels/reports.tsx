@@ -37,7 +37,7 @@ export function Reports() {
                     {drift.kind} {drift.name}: {signed(drift.difference)} <em>{drift.causes.join(", ").replaceAll("_", " ").toLowerCase()}</em>
                   </p>
                 ))}
-                {report.finding_count > 0 && <p>{report.finding_count} missed events were found and booked</p>}
+                {report.finding_count > 0 && <p>{missed(report.finding_count)} found and booked</p>}
                 {report.correction !== null && <p>corrected, since nothing explains it</p>}
                 {report.taken_back.length > 0 && <p>{shown(String(report.taken_back.length))} corrections taken back</p>}
               </div>
@@ -47,4 +47,8 @@ export function Reports() {
       )}
     </Panel>
   );
+}
+
+function missed(count: number): string {
+  return count === 1 ? "1 missed event was" : `${count} missed events were`;
 }

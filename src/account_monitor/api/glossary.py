@@ -88,7 +88,9 @@ TERMS = {
     "drawdown_pct": _decimal("Fall from the peak, deposits and withdrawals apart, in percent; 0 or less."),
     "return_pct": _decimal("Gain since the beginning, deposits and withdrawals apart, in percent."),
     "peak_equity": _decimal("Equity at which there would be no drawdown, with the money of now; USD."),
-    "daily_loss": _decimal("USD lost since the day began, deposits and withdrawals apart; 0 where nothing was."),
+    "daily_loss": _decimal(
+        "USD lost since the day began (`service.day_starts_at`, UTC), deposits and withdrawals apart; or 0."
+    ),
     "liquidations": Term("Liquidation prices by position key."),
     "available_margin": _decimal("What orders and positions may still bind."),
     "pools": Term("What the venue liquidates together: cross positions, and each isolated position."),
@@ -315,7 +317,7 @@ TERMS = {
     "version": Term("Version of the program."),
     "uptime": Term("Whole seconds since the process started."),
     "checks": Term("What was looked at, by name."),
-    "live": Term("True: the process answers."),
+    "live": Term("Always true: the process answers."),
     "ready": Term("Whether it may be relied on."),
     "reason": Term("Why it is not ready; null when it is."),
     "Problem.type": Term("Kind of problem; leads to its explanation."),

@@ -113,7 +113,10 @@ async def pnl_history(
     ] = None,
     to: Annotated[str | None, QueryParameter(schema_extra={"format": "date-time"}, description="Default: now.")] = None,
     interval: Annotated[
-        str, QueryParameter(description="1s to 30s, 1m to 30m or 1h to 12h that divide the next unit; or days, as 1d.")
+        str,
+        QueryParameter(
+            description="1s to 30s, 1m to 30m or 1h to 12h that divide the next unit; or days of UTC, as 1d."
+        ),
     ] = "1h",
 ) -> PnLHistoryReport:
     """Equity and P&L in USD, as believed at the time, in whole intervals from the one that holds `from` on."""

@@ -18,13 +18,15 @@ Json = dict[str, Any]
 INTRODUCTION = """\
 Positions, P&L and balances of trading accounts, exact to the last digit.
 
-Decimals are strings in plain fixed-point notation ("0.00001", never 1e-5). Times are RFC 3339 in UTC with milliseconds.
+Decimals are strings in plain fixed-point notation ("0.00001", never 1e-5). Times in answers are RFC 3339 in UTC with
+milliseconds, and end in `Z`; a time in a question says its zone, `Z` or an offset such as `+02:00` (its + written %2B).
 What is not known is null, and `unpriced` names why. `account` may be left out where only one account is configured. A
 position key is the symbol, or in hedge mode BTCUSDT:LONG and BTCUSDT:SHORT. A query parameter that an address does not
 know is refused, and so is one that is given twice.
 
-Where tokens are configured, everything but /health, /ready and this page asks for one: `Authorization: Bearer …`. It
-may be for some accounts only: the others are not there for it. What is posted takes one of scope `operate`.
+Where tokens are configured, everything but /health, /live, /ready and this page asks for one:
+`Authorization: Bearer …`. It may be for some accounts only: the others are not there for it. What is posted takes one
+of scope `operate`.
 
 Errors are problem details (RFC 9457). After a 429 or 503, try again when `Retry-After` says so.
 

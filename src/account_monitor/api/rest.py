@@ -452,9 +452,7 @@ class _KnownParameters:
 def rest_application(desk: Desk, renderer: Renderer) -> Application:
     """Return the application that answers everything but health and sockets."""
     renderings = Renderings(desk.started_ms, renderer)
-    description = describe(_schema(desk, renderings), _meanings())
-    for path in PLAIN:
-        description["paths"][path]["get"]["responses"]["304"] = {"description": UNCHANGED}
+    description = openapi_document(desk, renderings)
     page = reference_page(description)
     known = {
         path: [parameter["name"] for operation in operations.values() for parameter in operation.get("parameters", ())]
@@ -480,6 +478,14 @@ def rest_application(desk: Desk, renderer: Renderer) -> Application:
         request_max_body_size=MAX_BODY_BYTES,  # also where nobody says how long it is
     )
     return Present(desk, cast(Application, framework), renderings)
+
+
+def openapi_document(desk: Desk, renderings: Renderings) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of everything that is answered, as `/openapi.json` shows it."""
+    document = describe(_schema(desk, renderings), _meanings())
+    for path in PLAIN:
+        document["paths"][path]["get"]["responses"]["304"] = {"description": UNCHANGED}
+    return document
 
 
 def _schema(desk: Desk, renderings: Renderings) -> dict[str, Any]:

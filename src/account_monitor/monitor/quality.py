@@ -156,9 +156,9 @@ def poor_of_account(quality: AccountQuality, now_ms: int) -> list[str]:
     if quality.contradicted.recent:
         found.append(f"the stream contradicted {quality.contradicted.recent} fills")
     if quality.untold_changes.recent:
-        found.append(
-            f"{quality.untold_changes.recent} changes were in a statement, and the stream did not tell of them"
-        )
+        count = quality.untold_changes.recent
+        what, of_what = ("change was", "it") if count == 1 else ("changes were", "them")
+        found.append(f"{count} {what} in a statement, and the stream did not tell of {of_what}")
     if (quality.statement_behind.recent.p99_ms or 0) > POOR_LAG_MS:
         found.append(f"statements are {_seconds(quality.statement_behind.recent.p99_ms)} behind the stream")
     oldest = max(OLD_STATEMENT_SECONDS, OLD_STATEMENT_INTERVALS * quality.interval_seconds)
