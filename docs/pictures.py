@@ -1,6 +1,6 @@
 """Pictures: what a reader sees is the real thing, a demo that runs, in a browser and in a terminal.
 
-python -m docs.pictures [FOLDER]    by default docs/assets: dashboard-<size>-<scheme>.webp and terminal.svg
+python -m docs.pictures [FOLDER]    by default docs/assets: dashboard-<size>-<scheme>.webp and watch.svg
 
 Needs the Chromium of the system. Takes some four minutes: equity has to have a history, and a fault has to be healed.
 """
@@ -24,8 +24,11 @@ from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
+from rich.text import Text
 
-from account_monitor.cli.status import account_screens
+from account_monitor.cli.questions import Questions
+from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
+from account_monitor.clock import now_ms
 
 FOLDER = Path(__file__).resolve().parent / "assets"
 SIZES = {"phone": (390, 844), "laptop": (1280, 800), "wall": (2560, 1440)}
@@ -41,8 +44,8 @@ DRAWN_SECONDS = 6
 MOST_BYTES = 250_000
 """Of one picture: a README that loads slowly is closed."""
 QUALITY = 82
-COLUMNS = 118
-"""Width of the terminal, as far as a README shows it without making it smaller."""
+COLUMNS, LINES = 118, 40
+"""Of the terminal, as wide as a README shows it without making it smaller."""
 
 
 def main(folder: Path) -> None:
@@ -53,7 +56,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with demo() as url:
         time.sleep(LIVED_SECONDS)
-        (folder / "terminal.svg").write_text(terminal(url), encoding="utf-8")
+        (folder / "watch.svg").write_text(terminal(url), encoding="utf-8")
         with sync_playwright() as playwright:
             started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
             for name, picture in dashboards(started, url):
@@ -121,11 +124,18 @@ def dashboards(browser: Browser, url: str) -> Iterator[tuple[str, bytes]]:
 
 
 def terminal(url: str) -> str:
-    """Return what `account-monitor status` shows, as a drawing that loads nothing from anywhere."""
+    """Return what `account-monitor status --watch` shows, as a drawing that loads nothing from anywhere."""
+    asked, shown = Questions(url, None), []
+    for name in asked.accounts():
+        account = asked.account(name)
+        fills = sorted(asked.last_fills(name, account.timestamp), key=lambda fill: fill.seq, reverse=True)
+        shown.append(Shown(account, asked.firing(name), fills))
+    warnings = asked.warnings({each.report.account for each in shown if each.alerts})
     with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
-        console.print(account_screens(url, None, COLUMNS))
-    drawing = console.export_svg(title="account-monitor status")
+        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="256")
+        for line in frame_lines(Frame(url, now_ms(), None, "", warnings, shown), COLUMNS, LINES):
+            console.print(Text.from_ansi(line))
+    drawing = console.export_svg(title="account-monitor status --watch")
     return re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL)
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, EventList
 from account_monitor.ledger.events import Event, Opening
-from account_monitor.ledger.explanation import Explainer, explain, residuals
+from account_monitor.ledger.explanation import Explainer, residuals
 from account_monitor.ledger.money import ZERO
 from account_monitor.ledger.valuation import Valuation
-from tests.properties.test_ledger_inputs import bounded, events, instrument_of
+from tests.properties.test_ledger_inputs import bounded, events, explain, instrument_of
 
 
 def account_that_knows(events_: Sequence[Event]) -> Account:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from account_monitor.ledger.account import Account, Entry, EventList
 from account_monitor.ledger.events import Event, Horizon, LegEvent
-from account_monitor.ledger.explanation import explain, residuals
+from account_monitor.ledger.explanation import residuals
 from account_monitor.ledger.position import Leg
 from account_monitor.monitor.horizon import horizon
 from account_monitor.stores.checkpoints import decode_state, encode_state
@@ -19,6 +19,7 @@ from tests.properties.test_ledger_inputs import (
     account_of_batches,
     adjustments,
     bounded,
+    explain,
     facts,
     fills,
     incomes,

@@ -27,6 +27,7 @@ from account_monitor.ledger.events import (
     Reversal,
     Transfer,
 )
+from account_monitor.ledger.explanation import Effect, Explainer, Explanation
 from account_monitor.ledger.instruments import ContractType, Instrument, linear_instrument
 from account_monitor.ledger.money import decimal_from_text, to_text
 from account_monitor.ledger.position import Leg, Tally
@@ -202,6 +203,17 @@ def tally_facts(tally: Tally) -> tuple[Any, ...]:
 
 def _nonzero(amounts: dict[str, Decimal]) -> dict[str, Decimal]:
     return {asset: amount for asset, amount in amounts.items() if amount}
+
+
+def explain(account: Account, numbered: Iterable[tuple[int, Event]]) -> tuple[Explanation, list[Effect]]:
+    """Return why equity changed over some events, and what each of them did."""
+    explainer = Explainer(account)
+    explanation = Explanation(explainer.equity, None)
+    effects = [explainer.apply(seq, event) for seq, event in numbered]
+    for effect in effects:
+        explanation.take(effect)
+    explanation.after = explainer.equity
+    return explanation, effects
 
 
 @bounded

@@ -10,6 +10,8 @@ from random import Random
 import pytest
 
 from account_monitor.ledger.events import MarkPrice
+from account_monitor.monitor.past import Past
+from account_monitor.monitor.period import Period, period
 from exchange_simulator.bots import RandomTrader
 from tests.simulation.desk_in_memory import DeskInMemory
 from tests.simulation.virtual_time import run_virtual
@@ -24,6 +26,12 @@ async def price(desk: DeskInMemory) -> None:
             mark = Decimal(desk.venue.markets[symbol].mark) / 10**8
             desk.monitor.mark(MarkPrice(symbol, mark, desk.loop.clock_ms()))
         await asyncio.sleep(1)
+
+
+def _summed_up(past: Past, start: int, end: int) -> Period:
+    """Return what a span has brought, in days of a minute."""
+    with past.walk(start, end) as walk:
+        return period(walk, "main", lambda at_ms: str(at_ms // 60_000), (start, end))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -66,6 +74,12 @@ def test_between_any_two_moments_the_causes_add_up_to_the_change_of_equity(tmp_p
                 assert span.explanation.total() == sum(
                     (part.usd for effect in span.effects for part in effect.parts), Decimal(0)
                 ) or span.effect_count > len(span.effects)
+                made = await asyncio.to_thread(_summed_up, past, start, end)
+                assert made.sums.change == span.explanation.total()
+                assert (made.before, made.after, made.residual) == (
+                    span.explanation.before, span.explanation.after, span.explanation.residual,
+                )  # fmt: skip
+                assert [day.residual for day in made.days if day.residual] == []
             middle = chance.choice(times)
             now = desk.loop.clock_ms()
             assert past.known(now) == past.believed(now)

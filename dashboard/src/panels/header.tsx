@@ -9,7 +9,7 @@ export function Header() {
   return (
     <header class="top">
       <h1>
-        <img src="./icon.svg" alt="" width="22" height="22" /> account-monitor
+        <img src="./icon.svg" alt="" width="22" height="22" /> <span>account-monitor</span>
       </h1>
       {names.length > 1 ? (
         <select

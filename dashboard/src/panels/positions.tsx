@@ -5,6 +5,8 @@ import type { Position, Risk } from "../wire.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
 const NEAR_PCT = 25;
+/** A price that would have to become ten times what it is: how far exactly says nothing. */
+const FAR_PCT = 900;
 
 export function Positions() {
   const showsFlat = useSignal(false);
@@ -100,7 +102,7 @@ function Distance({ position, isKnown }: { position: Position; isKnown: boolean 
         <rect class="track" width="60" height="6" rx="3" />
         <rect class="fill" width={Math.max(2, 60 * near)} height="6" rx="3" />
       </svg>
-      {shown(text, 1)} %
+      {distance > FAR_PCT ? `over ${FAR_PCT}` : shown(text, 1)} %
     </span>
   );
 }

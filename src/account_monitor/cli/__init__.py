@@ -30,6 +30,7 @@ _COMMANDS = {
     "explain": ("explain", "explain", "Say which causes and journal entries changed equity."),
     "whatif": ("whatif", "whatif", "Show equity, margins and liquidations of a running service under price moves."),
     "export": ("export", "export", "Write fills, P&L or alerts to a CSV or Parquet file."),
+    "report": ("report", "report", "Write what a span of time has brought to one HTML file."),
     "dead-letters": ("dead_letters", "dead_letters", "List, show and retry parked messages."),
     "backup": ("backup", "backup", "Copy every journal into one file, while the service runs."),
     "restore": ("backup", "restore", "Put the journals of a backup into an empty data directory."),

@@ -12,8 +12,9 @@ import click
 
 from account_monitor.api.alerts import TYPES, Acknowledgement, SilencedReport, SilenceOrder
 from account_monitor.api.orders import RecordedReport
+from account_monitor.cli.answers import document
 from account_monitor.cli.options import account_option, config_option, settings_from, tls_options, token_option
-from account_monitor.cli.status import address, document
+from account_monitor.cli.status import address
 from account_monitor.clock import now_ms
 from account_monitor.config import Purpose
 from account_monitor.errors import ChannelFailed, ConfigurationError

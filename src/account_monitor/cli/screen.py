@@ -47,7 +47,9 @@ _PNL_LEFT_OUT: Final = ("funding", "fees", "trades", "win rate", "realized", "un
 _ALARMING: Final = Decimal("0.8")
 """The margin ratio from which it is red: the threshold of the alert unless it is configured otherwise."""
 
-_GREEN, _RED, _DIM = "green", "red", "dim"
+GAIN, LOSS, WARNING, ALARM, _DIM = "color(33)", "color(166)", "color(166)", "bold color(166)", "dim"
+"""Blue and orange, which colour-blind readers tell apart, on dark and on light; a sign or a word says the same."""
+
 # Elsewhere arithmetic is exact or loud; this is for eyes alone.
 _rounding = Context(prec=400, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
 _ruler = Console(width=UNBOUNDED, file=io.StringIO())
@@ -72,7 +74,7 @@ def account_screen(
     parts.append(_positions(account.positions, width))
     parts.append(Text(_ROUNDED, style=_DIM))
     if account.unpriced:
-        parts.append(Text(f"no price for: {', '.join(account.unpriced)}", style="yellow"))
+        parts.append(Text(visible(f"no price for: {', '.join(account.unpriced)}"), style=WARNING))
     parts += [Text(note, style=_DIM) for note in notes]
     return Group(*parts)
 
@@ -88,7 +90,12 @@ def _comparison(told: ComparisonReport) -> Text:
         "waiting": "not compared with the exchange yet",
     }
     standing = f"; {len(told.unexplained)} corrections that nothing explains" if told.unexplained else ""
-    return Text(f"{words[told.status]}{standing}", style="yellow")
+    return Text(visible(f"{words[told.status]}{standing}"), style=WARNING)
+
+
+def visible(text: str) -> str:
+    """Return a text in which what cannot be seen, or would steer a terminal, is shown as its code."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def whole(amount: str | None) -> str:
@@ -119,11 +126,11 @@ def _money(amount: str | None, places: int) -> Text:
     if amount is None:
         return Text(MISSING, style=_DIM)
     number = Decimal(amount)
-    return Text(rounded(amount, places), style=_GREEN if number > 0 else _RED if number < 0 else "")
+    return Text(rounded(amount, places), style=GAIN if number > 0 else LOSS if number < 0 else "")
 
 
 def _title(account: AccountReport) -> Text:
-    title = Text(account.account, style="bold")
+    title = Text(visible(account.account), style="bold")
     title.append(f"  seq {account.epoch}:{account.seq}  as of {account.as_of or MISSING}", style=_DIM)
     return title
 
@@ -133,7 +140,9 @@ def _alert(alert: AlertReport) -> Text:
     what = alert.type if alert.symbol is None else f"{alert.type} {alert.symbol}"
     acked = "" if alert.acked_by is None else f", {alert.acked_by} looks after it"
     line = f"{alert.severity}  {what}  {alert.message}  (since {alert.timestamp}{acked})"
-    return Text(line, style=_RED if alert.severity == "CRITICAL" else "yellow", no_wrap=True, overflow="ellipsis")
+    return Text(
+        visible(line), style=ALARM if alert.severity == "CRITICAL" else WARNING, no_wrap=True, overflow="ellipsis"
+    )
 
 
 def _pnl(pnl: PnLReport, width: int) -> RenderableType:
@@ -167,7 +176,7 @@ def _standing(risk: RiskReport) -> Text:
     ):  # fmt: skip
         told = MISSING if amount is None else rounded(amount, _PLACES[-1]) + unit
         is_bad = amount is not None and (Decimal(amount) < 0 or (not unit and Decimal(amount) > 0))
-        line.append(name).append(told, style=f"not dim {_RED}" if is_bad else "not dim")
+        line.append(name).append(told, style=f"not dim {LOSS}" if is_bad else "not dim")
     return line
 
 
@@ -175,7 +184,7 @@ def _balances(balances: dict[str, BalanceReport]) -> Text:
     line = Text("wallets")
     line.stylize(_DIM)
     for balance in balances.values():
-        line.append(f"  {whole(balance.total)} {balance.asset}", style="not dim")
+        line.append(f"  {whole(balance.total)} {visible(balance.asset)}", style="not dim")
     return line
 
 
@@ -185,7 +194,7 @@ def _risk(risk: RiskReport, positions: dict[str, PositionReport]) -> Iterator[Te
         return
     ratio = Decimal(risk.margin_ratio)
     line = Text("margin ratio ", style=_DIM)
-    line.append(f"{rounded(to_text(100 * ratio), 2)} %", style="bold red" if ratio >= _ALARMING else "not dim")
+    line.append(f"{rounded(to_text(100 * ratio), 2)} %", style=ALARM if ratio >= _ALARMING else "not dim")
     for name, amount in (
         ("maintenance", risk.maintenance_margin),
         ("available", risk.available_margin),
@@ -207,7 +216,9 @@ def _nearest(positions: dict[str, PositionReport]) -> Text:
         return Text()
     key = min(distances, key=distances.__getitem__)
     price, distance = whole(positions[key].liquidation_price), rounded(to_text(distances[key]), 2)
-    return Text("  nearest liquidation ", style=_DIM).append(f"{key} at {price}, {distance} % away", style="not dim")
+    return Text("  nearest liquidation ", style=_DIM).append(
+        f"{visible(key)} at {price}, {distance} % away", style="not dim"
+    )
 
 
 def _positions(positions: dict[str, PositionReport], width: int) -> RenderableType:
@@ -234,7 +245,7 @@ def _position(key: str, position: PositionReport, places: int) -> list[_Cell]:
     is_flat = position.state == "FLAT"
     price = price_text(position.current_price) + (" *" if position.price_source == "last_fill" else "")
     return [
-        _Cell("position", Text(key, style=_DIM if is_flat else "bold")),
+        _Cell("position", Text(visible(key), style=_DIM if is_flat else "bold")),
         _Cell("quantity", Text(whole(position.quantity), style=_DIM if is_flat else "")),
         _Cell("entry", Text(price_text(position.entry_price))),
         _Cell("price", Text(price)),

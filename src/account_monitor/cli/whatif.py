@@ -10,9 +10,10 @@ import click
 import msgspec
 
 from account_monitor.api.whatif import ScenarioReport, WhatIfReport
+from account_monitor.cli.answers import document
 from account_monitor.cli.options import account_option, config_option, tls_options, token_option
 from account_monitor.cli.screen import MISSING, rounded, whole
-from account_monitor.cli.status import address, document
+from account_monitor.cli.status import address
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.whatif import shock_from_text
 

@@ -50,6 +50,8 @@ class Effect(NamedTuple):
 
     entry: Entry
     parts: tuple[Part, ...]
+    realized: tuple[Part, ...] = ()
+    """Of `trading` and `rounding`, what moved the wallets; the rest is what positions are worth more or less."""
 
     @property
     def usd(self) -> Decimal:
@@ -78,6 +80,12 @@ class Explanation:
     def residual(self) -> Decimal | None:
         """What the causes do not explain."""
         return None if self.change is None else self.change - self.total()
+
+    def take(self, effect: Effect) -> None:
+        """Add what one entry did."""
+        for cause, name, asset, usd in effect.parts:
+            place = (cause, name, asset)
+            self.parts[place] = self.parts.get(place, ZERO) + usd
 
     def total(self, cause: Cause | None = None) -> Decimal:
         """Return what all causes made together, or one."""
@@ -125,8 +133,15 @@ class Explainer:
         if type(event) is Marks:
             for mark in event.prices:
                 changed.update(self._valuation.mark(mark))
+        realized = tuple(self._realized(entry))
         parts = [*self._flows(entry), *self._revaluations(event, changed)]
-        return Effect(entry, tuple(_merged([*parts, *self._price_changes(event, changed)])))
+        return Effect(entry, tuple(_merged([*parts, *self._price_changes(event, changed)])), realized)
+
+    def rate(self, asset: str) -> Decimal | None:
+        """Return USD per unit of an asset as of the last entry, None where nothing prices it."""
+        if asset not in self._rates:
+            self._rates[asset] = self._valuation.rate(asset)
+        return self._rates[asset]
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -144,6 +159,13 @@ class Explainer:
             elif stated is None and book in _OF_BOOK:
                 cause, sign = _OF_BOOK[book]
                 yield self._part(cause, name, asset, sign * amount)
+
+    def _realized(self, entry: Entry) -> Iterator[Part]:
+        """Return what trades realized, as the venue states it, at the rates of before."""
+        if _stated(entry.event) is None:
+            for book, name, asset, amount in entry.postings:
+                if book == "realized" and amount:
+                    yield self._part("trading", name, asset, -amount)
 
     def _revaluations(self, event: Event, keys: Iterable[str]) -> Iterator[Part]:
         """Return what the unrealized P&L of positions changed by, at the rates of before."""
@@ -170,35 +192,13 @@ class Explainer:
                 yield Part("priced_later" if before is None else "prices", asset, asset, change)
 
     def _part(self, cause: Cause, name: str, asset: str, amount: Decimal) -> Part:
-        return Part(cause, name, asset, amount * (self._rate(asset) or ZERO))
-
-    def _rate(self, asset: str) -> Decimal | None:
-        if asset not in self._rates:
-            self._rates[asset] = self._valuation.rate(asset)
-        return self._rates[asset]
+        return Part(cause, name, asset, amount * (self.rate(asset) or ZERO))
 
     def _add(self, asset: str, amount: Decimal) -> None:
         self._money[asset] = self._money.get(asset, ZERO) + amount
 
     def _asset_of(self, key: str) -> str:
         return self._valuation.positions[key].settlement_asset
-
-
-def explain(account: Account, events: Iterable[tuple[int, Event]]) -> tuple[Explanation, Iterator[Effect]]:
-    """Return an explanation that grows while the effects are read, to the end: then it is whole."""
-    explainer = Explainer(account)
-    explanation = Explanation(explainer.equity, None)
-
-    def effects() -> Iterator[Effect]:
-        for seq, event in events:
-            effect = explainer.apply(seq, event)
-            for cause, name, asset, usd in effect.parts:
-                place = (cause, name, asset)
-                explanation.parts[place] = explanation.parts.get(place, ZERO) + usd
-            yield effect
-        explanation.after = explainer.equity
-
-    return explanation, effects()
 
 
 def residuals(account: Account) -> dict[str, Decimal]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from account_monitor.errors import JournalCompacted
 from account_monitor.ledger.account import Account, AccountState, History
 from account_monitor.ledger.events import Event, Fill, FundingPayment, Opening
-from account_monitor.ledger.explanation import Effect, Explanation, explain
+from account_monitor.ledger.explanation import Effect, Explainer, Explanation
 from account_monitor.ledger.performance import Standing
 from account_monitor.ledger.timeline import Journaled
 from account_monitor.ledger.valuation import Valuation
@@ -53,6 +53,30 @@ class Span(NamedTuple):
     """How many there were."""
     standing: Standing
     """Where the account stood at the end."""
+
+
+class Walk:
+    """A span that is gone through once, entry by entry; `explanation` is whole after the end."""
+
+    def __init__(self, from_seq: int, to_seq: int, account: Account, entries: Iterator[JournalEntry]) -> None:
+        self.from_seq = from_seq
+        self.to_seq = to_seq
+        self.account = account
+        self.entries = entries
+        """Each is to be applied before the next is asked for."""
+        self.explainer = Explainer(account)
+        self.explanation = Explanation(self.explainer.equity, None)
+
+    def apply(self, entry: JournalEntry) -> Effect:
+        """Apply the entry that was read last and return what it did."""
+        effect = self.explainer.apply(entry.seq, entry.event)
+        self.explanation.take(effect)
+        return effect
+
+    def end(self) -> Explanation:
+        """Return the explanation, after the last entry."""
+        self.explanation.after = self.explainer.equity
+        return self.explanation
 
 
 class Past:
@@ -105,20 +129,27 @@ class Past:
         entries are in the history only, the beginning is the first moment that can be told.
         Raises: TooOld.
         """
-        with self._telling():
-            from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
-            to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
-            entries = self._recording.entries(after=from_seq, until=to_seq)
-            account = self._folded(from_seq)
-            explanation, effects = explain(account, ((entry.seq, entry.event) for entry in entries))
-            youngest: deque[Effect] = deque(maxlen=limit)
-            count = 0
-            for effect in effects:
+        youngest: deque[Effect] = deque(maxlen=limit)
+        count = 0
+        with self.walk(from_ms, to_ms) as walk:
+            for entry in walk.entries:
+                effect = walk.apply(entry)
                 parts = tuple(part for part in effect.parts if symbol is None or _is_of(part.name, symbol))
                 if parts:
                     count += 1
                     youngest.append(Effect(effect.entry, parts))
-            return Span(from_seq, to_seq, explanation, list(youngest), count, account.standing(explanation.after))
+            explanation = walk.end()
+        standing = walk.account.standing(explanation.after)
+        return Span(walk.from_seq, walk.to_seq, explanation, list(youngest), count, standing)
+
+    @contextmanager
+    def walk(self, from_ms: int | None, to_ms: int | None) -> Iterator[Walk]:
+        """Lend the entries between what was believed at two times; None: the beginning, and now. Raises: TooOld."""
+        with self._telling():
+            from_seq = self._first_seq() if from_ms is None else self._seq_at(from_ms)
+            to_seq = self._recording.last_seq if to_ms is None else max(from_seq, self._seq_at(to_ms))
+            entries = self._recording.entries(after=from_seq, until=to_seq)
+            yield Walk(from_seq, to_seq, self._folded(from_seq), entries)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

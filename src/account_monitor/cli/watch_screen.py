@@ -1,0 +1,172 @@
+"""Watch screen: a frame of `status --watch`, from what is known at the moment."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from account_monitor.cli.screen import (
+    ALARM,
+    GAIN,
+    LOSS,
+    MISSING,
+    account_screen,
+    price_text,
+    rounded,
+    visible,
+    whole,
+)
+from account_monitor.ledger.money import ZERO, to_text
+from account_monitor.monitor.reports import AccountReport, AlertReport, FillReport, PnLReport, PositionReport, time_text
+
+FILLS_SHOWN: Final = 5
+_BAR: Final = 20
+_ROOM_PCT: Final = Decimal(50)
+"""The distance to a liquidation at which the bar is full."""
+
+_NEAR_PCT: Final = Decimal(10)
+"""Nearer than that, it has the colour of a loss."""
+
+_CENTS: Final = 2
+
+
+class Shown(NamedTuple):
+    """One account in a frame."""
+
+    report: AccountReport
+    alerts: Sequence[AlertReport]
+    fills: Sequence[FillReport]
+
+
+class Frame(NamedTuple):
+    """What a frame is made from. `lost_ms` is since when the figures are old, None while they are not."""
+
+    address: str
+    now_ms: int
+    lost_ms: int | None
+    why: str
+    warnings: Sequence[RenderableType]
+    accounts: Sequence[Shown]
+    skipped: int = 0
+    """Lines that were scrolled away."""
+
+
+def frame_lines(frame: Frame, width: int, height: int) -> list[str]:
+    """Return the lines of a frame, as a terminal of this size takes them.
+
+    While nothing is heard, figures are dimmed and without colour. What does not fit is said in the last line.
+    """
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height, legacy_windows=False)
+    head = _written(console, _head(frame))
+    if frame.lost_ms is None:
+        body = _written(console, Group(*frame.warnings, *_accounts(frame.accounts, width)))
+    else:
+        plain = Console(file=io.StringIO(), width=width, height=height, color_system=None, legacy_windows=False)
+        old = _written(plain, Group(*_accounts(frame.accounts, width)))
+        body = _written(console, Group(*(Text(line, style="dim", no_wrap=True) for line in old)))
+    room = max(0, height - len(head))
+    if len(body) <= room:
+        return [*head, *body]
+    skipped = min(frame.skipped, len(body) - room + 1)
+    window = body[skipped : skipped + room - 1]
+    left = len(body) - skipped - len(window)
+    foot = Text(f"lines ↑ {skipped}  ↓ {left}  arrow keys scroll", style="reverse", no_wrap=True, overflow="ellipsis")
+    return [*head, *window, *_written(console, foot)][:height]
+
+
+def _written(console: Console, shown: RenderableType) -> list[str]:
+    file = console.file = io.StringIO()
+    console.print(shown)
+    return file.getvalue().splitlines()
+
+
+def _head(frame: Frame) -> RenderableType:
+    """Return the line that says whether what stands below is as of now."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    if frame.lost_ms is None:
+        line.append("live", style=f"bold {GAIN}")
+    elif not frame.accounts:
+        line.append(f"not connected: {visible(frame.why)}", style=ALARM)
+    else:
+        seconds = max(0, frame.now_ms - frame.lost_ms) // 1000
+        said = f"disconnected since {time_text(frame.lost_ms)}, {seconds} s: {visible(frame.why)}; what is shown is old"
+        line.append(said, style=ALARM)
+    line.append(f"  {frame.address}  q quits", style="dim")
+    return line
+
+
+def _accounts(accounts: Sequence[Shown], width: int) -> Iterator[RenderableType]:
+    if len(accounts) > 1:
+        yield _total([each.report for each in accounts])
+    for each in accounts:
+        yield account_screen(each.report, width, alerts=each.alerts)
+        yield from _distances(each.report.positions)
+        yield from _fills(each.fills)
+
+
+# -- several accounts --------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final[tuple[tuple[str, Callable[[PnLReport], str | None], bool], ...]] = (
+    ("equity", lambda pnl: pnl.equity, False),
+    ("net P&L", lambda pnl: pnl.net_pnl, True),
+    ("realized", lambda pnl: pnl.realized_pnl, True),
+    ("unrealized", lambda pnl: pnl.unrealized_pnl, True),
+    ("fees", lambda pnl: pnl.total_fees, False),
+    ("funding", lambda pnl: pnl.funding, True),
+)
+"""Name, figure, and whether its sign is a gain or a loss."""
+
+
+def _total(accounts: Sequence[AccountReport]) -> Table:
+    """Return a line for each account, and their total; it is not known where one of its parts is not."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True)
+    table.add_column("account", footer="total", no_wrap=True, overflow="ellipsis")
+    for name, figure, has_sign in _COLUMNS:
+        amounts = [figure(account.pnl) for account in accounts]
+        total = None if None in amounts else to_text(sum((Decimal(each) for each in amounts if each is not None), ZERO))
+        table.add_column(name, footer=_amount(total, has_sign=has_sign), justify="right", no_wrap=True)
+    for account in accounts:
+        cells = (_amount(figure(account.pnl), has_sign=has_sign) for _, figure, has_sign in _COLUMNS)
+        table.add_row(Text(visible(account.account)), *cells)
+    return table
+
+
+def _amount(amount: str | None, *, has_sign: bool) -> Text:
+    if amount is None:
+        return Text(MISSING, style="dim")
+    number = Decimal(amount)
+    style = "" if not has_sign or not number else GAIN if number > 0 else LOSS
+    return Text(rounded(amount, _CENTS), style=style)
+
+
+# -- of an account -----------------------------------------------------------------------------------------------------
+
+
+def _distances(positions: dict[str, PositionReport]) -> Iterator[Text]:
+    """Yield a line for each position that has a liquidation price: the shorter the bar, the nearer it is."""
+    known = [(key, Decimal(each.liquidation_distance_pct), each.liquidation_price)
+             for key, each in positions.items() if each.liquidation_distance_pct is not None]  # fmt: skip
+    names = max((len(visible(key)) for key, _, _ in known), default=0)
+    for key, distance, price in sorted(known, key=lambda each: each[1]):
+        full = int(_BAR * max(ZERO, min(distance, _ROOM_PCT)) // _ROOM_PCT)
+        line = Text("liquidation ", style="dim", no_wrap=True, overflow="ellipsis")
+        line.append(f"{visible(key):<{names}} ", style="not dim")
+        style = f"not dim {LOSS if distance < _NEAR_PCT else GAIN}"
+        line.append("█" * full + "░" * (_BAR - full), style=style)
+        line.append(f" {rounded(to_text(distance), _CENTS)} % away, at {whole(price)}", style="not dim")
+        yield line
+
+
+def _fills(fills: Iterable[FillReport]) -> Iterator[Text]:
+    for fill in list(fills)[:FILLS_SHOWN]:
+        fee = "" if fill.fee is None else f"  fee {whole(fill.fee)} {fill.fee_currency or ''}"
+        line = Text(f"fill {fill.timestamp}  ", style="dim", no_wrap=True, overflow="ellipsis")
+        line.append(f"{fill.side:<4} ", style=f"not dim {GAIN if fill.side == 'BUY' else LOSS}")
+        said = f"{whole(fill.quantity)} {fill.symbol} at {price_text(fill.price)}{fee}"
+        yield line.append(visible(said), style="not dim")

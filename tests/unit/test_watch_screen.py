@@ -1,0 +1,102 @@
+"""A frame of `status --watch`: it fits, old figures look old, and nothing that others wrote steers the terminal."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
+from tests.unit.test_book import FILL
+from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION
+
+NOW = 1_795_700_000_000
+NEAR = msgspec.structs.replace(POSITION, liquidation_price="80000.5", liquidation_distance_pct="4.5161")
+FAR = msgspec.structs.replace(POSITION, liquidation_price="120000", liquidation_distance_pct="57")
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def frame(*accounts: Shown, lost_ms: int | None = None, skipped: int = 0) -> Frame:
+    return Frame("http://127.0.0.1:8080", NOW, lost_ms, "the connection was cut", (), accounts, skipped)
+
+
+MAIN = Shown(ACCOUNT, [ALERT], [FILL])
+
+
+def plain(lines: list[str]) -> list[str]:
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+
+
+@pytest.mark.parametrize("size", [(200, 60), (80, 24), (40, 10), (20, 3), (1, 1)])
+def test_a_frame_fits_the_terminal(size: tuple[int, int]) -> None:
+    lines = plain(frame_lines(frame(MAIN, MAIN), *size))
+
+    assert len(lines) <= size[1]
+    assert all(len(line) <= size[0] for line in lines)
+
+
+def test_what_does_not_fit_is_said_and_can_be_scrolled_to() -> None:
+    whole = plain(frame_lines(frame(MAIN), 80, 60))
+    first = plain(frame_lines(frame(MAIN), 80, 10))
+    last = plain(frame_lines(frame(MAIN, skipped=1_000), 80, 10))
+
+    assert first[:9] == whole[:9]
+    assert first[-1].startswith("lines ↑ 0  ↓ ")
+    assert last[1:9] == whole[-8:]
+
+
+def test_old_figures_are_dim_without_colour_and_it_says_since_when() -> None:
+    lines = frame_lines(frame(MAIN, lost_ms=NOW - 12_000), 200, 60)
+
+    assert "disconnected since 2026-11-26T13:33:08.000Z, 12 s: the connection was cut" in plain(lines)[0]
+    written = [line for line in lines[1:] if line.strip()]
+    assert all(line.startswith("\x1b[2m") for line in written)
+    assert not any(re.search(r"\x1b\[[0-9;]*38;", line) for line in written)
+
+
+def test_before_anything_was_heard_there_are_no_figures() -> None:
+    assert plain(frame_lines(frame(lost_ms=NOW), 80, 24)) == [
+        "not connected: the connection was cut  http://127.0.0.1:8080  q quits"
+    ]
+
+
+def test_the_total_of_several_accounts_is_unknown_where_a_part_is() -> None:
+    poor = msgspec.structs.replace(ACCOUNT, account="alt", pnl=msgspec.structs.replace(PNL, equity="0.5"))
+    blind = msgspec.structs.replace(ACCOUNT, account="alt", pnl=msgspec.structs.replace(PNL, equity=None))
+
+    def total(other: Shown) -> list[str]:
+        return next(
+            line for line in plain(frame_lines(frame(MAIN, other), 200, 90)) if line.startswith("total")
+        ).split()
+
+    assert total(Shown(poor, [], []))[1:3] == ["100,000.62", "-2,469.14"]
+    assert total(Shown(blind, [], []))[1] == "—"
+
+
+def test_a_bar_shows_how_near_a_liquidation_is_the_nearest_first() -> None:
+    account = msgspec.structs.replace(ACCOUNT, positions={"BTCUSDT:LONG": FAR, "BTCUSDT:SHORT": NEAR})
+    lines = [line for line in plain(frame_lines(frame(Shown(account, [], [])), 200, 60)) if line.startswith("liquid")]
+
+    assert lines == [
+        "liquidation BTCUSDT:SHORT █░░░░░░░░░░░░░░░░░░░ 4.52 % away, at 80,000.5",
+        "liquidation BTCUSDT:LONG  ████████████████████ 57 % away, at 120,000",
+    ]
+
+
+def test_nothing_that_others_wrote_steers_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\u202e\n"
+    account = msgspec.structs.replace(ACCOUNT, account=evil, positions={evil: POSITION}, unpriced=[evil])
+    alert = msgspec.structs.replace(ALERT, message=evil, symbol=evil)
+    lines = frame_lines(frame(Shown(account, [alert], [msgspec.structs.replace(FILL, symbol=evil)])), 300, 60)
+
+    left = "".join(plain(lines))
+    assert "\x1b" not in left
+    assert "\x07" not in left
+    assert "\u202e" not in left
+    assert "\\x1b]0;owned" in left
