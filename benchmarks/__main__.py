@@ -17,7 +17,7 @@ from account_monitor.logs import configure_logging
 
 BENCHMARKS = ("ledger", "nats_pull", "durable", "latency", "restart", "user_stream", "marks", "accounts", "reconcile",
               "venue", "history", "cache", "outages", "margins", "rules", "alerts", "grpc",
-              "rest", "abuse", "tokens", "cluster", "failover", "page")  # fmt: skip
+              "rest", "abuse", "tokens", "cluster", "failover", "takeover", "page")  # fmt: skip
 
 
 def main(chosen: list[str]) -> None:

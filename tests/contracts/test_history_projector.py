@@ -455,3 +455,25 @@ async def test_a_server_that_dies_and_comes_back_has_everything_once(
     assert await place.ask("SELECT id FROM fills ORDER BY seq") == [("1",), ("2",)]
     await is_all_of(store, tmp_path)
     await store.close()
+
+
+async def test_what_somebody_waits_for_is_looked_for_at_once(
+    tmp_path: Path, store: SqliteHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(projectors, "IDLE_SECONDS", 3_600.0)
+    telling = Telling()
+    journal = Journal.open(tmp_path, "main", clock=lambda: NOW)
+    projector = Projector(
+        "main", journal.path, store, usd_assets=USD_ASSETS, interval_ms=1_000, clock=lambda: NOW, tell=telling
+    )
+    task = asyncio.create_task(projector.run())
+    await telling.until(lambda progress: progress.seq == 0)
+    await journal.append(deliveries(1))
+
+    projector.hurry()
+
+    await telling.until(lambda progress: progress.seq == 1)
+    projector.stop()
+    await asyncio.wait_for(task, 20)
+    await journal.close()

@@ -85,8 +85,17 @@ class Service:
             time.sleep(0.02)
 
     def get(self, path: str) -> tuple[int, Any]:
+        return self._ask(urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}"))
+
+    def post(self, path: str, body: object) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        return self._ask(urllib.request.Request(url, json.dumps(body).encode(), headers))
+
+    @staticmethod
+    def _ask(request: urllib.request.Request) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # its own address
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -1,4 +1,7 @@
-"""Two processes share four accounts: each is held by one, and by the other when that one is killed or frozen."""
+"""Two processes share four accounts: each is held by one, and by the other when that one is killed or frozen.
+
+Each follows what the other holds, and is ready to go on with it.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,10 @@ class Trading:
         traded = {name: sum(map(len, customer.trades.values())) for name, customer in self.customers.items()}
         return {**self.fills, **traded}
 
+    def wallet(self, name: str) -> str:
+        """Return what an account at the exchange has there, in USDT."""
+        return str(self.here.venue.books(self.customers[name])["wallets"]["USDT"])
+
     def is_shown(self, name: str, report: dict[str, Any]) -> bool:
         """Whether an account report says what happened, all of it and once."""
         if name in HEARD:
@@ -99,6 +106,32 @@ class Pair:
     def is_shared(self) -> bool:
         one, other = self.held_by(self.one), self.held_by(self.other)
         return not one & other and one | other == set(ACCOUNTS) and 1 <= len(one) <= 3
+
+    def is_adopted(self) -> bool:
+        """Whether what the exchange holds was taken for the beginning: fills before that are in it."""
+        return all(
+            books(service.account(name))["wallets"]["USDT"] == D(self.trading.wallet(name))
+            for service in (self.one, self.other) for name in self.held_by(service) & set(TRADED)
+        )  # fmt: skip
+
+    def is_warm(self) -> bool:
+        """Whether each of the two could take over at once what the other holds."""
+        held = {each["account"]: each for each in self.one.get("/api/cluster")[1]["accounts"]}
+        return all({held[name]["member"], held[name]["follower"]} == {"one", "other"} for name in ACCOUNTS)
+
+    def silence(self, service: Service, account: str) -> str:
+        """Order that nobody hears of an alert that does not fire; return the reason that was given."""
+        order = {"duration": "1h", "type": "STREAM_GAP", "reason": f"work on {account}", "by": "ann"}
+        began = time.monotonic()
+        status, answer = service.post(f"/api/alerts/silence?account={account}", order)
+        assert (status, answer["pending"]) == (201, None)
+        log.info("an order is answered after %.3f s", time.monotonic() - began)
+        return order["reason"]
+
+    def took_up(self, service: Service) -> dict[str, dict[str, Any]]:
+        """Return by account how a process took it up the last time."""
+        lines = map(json.loads, service.log_file.read_text().splitlines())
+        return {line["account"]: line for line in lines if line["event"] == "account_taken_up"}
 
     def epochs(self, service: Service) -> dict[str, int]:
         return {name: service.account(name)["epoch"] for name in self.held_by(service)}
@@ -201,11 +234,14 @@ def keys(monkeypatch: pytest.MonkeyPatch, postgres_database: FreshDatabase) -> N
 
 
 @asynccontextmanager
-async def pair(folder: Path, server: NatsServer, database: FreshDatabase, lease: str) -> AsyncIterator[Pair]:
-    """Let two processes share the accounts."""
-    client = await server.connect()
-    await add_stream(client.jetstream())
-    await client.close()
+async def pair(
+    folder: Path, server: NatsServer, database: FreshDatabase, lease: str, *, has_stream: bool = True
+) -> AsyncIterator[Pair]:
+    """Let two processes share the accounts; without a stream, fills are told on core NATS, once."""
+    if has_stream:
+        client = await server.connect()
+        await add_stream(client.jetstream())
+        await client.close()
     async with open_for_business(Market(2)) as here:
         trading = Trading(here, server)
         one, other = (service_of(folder, name, server, here, database, lease) for name in ("one", "other"))
@@ -213,6 +249,7 @@ async def pair(folder: Path, server: NatsServer, database: FreshDatabase, lease:
         try:
             await asyncio.gather(*(asyncio.to_thread(service.start) for service in (one, other)))
             await both.until(both.is_shared, "shared", 20)
+            await both.until(both.is_adopted, "adopted", 15)
             yield both
         finally:
             for service in (one, other):
@@ -235,6 +272,8 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         assert (status, problem["type"]) == (503, "/docs#held-elsewhere")
         assert "is held by one, at http://127.0.0.1:" in problem["detail"]
 
+        await both.until(both.is_warm, "warm", 15)
+        silenced = both.silence(both.one, min(lost))
         await both.trading.trade(1)
         both.one.kill()
         await both.trading.trade()
@@ -244,8 +283,13 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         await both.shown(both.other)
 
         log.info("%s: all taken over %.2f s after a kill", lease, took)
+        how = {name: line for name, line in both.took_up(both.other).items() if name in lost}
+        log.info("%s: %s", lease, {name: (line["entries"], line["seconds"]) for name, line in how.items()})
+        assert all(line["is_warm"] and line["journal"] in ("kept", "extended") for line in how.values())
         after = both.epochs(both.other)
         assert all(after[name] > before[name] for name in lost)
+        told = both.other.get(f"/api/alerts/silences?account={min(lost)}")[1]["silences"]
+        assert [each["reason"] for each in told] == [silenced], "it was answered, so it was copied"
         fills = {name: both.other.fill_count(name) for name in ACCOUNTS}
         assert fills == both.trading.counts()
         low = {(each["account"], each["id"]) for each in alerts if each["type"] == "LOW_BALANCE"}
@@ -305,6 +349,11 @@ async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_peop
         breakable_postgres.pause()
         try:
             await both.until(lambda: all(is_suspended(each) for each in (both.one, both.other)), "suspended", 10)
+            account = min(held[0])
+            order = {"duration": "1h", "type": "STREAM_GAP", "reason": "work", "by": "ann"}
+            status, answer = await asyncio.to_thread(both.one.post, f"/api/alerts/silence?account={account}", order)
+            assert status == 202
+            assert answer["pending"].startswith("recorded here, and not yet where another process would read it")
             await both.trading.trade()
             await both.shown(both.one, both.other)
             assert {each["account"] for each in alerts if each["type"] == "HIGH_LEVERAGE"} == set(HEARD)
@@ -317,3 +366,24 @@ async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_peop
         await asyncio.sleep(TTL_SECONDS)
         await both.shown(both.one, both.other)
         await both.check_replica()
+
+
+@pytest.mark.timeout(120)
+async def test_what_was_told_on_core_nats_while_a_holder_died_is_recorded_by_who_followed_it(
+    tmp_path: Path, server: NatsServer, postgres_database: FreshDatabase, keys: None
+) -> None:
+    async with pair(tmp_path, server, postgres_database, "postgres", has_stream=False) as both:
+        await both.trading.trade(2)
+        await both.shown(both.one, both.other)
+        await both.until(both.is_warm, "warm", 15)
+        lost, heir = (both.one, both.other) if set(HEARD) & both.held_by(both.one) else (both.other, both.one)
+        assert lost.process is not None
+        lost.process.send_signal(signal.SIGSTOP)
+        await both.trading.trade(3)  # the frozen one never takes it
+        lost.kill()
+        await both.trading.trade(2)
+
+        await both.until(lambda: both.held_by(heir) == set(ACCOUNTS), "taken over", TTL_SECONDS + 1 + RESTORE_SECONDS)
+
+        await both.shown(heir)
+        assert {name: heir.fill_count(name) for name in HEARD} == both.trading.fills

@@ -15,7 +15,7 @@ from account_monitor.cli.alerts import alerts as alerts_command
 from account_monitor.ledger.alerts import Alert, AlertType
 from account_monitor.monitor.alarms import AlarmBoard
 from account_monitor.monitor.ports import JournalEntry, RemarkKind
-from tests.integration.trading_desk import TradingDesk, get
+from tests.integration.trading_desk import OtherHolders, TradingDesk, get
 
 pytestmark = pytest.mark.integration
 
@@ -77,6 +77,28 @@ async def test_what_does_not_fire_cannot_be_acknowledged(desk: TradingDesk, boar
     status, problem = await post(desk, "/api/alerts/nothing/ack", {"by": "ann"})
 
     assert (status, problem["detail"]) == (404, "no alert 'nothing' of account main fires")
+
+
+async def test_where_processes_share_the_accounts_an_order_is_answered_once_it_is_copied(desk: TradingDesk) -> None:
+    desk.desk.cluster = others = OtherHolders(is_copied=True)
+
+    status, answer = await post(desk, "/api/alerts/silence", {"duration": "2h", "reason": "work", "by": "ann"})
+
+    assert (status, answer["pending"]) == (201, None)
+    assert others.asked == [("main", answer["seq"], 2.0)]
+
+
+async def test_an_order_that_is_not_copied_in_time_is_taken_and_says_that_it_may_be_lost(desk: TradingDesk) -> None:
+    desk.desk.cluster = OtherHolders(is_copied=False)
+
+    status, answer = await post(desk, "/api/alerts/silence", {"duration": "2h", "reason": "work", "by": "ann"})
+
+    assert status == 202
+    assert answer["pending"].startswith("recorded here, and not yet where another process would read it")
+    assert len((await get(desk.doors.http_url + "/api/alerts/silences"))["silences"]) == 1
+    words = ["silence", "0s", "--by", "ann", "--reason", "done", "--url", desk.doors.http_url]
+    done = await asyncio.to_thread(CliRunner().invoke, alerts_command, words)
+    assert f"pending   {answer['pending']}" in done.output.splitlines()
 
 
 async def test_a_silence_is_listed_until_it_is_ended(desk: TradingDesk) -> None:

@@ -18,7 +18,7 @@ from account_monitor.ledger.events import Adjustment
 from account_monitor.ledger.reconciliation import Quarantine
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.views import Comparison
-from tests.integration.trading_desk import TradingDesk, get, trading_desk
+from tests.integration.trading_desk import OtherHolders, TradingDesk, get, trading_desk
 
 pytestmark = pytest.mark.integration
 
@@ -222,9 +222,18 @@ async def test_every_documented_response_is_real(tmp_path: Path, monkeypatch: py
         monitor.acknowledge = lambda alert_id, by: acked
         await knock("/api/alerts/{alert_id}/ack")  # 201
         await knock("/api/alerts/{alert_id}/ack")  # 409
+        await monitor.record(
+            Quarantine("wallet", "USDT", desk.desk.clock(), is_over=False, reason="x"), source="monitor"
+        )
+        await monitor.record(acked._replace(acked_by=None, acked_ms=None, revision=7), source="monitor")
+        monitor.acknowledge = lambda alert_id, by: acked._replace(revision=8)
+        monitor.reconcile = _compared
+        desk.desk.cluster = OtherHolders(is_copied=False)
+        for path in ORDERS:
+            await knock(path)  # 202
+        desk.desk.cluster = None
         await monitor.record(Adjustment("a", 1, "OPERATOR", (("NOTHING", Decimal(1)),)), source="monitor")
         await knock("/api/drawdown/reset")  # 409
-        monitor.reconcile = _compared
         await knock("/api/reconcile")  # 200
         monkeypatch.setattr("account_monitor.api.reconciliation.ANSWER_SECONDS", 0.0)
         await knock("/api/reconcile")  # 503

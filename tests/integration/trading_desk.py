@@ -21,6 +21,7 @@ from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery
+from account_monitor.monitor.roll import Roll, RollAccount
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.history.projector import Projector
 from account_monitor.stores.history.sqlite import SqliteHistory
@@ -34,6 +35,24 @@ OPENED_MS = 1_700_000_000_000
 def clock() -> int:
     """Return the time of the machine."""
     return time.time_ns() // 1_000_000
+
+
+class OtherHolders:
+    """Processes that hold nothing here, and read what is copied for them, or not in time."""
+
+    def __init__(self, *, is_copied: bool) -> None:
+        self.is_copied = is_copied
+        self.asked: list[tuple[str, int, float]] = []
+
+    def roll(self) -> Roll:
+        return Roll("a store", 5.0, is_suspended=False, problem=None, members=[], accounts=[])
+
+    def elsewhere(self, account: str) -> RollAccount | None:
+        return None
+
+    async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
+        self.asked.append((account, seq, seconds))
+        return self.is_copied
 
 
 class TradingDesk:

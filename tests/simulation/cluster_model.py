@@ -34,6 +34,8 @@ CLOCKS_APART = 0.04
 EVENT_SECONDS = 0.5
 ANSWER_SECONDS = 1.5
 BATCH = 10
+FOLLOWS = 0.15
+"""How often who holds nothing looks at the copy, before it looks whether there is anything to hold."""
 
 
 class Mistake(StrEnum):
@@ -248,6 +250,8 @@ class Member:
         """Take the account when it is free, and record what the source has, and replicate it."""
         while True:
             yield Sleep(self.world.chance.uniform(0.05, 0.4))
+            if self.lease is None and self.world.chance.random() < FOLLOWS:
+                yield from self.follow()
             if not self.session.is_valid(self.clock()):
                 continue
             if self.lease is None:
@@ -279,9 +283,18 @@ class Member:
         copy = yield Ask(database.read)
         if copy is None or lease is not self.lease:
             return
-        mine = self.journal
-        if world.mistake is Mistake.REPLICA_NOT_READ:
-            copy = mine
+        self.go_on_from(self.journal if world.mistake is Mistake.REPLICA_NOT_READ else copy)
+        self.is_ready = True
+
+    def follow(self) -> Steps:
+        """Keep the journal up with the copy, which another member writes; what is read may be old by now."""
+        copy = yield Ask(self.world.database.read)
+        if copy is not None:
+            self.go_on_from(copy)
+
+    def go_on_from(self, copy: list[Entry]) -> None:
+        """Let the journal be the copy, or what goes on from it."""
+        world, mine = self.world, self.journal
         if leads_to(copy, mine):
             pass  # nobody else wrote: what is not replicated yet goes on being this journal's tail
         elif leads_to(mine, copy):
@@ -292,7 +305,6 @@ class Member:
             if world.mistake is not Mistake.TAIL_DELETED:
                 self.aside.append(mine)
             self.journal = copy
-        self.is_ready = True
 
     def speak(self, lease: HeldLease) -> Steps:
         """Record what is new, and replicate some of it."""

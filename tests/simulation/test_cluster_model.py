@@ -23,7 +23,7 @@ def test_each_mistake_breaks_a_promise(mistake: Mistake) -> None:
 
 
 def test_a_seed_says_everything_that_happens() -> None:
-    worlds = [World(3), World(3)]
+    worlds = [World(10), World(10)]
     for world in worlds:
         world.run()
 

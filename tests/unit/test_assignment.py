@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from account_monitor.cluster.assignment import Plan, assign, followers
+from account_monitor.cluster.assignment import Plan, assign, followed_by, followers
 from account_monitor.cluster.members import Board, Card, Holding, Member
 
 
@@ -171,6 +171,33 @@ def test_who_leaves_changes_only_what_it_followed() -> None:
     changed = [account for account in accounts if before[account] != after[account]]
     assert all("m0" in before[account] for account in changed)
     assert all(next(s for s in before[account] if s != "m0") in after[account] for account in changed)
+
+
+def test_every_account_has_one_follower_and_that_is_not_its_holder() -> None:
+    held = {account: "xyz"[number % 3] for number, account in enumerate(ACCOUNTS)}
+    at = board([member("x"), member("y"), member("z")], held)
+
+    found = {session: followed_by(session, ACCOUNTS, at) for session in "xyz"}
+
+    assert Counter(account for accounts in found.values() for account in accounts) == Counter(ACCOUNTS)
+    assert all(held[account] != session for session, accounts in found.items() for account in accounts)
+    assert followed_by("x", ACCOUNTS, board([member("x")], held)) == {a for a in ACCOUNTS if held[a] != "x"}
+
+
+def test_what_is_on_its_way_to_its_follower_is_followed_by_nobody_else() -> None:
+    held = dict.fromkeys(ACCOUNTS, "x")
+    at = board([member("x"), member("y"), member("z")], held)
+    given_up = at._replace(holdings={a: Holding(1, None, "x", heir="y") for a in ACCOUNTS})
+
+    assert all(followed_by(session, ACCOUNTS, given_up) == followed_by(session, ACCOUNTS, at) for session in "xyz")
+
+
+def test_who_followed_an_account_follows_it_while_its_dead_holder_is_replaced() -> None:
+    held = dict.fromkeys(ACCOUNTS, "x")
+    alive, dead = member("x"), member("x")._replace(is_alive=False)
+    before, after = (board([each, member("y"), member("z")], held) for each in (alive, dead))
+
+    assert all(followed_by(session, ACCOUNTS, after) == followed_by(session, ACCOUNTS, before) for session in "yz")
 
 
 @pytest.mark.slow

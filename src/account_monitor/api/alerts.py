@@ -6,12 +6,12 @@ import asyncio
 from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from account_monitor.api import problems
 from account_monitor.api.answering import OF_ACCOUNT, GivenCaller, GivenDesk, GivenMonitor, explained, in_turn
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given
+from account_monitor.api.orders import OF_ORDER, RecordedReport, accepted, answer, order, recorded, signed, text_given
 from account_monitor.api.problems import Refused
 from account_monitor.config import values
 from account_monitor.ledger.alerts import Alert, AlertState, AlertType, Silence
@@ -132,10 +132,11 @@ async def silences(desk: GivenDesk, monitor: GivenMonitor) -> SilencesReport:
 )  # fmt: skip
 async def acknowledge(
     caller: GivenCaller,
+    desk: GivenDesk,
     monitor: GivenMonitor,
     alert_id: Annotated[str, PathParameter(description="`id` of an alert that fires.")],
     data: JSONBody[Acknowledgement],
-) -> RecordedReport:
+) -> Response[RecordedReport]:
     """Let people know who looks after an alert: they are not reminded of it any more, unless it becomes more severe."""
     by = signed(caller, data.by)
     known = next((alert for alert in monitor.alerts if alert.id == alert_id), None)
@@ -146,13 +147,16 @@ async def acknowledge(
     alert = monitor.acknowledge(alert_id, by)
     if alert is None:
         raise Refused(problems.NOT_FIRING, f"no alert {alert_id[:50]!r} of account {monitor.name} fires")
-    return await recorded(monitor, alert, by)
+    return await order(desk, monitor, alert, by)
 
 
-@post("/api/alerts/silence", operation_id="silence", summary="Silence alerts", responses=OF_ORDER, status_code=201)
+@post(
+    "/api/alerts/silence", operation_id="silence", summary="Silence alerts", status_code=201,
+    responses={**OF_ORDER, **accepted(SilencedReport)},
+)  # fmt: skip
 async def silence(
     caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[SilenceOrder]
-) -> SilencedReport:
+) -> Response[SilencedReport]:
     """Do not tell people of some alerts for a while, such as a maintenance. They are journaled, published on NATS and
     shown all the same; what still fires when the silence is over is told then. `note` says where nothing is called as
     `symbol` says: a position may still be opened under that name, or it is misspelt.
@@ -163,7 +167,8 @@ async def silence(
     until_ms = now_ms + int(_duration(data.duration) * 1000)
     entry = await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
     note = None if symbol is None or until_ms == now_ms else _note_on(monitor, symbol)
-    return SilencedReport(**msgspec.structs.asdict(entry), note=note)
+    silenced = SilencedReport(**msgspec.structs.asdict(entry), note=note)
+    return await answer(desk, monitor.name, entry.seq, silenced)
 
 
 HANDLERS = (alerts, silences, acknowledge, silence)

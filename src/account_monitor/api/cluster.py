@@ -21,13 +21,14 @@ class MemberReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds an account, and under which epoch. Member None: nobody does now."""
+    """Who holds an account, and under which epoch, and who could go on at once. Member None: nobody does now."""
 
     account: str
     member: str | None
     address: str | None
     epoch: int | None
     here: bool
+    follower: str | None
 
 
 class ClusterReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +53,7 @@ async def cluster(desk: GivenDesk, caller: GivenCaller) -> ClusterReport:
     if desk.cluster is None:
         held = [
             HoldingReport(
-                account=account, member=None, address=None, here=True,
+                account=account, member=None, address=None, here=True, follower=None,
                 epoch=None if (monitor := desk.monitor(account)) is None else monitor.view.epoch,
             )
             for account in accounts
@@ -86,6 +87,7 @@ def _holding(each: RollAccount) -> HoldingReport:
         address=each.address or None,
         epoch=each.epoch or None,
         here=each.is_here,
+        follower=each.follower,
     )
 
 

@@ -8,17 +8,28 @@ from typing import TypeVar
 
 import msgspec
 import structlog
+from litestar import Response
+from litestar.openapi.datastructures import ResponseSpec
 
 from account_monitor.api import problems
 from account_monitor.api.access import Caller
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, explained
 from account_monitor.api.problems import Refused
 from account_monitor.ledger.events import Event
+from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.reports import time_text
 
 RECORD_SECONDS = 5.0
 """How long the journal may take."""
+
+COPY_SECONDS = 2.0
+"""How long an answer waits until what was ordered is where the next holder of the account reads it."""
+
+PENDING = (
+    "recorded here, and not yet where another process would read it: if this machine is lost now, so is the order;"
+    " look whether it is there before it is given again"
+)
 
 MAX_TEXT = 500
 
@@ -26,20 +37,54 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-OF_ORDER = explained(
-    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON, problems.BAD_BODY,
-    problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_RECORDED,
-)  # fmt: skip
-
 
 class RecordedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was ordered, as an entry of the journal; `by` is who it says gave the order."""
+    """What was ordered, as an entry of the journal; `by` is who it says gave the order.
+
+    `pending`: why it may still be lost, where several processes share the accounts; the status is 202 then.
+    """
 
     account: str
     seq: int
     event: str
     by: str
     timestamp: str
+    pending: str | None = None
+
+
+def accepted(report: type[msgspec.Struct]) -> dict[int, ResponseSpec]:
+    """Describe the answer to an order that is not copied in time, where several processes share the accounts."""
+    told = "Recorded, and not copied yet to where another process would read it; `pending` says what that means"
+    return {202: ResponseSpec(report, generate_examples=False, description=told)}
+
+
+OF_ORDER = {
+    **explained(
+        *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_JSON,
+        problems.BAD_BODY, problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_RECORDED,
+    ),
+    **accepted(RecordedReport),
+}  # fmt: skip
+
+Report = TypeVar("Report", bound=msgspec.Struct)
+"""With a field `pending`."""
+
+
+async def answer(desk: Desk, account: str, seq: int, report: Report, *, status: int = 201) -> Response[Report]:
+    """Answer an order once its entry is where the next holder of the account reads it, or say that it is not there.
+
+    Without leases there is no other holder, and nothing to wait for.
+    """
+    if desk.cluster is None or await desk.cluster.is_replicated(account, seq, COPY_SECONDS):
+        return Response(report, status_code=status)
+    log.warning("order_not_copied", account=account, seq=seq, seconds=COPY_SECONDS)
+    return Response(msgspec.structs.replace(report, pending=PENDING), status_code=202)
+
+
+async def order(desk: Desk, monitor: Monitor, event: Event, by: str) -> Response[RecordedReport]:
+    """Journal what `by` ordered, and answer. Raises: Refused where the journal does not take it in time."""
+    report = await recorded(monitor, event, by)
+    return await answer(desk, monitor.name, report.seq, report)
 
 
 async def recorded(monitor: Monitor, event: Event, by: str) -> RecordedReport:

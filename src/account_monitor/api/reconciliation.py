@@ -9,12 +9,22 @@ from itertools import islice
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.params import JSONBody, QueryParameter
 
 from account_monitor.api import problems
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, GivenCaller, GivenDesk, GivenMonitor, explained
-from account_monitor.api.orders import OF_ORDER, RecordedReport, recorded, signed, text_given, within
+from account_monitor.api.orders import (
+    OF_ORDER,
+    RecordedReport,
+    accepted,
+    answer,
+    order,
+    recorded,
+    signed,
+    text_given,
+    within,
+)
 from account_monitor.api.problems import Refused
 from account_monitor.config import split_position_key
 from account_monitor.ledger.events import Adjustment, Anchor, Deed, DrawdownReset
@@ -73,6 +83,12 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     positions: dict[str, CorrectedPosition] = {}  # nobody changes it
 
 
+class ComparedReport(ComparisonReport, frozen=True, kw_only=True):
+    """The same, as it was ordered. `pending`: why what was journaled of the order may still be lost, with the 202."""
+
+    pending: str | None = None
+
+
 class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """That the peak begins anew, why, and who says so."""
 
@@ -83,10 +99,13 @@ class DrawdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 OF_READING = explained(
     *EVERYWHERE, *BY_FRAMEWORK, problems.UNKNOWN_ACCOUNT, problems.FOLDING, problems.HELD_ELSEWHERE,
 )  # fmt: skip
-OF_COMPARING = explained(
-    *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
-    problems.NO_JSON, problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_ANSWERED, problems.NOT_RECORDED,
-)  # fmt: skip
+OF_COMPARING = {
+    **explained(
+        *EVERYWHERE, *BY_FRAMEWORK, problems.FOREIGN_ORIGIN, problems.UNKNOWN_ACCOUNT, problems.NO_EXCHANGE,
+        problems.NO_JSON, problems.FOLDING, problems.HELD_ELSEWHERE, problems.NOT_ANSWERED, problems.NOT_RECORDED,
+    ),
+    **accepted(ComparedReport),
+}  # fmt: skip
 OF_RESETTING = {**OF_ORDER, **explained(problems.NO_EQUITY)}
 OF_RELEASING = {**OF_ORDER, **explained(problems.NOT_QUARANTINED)}
 
@@ -107,7 +126,7 @@ async def reconciliation(
 
 
 @post("/api/reconcile", operation_id="reconcile", summary="Compare now", responses=OF_COMPARING, status_code=200)
-async def reconcile(caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor) -> ComparisonReport:
+async def reconcile(caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor) -> Response[ComparedReport]:
     """Ask the exchange for a statement and compare it. What differs is confirmed and looked into as always.
 
     Who asked is journaled.
@@ -115,15 +134,17 @@ async def reconcile(caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor)
     if monitor.reconcile is None:
         raise Refused(problems.NO_EXCHANGE, f"account {monitor.name} has no exchange, or is not served by it now")
     now_ms = desk.clock()
-    await recorded(monitor, Deed(digest(monitor.name, now_ms, caller), now_ms, "reconcile", caller.name), caller.name)
+    deed = Deed(digest(monitor.name, now_ms, caller), now_ms, "reconcile", caller.name)
+    asked = await recorded(monitor, deed, caller.name)
     late = Refused(problems.NOT_ANSWERED, f"no statement of account {monitor.name} within {ANSWER_SECONDS:.0f} s")
-    return comparison_report(await within(ANSWER_SECONDS, monitor.reconcile(), late))
+    told = comparison_report(await within(ANSWER_SECONDS, monitor.reconcile(), late))
+    return await answer(desk, monitor.name, asked.seq, ComparedReport(**msgspec.structs.asdict(told)), status=200)
 
 
 @post("/api/corrections", operation_id="correct", summary="Correct by hand", responses=OF_ORDER, status_code=201)
 async def correct(
     caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Correction]
-) -> RecordedReport:
+) -> Response[RecordedReport]:
     """Move wallets by an amount, or make positions what they are; journaled with the reason and who gave it.
 
     An account with an exchange is compared with it afterwards: what does not agree is looked into, and corrected back.
@@ -135,16 +156,16 @@ async def correct(
     now_ms = desk.clock()
     name = digest(monitor.name, now_ms, data)
     by, reason = signed(caller, data.by), text_given("reason", data.reason)
-    answer = await recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason), by)
+    moved = await recorded(monitor, Adjustment(name, now_ms, "OPERATOR", wallets, anchors, by, reason), by)
     told = Reconciliation(f"order-{name}", now_ms, f"ordered by {by}: {reason}", adjustment_id=name)
-    await recorded(monitor, told, by)
-    return answer
+    last = await recorded(monitor, told, by)
+    return await answer(desk, monitor.name, last.seq, moved)
 
 
 @post("/api/quarantine/release", operation_id="release", summary="Release", responses=OF_RELEASING, status_code=201)
 async def release(
     caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[Release]
-) -> RecordedReport:
+) -> Response[RecordedReport]:
     """Let a wallet or a position be corrected again, after a person has looked at it."""
     now_ms = max(desk.clock(), *(each.at_ms for each in monitor.adjustments), 0)  # the exchange's clock may be ahead
     known = monitor.quarantine_of(Subject(data.kind, data.name))
@@ -152,14 +173,14 @@ async def release(
         raise Refused(problems.NOT_QUARANTINED, f"{data.kind} {data.name!r} of {monitor.name} is not quarantined")
     by, reason = signed(caller, data.by), text_given("reason", data.reason)
     released = Quarantine(data.kind, data.name, now_ms, is_over=True, reason=reason, by=by)
-    return await recorded(monitor, released, by)
+    return await order(desk, monitor, released, by)
 
 
 @post("/api/drawdown/reset", operation_id="reset_drawdown", summary="Begin the peak anew", responses=OF_RESETTING,
       status_code=201)  # fmt: skip
 async def reset_drawdown(
     caller: GivenCaller, desk: GivenDesk, monitor: GivenMonitor, data: JSONBody[DrawdownOrder]
-) -> RecordedReport:
+) -> Response[RecordedReport]:
     """Measure the drawdown from what the account is worth now; the worst so far and the return stay."""
     by, reason = signed(caller, data.by), text_given("reason", data.reason)
     equity = monitor.view.pnl.equity
@@ -167,13 +188,13 @@ async def reset_drawdown(
         told = "not known" if equity is None else to_text(equity)
         raise Refused(problems.NO_EQUITY, f"equity of {monitor.name} was {told}, expected above 0")
     now_ms = desk.clock()
-    return await recorded(monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by), by)
+    return await order(desk, monitor, DrawdownReset(digest(monitor.name, now_ms, data), now_ms, reason, by), by)
 
 
 HANDLERS = (reconciliation, reconcile, correct, release, reset_drawdown)
 REPORTS: tuple[type[msgspec.Struct], ...] = (
-    ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport, ReconciliationsReport,
-    RecordedReport, StandingReport, Correction, CorrectedPosition, DrawdownOrder, Release,
+    ComparedReport, ComparisonReport, DriftReport, FindingReport, QuarantineReport, ReconciliationReport,
+    ReconciliationsReport, RecordedReport, StandingReport, Correction, CorrectedPosition, DrawdownOrder, Release,
 )  # fmt: skip
 
 

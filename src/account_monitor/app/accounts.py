@@ -28,6 +28,7 @@ from account_monitor.monitor.risk_watch import RiskWatch
 if TYPE_CHECKING:
     from account_monitor.cluster.leases import HeldLease
     from account_monitor.exchanges import Exchanges
+    from account_monitor.ledger.account import AccountState
     from account_monitor.stores.journal import Journal
 
 STOP_SECONDS = 2.5
@@ -89,9 +90,17 @@ class Accounts:
         self._show_unrouted(await self.open_monitor(UNROUTED, self.inboxes.unrouted, None))
 
     async def open(
-        self, account: AccountSettings, *, is_start: bool = False, lease: HeldLease | None = None
+        self,
+        account: AccountSettings,
+        *,
+        is_start: bool = False,
+        lease: HeldLease | None = None,
+        folded: AccountState | None = None,
     ) -> Monitor:
-        """Monitor an account, with its past from the history where only that has it; `show` makes it known."""
+        """Monitor an account, with its past from the history where only that has it; `show` makes it known.
+
+        `folded`: what its journal came to as far as it was followed, while another process wrote it.
+        """
         from account_monitor.historian.restoration import Restoration
 
         if lease is None or has_journal(self.settings.service.data_dir, account):
@@ -99,7 +108,7 @@ class Accounts:
             await restoration.run(account.name, is_patient=is_start)
         has_venue = account.exchange is not Exchange.NONE
         return await self.open_monitor(
-            account.name, Inbox(), opening_of(account.opening), has_venue=has_venue, lease=lease
+            account.name, Inbox(), opening_of(account.opening), has_venue=has_venue, lease=lease, folded=folded
         )
 
     async def open_monitor(
@@ -110,22 +119,26 @@ class Accounts:
         *,
         has_venue: bool = False,
         lease: HeldLease | None = None,
+        folded: AccountState | None = None,
     ) -> Monitor:
-        """Fold a journal and record from its end on. Raises: JournalError, StartAborted."""
+        """Fold a journal, from where it is folded already, and record from its end on.
+
+        Raises: JournalError, StartAborted.
+        """
         from account_monitor.stores.checkpoints import JournalCheckpoints
 
         settings = self.settings
-        usd_assets = settings.service.usd_assets
+        usd_assets, day_starts_at = settings.service.usd_assets, settings.service.day_starts_at_minutes
         journal = await self._open_journal(name, lease)
         monitor = Monitor(
             name,
             journal,
-            JournalCheckpoints(journal, usd_assets, day_starts_at=settings.service.day_starts_at_minutes),
+            JournalCheckpoints(journal, usd_assets, day_starts_at=day_starts_at, folded=folded),
             inbox,
             clock=now_ms,
             monotonic=time.monotonic,
             usd_assets=usd_assets,
-            day_starts_at=settings.service.day_starts_at_minutes,
+            day_starts_at=day_starts_at,
             opening=opening,
             snapshot_seconds=settings.history.snapshot_interval_seconds,
             has_venue=has_venue,
@@ -148,7 +161,7 @@ class Accounts:
     async def _open_journal(self, name: str, lease: HeldLease | None) -> Journal:
         data_dir = self.settings.service.data_dir
         if lease is not None:
-            from account_monitor.membership import leased_journal
+            from account_monitor.membership.journal import leased_journal
 
             return await leased_journal(data_dir, lease)
         from account_monitor.stores.journal import Journal
@@ -325,8 +338,11 @@ class Accounts:
             self.inboxes.leave_to_others(name)
         self.inboxes.forget_all_but(names)
 
-    async def open_held(self, lease: HeldLease) -> None:
-        """Monitor an account whose journal goes on from the copy of it. Raises: AccountMonitorError."""
+    async def open_held(self, lease: HeldLease, folded: AccountState | None = None) -> None:
+        """Monitor an account whose journal goes on from the copy of it, and is folded so far.
+
+        Raises: AccountMonitorError.
+        """
         async with self.changing:
             self._heard_at_end = None  # what was counted may have been another process's to take
             if lease.account == UNROUTED:
@@ -335,7 +351,7 @@ class Accounts:
             account = next((each for each in self.settings.accounts if each.name == lease.account), None)
             if account is None:
                 raise ConfigurationError(f"account {lease.account} is not configured any more")
-            monitor = await self.open(account, lease=lease)
+            monitor = await self.open(account, lease=lease, folded=folded)
             self.show(monitor, account)
             self.serve(monitor, account)
             self.settle([account])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from account_monitor.feeds.nats import NatsFeed
     from account_monitor.historian.historian import Historian
     from account_monitor.historian.reading import HistoryReader
-    from account_monitor.membership import Membership
+    from account_monitor.membership.membership import Membership
     from account_monitor.monitor.monitor import Monitor
     from account_monitor.notifiers.people import People, Reach
     from account_monitor.stores.cache import CurrentState
@@ -271,7 +271,7 @@ class App:
         if not self.accounts.has_leases:
             return
         assert self._historian is not None  # it is open by now
-        module = await asyncio.to_thread(importlib.import_module, "account_monitor.membership")
+        module = await asyncio.to_thread(importlib.import_module, "account_monitor.membership.membership")
         membership: Membership = module.Membership(
             self.accounts,
             self.desk,

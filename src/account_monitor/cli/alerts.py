@@ -103,6 +103,8 @@ def _query(account: str | None) -> str:
 
 def _say(entry: RecordedReport) -> None:
     click.echo(f"recorded  {entry.account}  seq {entry.seq}  {entry.timestamp}  by {entry.by}")
+    if entry.pending is not None:
+        click.echo(f"pending   {entry.pending}")
 
 
 async def _sent(channels: tuple[Channel, ...], letter: Letter) -> list[bool]:

@@ -233,5 +233,21 @@ def followers(accounts: Iterable[str], members: Iterable[Member], count: int) ->
     return found
 
 
+def followed_by(session: str, accounts: Iterable[str], board: Board) -> set[str]:
+    """Return the accounts that a session should follow: each has one follower, where there is more than one member.
+
+    That is the first on its way around the ring that does not hold it, and where nobody does now, did not hold it
+    last: an account that is on its way to its follower stays with it.
+    """
+    followed = set()
+    for account, sessions in followers(accounts, board.members.values(), 2).items():
+        holding = board.holdings.get(account)
+        holder = "" if holding is None else holding.member
+        first = next((each for each in sessions if board.members[each].name != holder), None)
+        if first == session:
+            followed.add(account)
+    return followed
+
+
 def _place(name: str) -> bytes:
     return blake2b(name.encode(), digest_size=8).digest()

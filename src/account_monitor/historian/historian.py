@@ -15,7 +15,9 @@ from account_monitor.historian.messages import (
     LARGEST_LINE,
     Accounts,
     Assignment,
+    Hurry,
     Opened,
+    Order,
     Tenure,
     Written,
     decode_report,
@@ -138,9 +140,14 @@ class Historian:
         self._accounts = [each for each in self._accounts if each != account]
         self._tell_scribe()
 
-    def _tell_scribe(self) -> None:
+    def hurry(self, account: str) -> None:
+        """Have written at once what is recorded of an account: somebody waits for it."""
+        self._tell_scribe(Hurry(account))
+
+    def _tell_scribe(self, order: Order | None = None) -> None:
+        """Tell the scribe which accounts there are, or something else."""
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(line_of(Accounts(self._accounts, self._tenures)))
+            self._process.stdin.write(line_of(Accounts(self._accounts, self._tenures) if order is None else order))
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(

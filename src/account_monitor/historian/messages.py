@@ -44,6 +44,12 @@ class Accounts(msgspec.Struct, frozen=True, tag="accounts"):
     tenures: dict[str, Tenure] | None = None
 
 
+class Hurry(msgspec.Struct, frozen=True, tag="hurry"):
+    """Somebody waits for what is recorded of an account: write it now."""
+
+    account: str
+
+
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The history can be used; what it is."""
 
@@ -61,12 +67,12 @@ class Written(msgspec.Struct, frozen=True, tag="written"):
     """The epoch of the lease that the database says is over: nothing more is written under it."""
 
 
-Order: TypeAlias = Assignment | Accounts
+Order: TypeAlias = Assignment | Accounts | Hurry
 Report: TypeAlias = Opened | Written
 
 LARGEST_LINE = 1024 * 1024
 
-decode_order = msgspec.json.Decoder(Assignment | Accounts).decode
+decode_order = msgspec.json.Decoder(Assignment | Accounts | Hurry).decode
 decode_report = msgspec.json.Decoder(Opened | Written).decode
 _encode = msgspec.json.Encoder().encode
 

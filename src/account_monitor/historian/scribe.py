@@ -24,8 +24,8 @@ from account_monitor.historian.messages import (
     LARGEST_LINE,
     Accounts,
     Assignment,
+    Hurry,
     Opened,
-    Order,
     Report,
     Tenure,
     Written,
@@ -92,6 +92,8 @@ class Scribe:
                 order = decode_order(line)
                 if isinstance(order, Accounts):
                     self._assign(order)
+                elif isinstance(order, Hurry) and (projector := self._projectors.get(order.account)) is not None:
+                    projector.hurry()
             for projector in self._projectors.values():
                 projector.stop()
             if self._tasks:
@@ -101,7 +103,7 @@ class Scribe:
         self._say_news()
         await self._store.close()
 
-    def _assign(self, order: Order) -> None:
+    def _assign(self, order: Assignment | Accounts) -> None:
         tenures = order.tenures or {}
         wanted = {account: tenures.get(account) for account in order.accounts}
         for account in list(self._projectors):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
+from account_monitor.monitor.overheard import Overheard
 from account_monitor.monitor.ports import UNROUTED, Delivery, StreamPosition
+from account_monitor.monitor.schedule import Monotonic
 
 CAPACITY = 8_192
 """Deliveries that may wait: a fifth of a second of work at full speed, a few MB of memory."""
@@ -152,20 +155,38 @@ class Inbox:
             self._has_room.set()
 
 
+class _Elsewhere(Inbox):
+    """The inbox of an account that another process holds: some of what comes is kept in case that one dies."""
+
+    def __init__(self, account: str, overheard: Overheard) -> None:
+        super().__init__()
+        self.seal()
+        self._account = account
+        self._overheard = overheard
+
+    def put(self, delivery: Delivery) -> None:
+        """Keep it, or let it go."""
+        self._overheard.hear(self._account, delivery)
+
+
 class Inboxes:
     """The inboxes of one process by account, and the one for what names no configured account."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Monotonic = time.monotonic) -> None:
         self.unrouted = Inbox()
+        self.overheard = Overheard(monotonic)
+        """What came for accounts that other processes hold."""
         self._by_account: dict[str, Inbox] = {}
-        self._elsewhere: set[str] = set()
-        """Configured accounts that other processes hold."""
+        self._elsewhere: dict[str, _Elsewhere] = {}
+        """Of configured accounts that other processes hold."""
         self._nowhere = Inbox()
         self._nowhere.seal()
 
     def add(self, account: str, inbox: Inbox) -> None:
-        """Route an account's deliveries to this inbox."""
-        self._elsewhere.discard(account)
+        """Route an account's deliveries to this inbox, after those that were overheard."""
+        self._elsewhere.pop(account, None)
+        for delivery in self.overheard.take(account):
+            inbox.put(delivery)
         self._by_account[account] = inbox
 
     def remove(self, account: str) -> None:
@@ -178,19 +199,19 @@ class Inboxes:
             self.unrouted.seal()
             self.unrouted = self._nowhere
             return
-        self._elsewhere.add(account)
+        self._elsewhere.setdefault(account, _Elsewhere(account, self.overheard))
         inbox = self._by_account.pop(account, None)
         if inbox is not None:
             inbox.seal()
 
     def forget_all_but(self, configured: set[str]) -> None:
         """Leave to nobody what is not configured any more."""
-        self._elsewhere &= configured
+        self._elsewhere = {name: inbox for name, inbox in self._elsewhere.items() if name in configured}
 
     def get(self, account: str) -> Inbox | None:
-        """Return the inbox of a configured account; what is put into that of one that others hold is gone."""
+        """Return the inbox of a configured account; what is put into that of one that others hold is overheard."""
         inbox = self._by_account.get(account)
-        return self._nowhere if inbox is None and account in self._elsewhere else inbox
+        return self._elsewhere.get(account) if inbox is None else inbox
 
     @property
     def only_account(self) -> str | None:

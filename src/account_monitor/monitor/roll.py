@@ -26,6 +26,8 @@ class RollAccount(NamedTuple):
     address: str
     is_here: bool
     """Whether this process holds it."""
+    follower: str | None = None
+    """Who keeps its journal up, so that it could take it over at once; None: nobody does now."""
 
 
 class Roll(NamedTuple):
@@ -47,6 +49,9 @@ class Cluster(Protocol):
 
     def roll(self) -> Roll:
         """Return who is there, and who holds which account."""
+
+    async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
+        """Whether an entry is where the next holder of an account reads it; wait for that so long at most."""
 
     def elsewhere(self, account: str) -> RollAccount | None:
         """Return who else holds an account; None for nobody, and for this process."""

@@ -6,12 +6,15 @@ import functools
 import hashlib
 from pathlib import Path
 
+import apsw
 import msgspec
 
 import account_monitor.ledger
 from account_monitor.errors import JournalCompacted, JournalCorrupt
 from account_monitor.ledger.account import AccountState
 from account_monitor.monitor.ports import Journal, Recording
+from account_monitor.stores.journal_file import read_head
+from account_monitor.stores.recorder import Recorder
 
 
 class KeptStates:
@@ -61,9 +64,26 @@ class KeptStates:
 class JournalCheckpoints(KeptStates):
     """The same of a journal that is written."""
 
-    def __init__(self, journal: Journal, usd_assets: frozenset[str], *, day_starts_at: int = 0) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        usd_assets: frozenset[str],
+        *,
+        day_starts_at: int = 0,
+        folded: AccountState | None = None,
+    ) -> None:
+        """`folded`: what this process folded of the journal before it wrote it, under the same settings."""
         super().__init__(journal, usd_assets, day_starts_at=day_starts_at)
         self._journal = journal
+        self._folded = folded
+
+    def load(self, *, until: int | None = None, happened_by_ms: int | None = None) -> AccountState | None:
+        """Return the newest state that this ledger folded, None where there is none. Raises: JournalCorrupt."""
+        folded = self._folded
+        if folded is not None and until is None and happened_by_ms is None:
+            self._folded = None  # whoever has it goes on with it: what is asked for later is as it was kept
+            return folded
+        return super().load(until=until, happened_by_ms=happened_by_ms)
 
     async def save(self, state: AccountState) -> None:
         """Keep a state."""
@@ -103,6 +123,14 @@ def _decoded(journal: Recording, seq: int, written: bytes) -> AccountState:
 def encode_state(state: AccountState) -> bytes:
     """Write a state as JSON; decimals are text."""
     return msgspec.json.encode(state)
+
+
+def keep_state(
+    connection: apsw.Connection, state: AccountState, usd_assets: frozenset[str], *, day_starts_at: int = 0
+) -> None:
+    """Keep a state in a journal that nobody else writes; within a transaction."""
+    recorder = Recorder(connection, read_head(connection)[1], {})
+    recorder.save_checkpoint(state.seq, _fingerprint(usd_assets, day_starts_at), encode_state(state))
 
 
 _decoder = msgspec.json.Decoder(AccountState)

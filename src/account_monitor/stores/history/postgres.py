@@ -6,7 +6,7 @@ import asyncio
 import functools
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -45,7 +45,15 @@ from account_monitor.stores.history.examination import examine
 from account_monitor.stores.history.keeping import Keeping
 from account_monitor.stores.history.schema import bring_up_to_date, has_tables, server_version, uses_timescale
 from account_monitor.stores.history.snapshots import Snapshot
-from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span, replica_from, snapshot_from
+from account_monitor.stores.history.store import (
+    CHUNK,
+    MANY,
+    Replica,
+    Span,
+    news_per_account,
+    replica_from,
+    snapshot_from,
+)
 from account_monitor.stores.sql import load_queries
 
 SQL = load_queries("history/postgres")
@@ -340,6 +348,18 @@ class PostgresHistory:
             found = [(row[0], entry_row(*tuple(row)[1:])) for row in rows]
             yield found
             after = found[-1][1].seq
+
+    async def news(self, ends: Mapping[str, int]) -> dict[str, list[EntryRow]]:
+        """Return by account, where there are any, the next entries after a sequence of the chain that counts."""
+        found: dict[str, list[EntryRow]] = {}
+        async with self._connection() as connection:
+            if not ends or not await self._is_ready(connection):
+                return found
+            limit = news_per_account(len(ends))
+            rows = await connection.fetch(SQL["replica_news"], list(ends), list(ends.values()), limit)
+        for account, epoch, *row in rows:
+            found.setdefault(account, []).append((epoch, entry_row(*row)))
+        return found
 
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""

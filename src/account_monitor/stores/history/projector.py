@@ -88,6 +88,7 @@ class Projector:
         self._clock = clock
         self._tell = tell
         self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
         self._patience = RETRY_SECONDS[0]
         """How long to wait after the next failure."""
         self._cursor = Cursor()
@@ -105,6 +106,11 @@ class Projector:
     def stop(self) -> None:
         """Let `run` end once everything that is recorded now is written."""
         self._stopping.set()
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Look at once at what is recorded, or try at once again."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Follow until `stop`, or until somebody else holds the account; through every failure of the store."""
@@ -126,11 +132,15 @@ class Projector:
                 self._patience = min(2 * self._patience, RETRY_SECONDS[1])
 
     async def _wait(self, seconds: float) -> None:
+        """Return after so many seconds, or sooner after `hurry` and `stop`."""
         try:
             async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+                await self._woken.wait()
         except TimeoutError:
             return
+        finally:
+            if not self._stopping.is_set():
+                self._woken.clear()
 
     # -- where to begin ----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
@@ -46,7 +46,15 @@ from account_monitor.stores.history.buckets import (
 )
 from account_monitor.stores.history.condition import Condition
 from account_monitor.stores.history.snapshots import Snapshot
-from account_monitor.stores.history.store import CHUNK, MANY, Replica, Span, replica_from, snapshot_from
+from account_monitor.stores.history.store import (
+    CHUNK,
+    MANY,
+    Replica,
+    Span,
+    news_per_account,
+    replica_from,
+    snapshot_from,
+)
 from account_monitor.stores.history.tables import missing_from, require_all
 from account_monitor.stores.journal_file import cause, transaction
 from account_monitor.stores.sql import load_migrations, load_queries
@@ -217,6 +225,11 @@ class SqliteHistory:
         while rows := await self._read(partial(_entries, account=account, after=after, until=until), nothing):
             yield rows
             after = rows[-1][1].seq
+
+    async def news(self, ends: Mapping[str, int]) -> dict[str, list[EntryRow]]:
+        """Return by account, where there are any, the next entries after a sequence of the chain that counts."""
+        nothing: dict[str, list[EntryRow]] = {}
+        return await self._read(partial(_news, ends=ends), nothing)
 
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""
@@ -435,6 +448,12 @@ def _replica(connection: apsw.Connection, account: str) -> Replica | None:
     return replica_from(head, epochs, connection.execute(SQL["replica_positions"], (account,)), state)
 
 
-def _entries(connection: apsw.Connection, account: str, after: int, until: int) -> list[EntryRow]:
-    rows: Any = connection.execute(SQL["replica_entries"], (account, after, until, CHUNK))
+def _news(connection: apsw.Connection, ends: Mapping[str, int]) -> dict[str, list[EntryRow]]:
+    limit = news_per_account(len(ends))
+    found = {account: _entries(connection, account, after, LAST, limit) for account, after in ends.items()}
+    return {account: rows for account, rows in found.items() if rows}
+
+
+def _entries(connection: apsw.Connection, account: str, after: int, until: int, limit: int = CHUNK) -> list[EntryRow]:
+    rows: Any = connection.execute(SQL["replica_entries"], (account, after, until, limit))
     return [(row[0], entry_row(*row[1:])) for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -16,6 +16,9 @@ CHUNK = 1_000
 
 MANY = 5_000
 """The same of rows that are many and small: TimescaleDB unpacks a day of them to find the next ones."""
+
+NEWS = 5_000
+"""Entries that are read at once of all journals that are followed."""
 
 
 class Span(NamedTuple):
@@ -68,6 +71,11 @@ def replica_from(
     return Replica(epoch, seq, last_hash, epochs, places, kept, *written_ms_ago)
 
 
+def news_per_account(accounts: int) -> int:
+    """Return how many entries of each journal are read at once where so many are followed: none waits for another."""
+    return max(1, NEWS // max(1, accounts))
+
+
 def snapshot_from(row: Sequence[Any], number: Callable[[Any], Decimal | None] = lambda value: value) -> Snapshot:
     """Return the snapshot that a row holds after its id; `number` reads the figures."""
     _, symbol, at_ms, *figures, win_rate, total_trades, seq = row
@@ -116,6 +124,12 @@ class HistoryStore(History, Protocol):
 
     def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
         """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
+
+    async def news(self, ends: Mapping[str, int]) -> dict[str, list[EntryRow]]:
+        """Return by account, where there are any, the next entries after a sequence of the chain that counts.
+
+        One question, however many accounts; `NEWS` entries in all, and at least one of each account that has any.
+        """
 
     async def accounts(self) -> list[str]:
         """Return the accounts of which there is anything."""

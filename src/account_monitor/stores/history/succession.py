@@ -6,16 +6,16 @@ For whoever takes an account over under a lease: nobody can add anything to the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
 from account_monitor.errors import HistoryUnavailable, JournalCompacted, JournalCorrupt, JournalError
-from account_monitor.monitor.ports import Clock
+from account_monitor.monitor.ports import Clock, StreamPosition
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import Base, Chain, Head
 from account_monitor.stores.history.batch import EntryRow
@@ -80,6 +80,7 @@ async def succeed(
     if own.seq >= replica.seq:
         goes_on = await asyncio.to_thread(_hash_at, path, replica.seq) == replica.hash
         if goes_on:
+            await asyncio.to_thread(_see_as_far, path, account, replica, clock())
             return Succession(Outcome.KEPT)
     elif await _holds(store, account, own):
         await _extend(store, path, account, replica, own, clock=clock, progress=progress)
@@ -120,6 +121,31 @@ def _end_of(path: Path, account: str, now_ms: int) -> Head:
         lock.release()
 
 
+def _see_as_far(path: Path, account: str, replica: Replica, now_ms: int) -> None:
+    """Go on with each source where the copy or the journal saw it last: a copy moves on without any entry, too.
+
+    All that the copy has seen up to its end is in a journal that holds all of the copy.
+    """
+    with ExitStack() as stack:
+        stack.callback(WriterLock(path).release)
+        connection = open_for_writing(path, account, now_ms)
+        stack.callback(connection.close)
+        with explained(path), transaction(connection):
+            see_as_far(connection, replica.positions)
+
+
+def see_as_far(connection: apsw.Connection, positions: Iterable[StreamPosition]) -> None:
+    """Move each source on to where a copy saw it, if that is further; within a transaction."""
+    rows: Any = connection.execute(SQL["positions"])
+    own = {position.source: position for position in map(StreamPosition._make, rows)}
+    further = [each for each in positions if _is_further(each, own.get(each.source))]
+    connection.executemany(SQL["move_position"], further)
+
+
+def _is_further(position: StreamPosition, own: StreamPosition | None) -> bool:
+    return own is None or (position.created, position.sequence) > (own.created, own.sequence)
+
+
 def _hash_at(path: Path, seq: int) -> bytes | None:
     with JournalReader(path) as reader:
         try:
@@ -158,7 +184,7 @@ async def _extend(
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs], Base(own.seq, own.hash))
         with of_copy(account, store.description):
             async for rows in store.entries(account, after=own.seq, until=replica.seq):
-                await asyncio.to_thread(_append, connection, chain, rows, replica, path)
+                await asyncio.to_thread(append_copies, connection, chain, rows, replica.epochs, path)
                 progress(chain.seq, replica.seq)
             if (chain.seq, chain.hash) != (replica.seq, replica.hash):
                 raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
@@ -166,15 +192,29 @@ async def _extend(
             end_like(connection, replica)
 
 
-def _append(connection: apsw.Connection, chain: Chain, rows: list[EntryRow], replica: Replica, path: Path) -> None:
-    """Append entries with the epochs that they belong to, and let the journal end there."""
+def append_copies(
+    connection: apsw.Connection,
+    chain: Chain,
+    rows: Sequence[EntryRow],
+    epochs: Sequence[tuple[int, int, int]],
+    path: Path,
+) -> None:
+    """Append entries of a copy with the epochs that they belong to, and let the journal end there.
+
+    Raises: JournalCorrupt, before anything is written, for one that does not follow.
+    """
     for _, row in rows:
         chain.check(row)
     with explained(path), transaction(connection):
         insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
         connection.execute(SQL["move_head"], (chain.seq, chain.hash))
-        connection.execute(SQL["forget_epochs"])
-        connection.executemany(SQL["add_epoch"], [epoch for epoch in replica.epochs if epoch[1] <= chain.seq])
+        put_epochs(connection, [epoch for epoch in epochs if epoch[1] <= chain.seq])
+
+
+def put_epochs(connection: apsw.Connection, epochs: Sequence[tuple[int, int, int]]) -> None:
+    """Let a journal have these epochs; within a transaction."""
+    connection.execute(SQL["forget_epochs"])
+    connection.executemany(SQL["add_epoch"], epochs)
 
 
 def _set_aside(path: Path, account: str, now_ms: int) -> Path:

@@ -310,6 +310,21 @@ AND seq <= least($3, (SELECT seq FROM projections WHERE projections.account = $1
 )
 ORDER BY seq LIMIT $4;
 
+-- name: replica_news
+-- The same of many accounts, in one question: those that have nothing new cost one step in the index of the cursors.
+SELECT mine.account, found.* FROM unnest($1::text[], $2::bigint[]) AS mine (account, after)
+JOIN projections ON projections.account = mine.account AND projections.seq > mine.after
+CROSS JOIN LATERAL (
+    SELECT epoch, journal.seq, kind, (extract(epoch FROM recorded_at) * 1000)::bigint, source, body::text, journal.hash
+    FROM journal
+    WHERE journal.account = mine.account AND journal.seq > mine.after AND journal.seq <= projections.seq AND epoch = (
+        SELECT max(epochs.epoch) FROM epochs
+        WHERE epochs.account = mine.account AND epochs.first_seq <= journal.seq
+    )
+    ORDER BY journal.seq LIMIT $3
+) AS found
+ORDER BY mine.account, found.seq;
+
 -- name: fills
 -- In venue order, with the entry of each: of the highest epoch that begins at or before it.
 SELECT fills.seq, kind, body::text, journal.source, (extract(epoch FROM journal.recorded_at) * 1000)::bigint FROM fills

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import structlog
@@ -21,18 +20,25 @@ from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Terms
 from account_monitor.cluster.members import Card, Member
 from account_monitor.config import Lease, Settings
-from account_monitor.errors import AccountMonitorError, JournalError, LeaseLost, RecordingStopped
+from account_monitor.errors import (
+    AccountMonitorError,
+    JournalError,
+    LeaseLost,
+)
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
+from account_monitor.ledger.account import AccountState
+from account_monitor.membership.standby import Standby
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
-from account_monitor.monitor.ports import UNROUTED, Delivery, Recorded, StreamPosition
+from account_monitor.monitor.inbox import Inboxes
+from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
+from account_monitor.stores.history.following import Folding, Following, Heritage
 from account_monitor.stores.history.opening import history_store
-from account_monitor.stores.history.store import HistoryStore
+from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
-from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_file import journal_path
 from account_monitor.stores.journal_reader import open_reader
 
@@ -57,36 +63,13 @@ CANCEL_SECONDS = 0.5
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
+KEPT_TTLS, KEPT_SECONDS = 2, 10.0
+"""How long what is heard of others' accounts is kept: until a holder that died is replaced, and its account open."""
+
+_GOES_ON = (Outcome.KEPT, Outcome.EXTENDED)
+"""What becomes of a journal that holds what it held before."""
+
 log = structlog.get_logger()
-
-
-class LeasedJournal(Journal):
-    """A journal that takes nothing more once its lease is known to be somebody else's."""
-
-    lease: HeldLease
-
-    async def append(self, deliveries: Sequence[Delivery], positions: Sequence[StreamPosition] = ()) -> Recorded:
-        """Commit deliveries and positions. Raises: RecordingStopped.
-
-        While the store of the leases is away this goes on: if nobody else spoke meanwhile, it counts.
-        """
-        lease = self.lease
-        if lease.is_lost:
-            raise RecordingStopped(f"account {self.account} is not held under epoch {lease.epoch} any more")
-        return await super().append(deliveries, positions)
-
-
-async def leased_journal(data_dir: Path, lease: HeldLease) -> LeasedJournal:
-    """Open the journal of an account for writing, under the epoch of its lease. Raises: JournalError and its kinds."""
-    journal = await asyncio.to_thread(LeasedJournal.open, data_dir, lease.account, clock=now_ms)
-    journal.lease = lease
-    try:
-        if journal.epoch != lease.epoch:  # else it was opened under this lease before, and could not be written
-            await journal.begin_epoch(lease.epoch)
-    except BaseException:
-        await journal.close()
-        raise
-    return journal
 
 
 class Accounts(Protocol):
@@ -96,8 +79,15 @@ class Accounts(Protocol):
     def settings(self) -> Settings:
         """The configuration, which a reload replaces."""
 
-    async def open_held(self, lease: HeldLease) -> None:
-        """Monitor an account whose journal is as it has to be. Raises: AccountMonitorError."""
+    @property
+    def inboxes(self) -> Inboxes:
+        """Where what comes for accounts is put."""
+
+    async def open_held(self, lease: HeldLease, folded: AccountState | None = None) -> None:
+        """Monitor an account whose journal is as it has to be, going on from what was folded of it.
+
+        Raises: AccountMonitorError.
+        """
 
     async def quiet_held(self, account: str) -> int:
         """Take nothing more for an account, and record what was heard; return where its journal ends then."""
@@ -143,6 +133,7 @@ class Membership:
         self._has_history = False
         self._opening_history = asyncio.Lock()
         self._member = settings.cluster.member or socket.gethostname()
+        card = Card(address=address)
         self._keeper = Keeper(
             self._leases,
             self._member,
@@ -150,7 +141,7 @@ class Membership:
             self,
             clock=boot_seconds,
             accounts=self._wanted,
-            card=Card(address=address),
+            card=card,
         )
         self._open: dict[str, HeldLease] = {}
         """The leases of the accounts that are taken up."""
@@ -160,6 +151,21 @@ class Membership:
         """By account, the highest epoch that was seen."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
+        self._laying_down: set[str] = set()
+        """Accounts whose journals are still being closed here."""
+        service = settings.service
+        folding = Folding(service.usd_assets, service.day_starts_at_minutes)
+        self._standby = Standby(
+            self._keeper,
+            Following(self._history, service.data_dir, folding, clock=now_ms),
+            card=card,
+            accounts=self._wanted,
+            here=lambda: self._open.keys() | self._laying_down,
+            taken=lambda: self._keeper.held.keys() - self._open.keys(),
+            open_history=self._opened_history,
+            overheard=accounts.inboxes.overheard,
+            kept_seconds=KEPT_TTLS * settings.cluster.ttl_seconds + KEPT_SECONDS,
+        )
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused
         historian.assign([], {})
@@ -169,12 +175,20 @@ class Membership:
     async def run(self) -> None:
         """Take part until `stop`, through every outage of the store."""
         self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
-        telling = asyncio.create_task(self._tell())
+        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run())]
+        keeping = asyncio.create_task(self._keeper.run())
         try:
-            await self._keeper.run()
+            await asyncio.wait([keeping, *beside], return_when=asyncio.FIRST_COMPLETED)
+            for broken in beside:
+                if broken.done():
+                    broken.result()  # it never ends but by a defect
+            await keeping
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            await _end(keeping)
+            try:
+                await self._standby.close()
+            finally:
+                await _end(*beside)
             await self._leases.close()
             await self._history.close()
             if self._claims is not None:
@@ -224,9 +238,9 @@ class Membership:
         """Speak for an account from now on, under the epoch of the lease. Raises: AccountMonitorError."""
         began = time.monotonic()
         try:
-            done = await self._prepare(lease)
+            done, folded = await self._prepare(lease)
             lease.check(boot_seconds())  # reading a long copy takes a while
-            await self._accounts.open_held(lease)
+            await self._accounts.open_held(lease, folded)
         except OSError as error:
             raise JournalError(f"the journal of account {lease.account} cannot be used: {error}") from error
         self._open[lease.account] = lease
@@ -236,14 +250,17 @@ class Membership:
             self._tell_set_aside(lease.account, done)
         log.info(
             "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
-            entries=done.entries, seconds=round(time.monotonic() - began, 3),
+            entries=done.entries, is_warm=folded is not None, seconds=round(time.monotonic() - began, 3),
         )  # fmt: skip
 
-    async def _prepare(self, lease: HeldLease) -> Succession:
-        """Let the journal of an account go on from the copy of it. Raises: LeaseLost where somebody is ahead."""
+    async def _prepare(self, lease: HeldLease) -> tuple[Succession, AccountState | None]:
+        """Let the journal of an account go on from the copy of it; return what was done, and what is folded of it.
+
+        Raises: LeaseLost where somebody is ahead.
+        """
         account = lease.account
         if account == UNROUTED:
-            return Succession(Outcome.KEPT)  # dead letters of no account: they are copied nowhere
+            return Succession(Outcome.KEPT), None  # dead letters of no account: they are copied nowhere
         if self._claims is not None:
             await self._claim(lease)
         store = await self._opened_history()
@@ -255,14 +272,20 @@ class Membership:
                     f"the history of account {account} was written under epoch {replica.epoch}, and the lease is of"
                     f" epoch {lease.epoch}: another one is asked for"
                 )
-        return await succeed(
-            store,
-            self._accounts.settings.service.data_dir,
-            account,
-            replica,
-            clock=now_ms,
-            progress=lambda done, whole: None,
-        )
+        return await self._inherit(store, account, replica)
+
+    async def _inherit(
+        self, store: HistoryStore, account: str, replica: Replica | None
+    ) -> tuple[Succession, AccountState | None]:
+        done, state, aside = Heritage() if replica is None else await self._standby.hand_over(account, replica)
+        if done is None:
+            data_dir = self._accounts.settings.service.data_dir
+            done = await succeed(
+                store, data_dir, account, replica, clock=now_ms, progress=lambda done, whole: None
+            )  # fmt: skip
+        if aside is not None and done.set_aside is None:
+            done = done._replace(set_aside=aside.set_aside)  # some time ago, when it began to be followed
+        return done, state if done.outcome in _GOES_ON else None
 
     async def _claim(self, lease: HeldLease) -> None:
         assert self._claims is not None
@@ -282,9 +305,9 @@ class Membership:
     def _tell_set_aside(self, account: str, done: Succession) -> None:
         text = (
             f"what was recorded here parted from what others recorded: it lies in {done.set_aside}, and the account"
-            f" goes on from the {done.entries} entries of the history"
+            " goes on from the history"
         )
-        log.warning("journal_set_aside", account=account, path=str(done.set_aside), entries=done.entries)
+        log.warning("journal_set_aside", account=account, path=str(done.set_aside))
         self._alarms.fire(account, "STORAGE_UNAVAILABLE", text, symbol=SET_ASIDE, for_seconds=PASSING_SECONDS)
 
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:
@@ -295,9 +318,13 @@ class Membership:
         is_taken = why is not Loss.GIVEN_UP or lease in self._refused
         if not is_taken:
             await self._replicate(account)
-        del self._open[account]
-        self._refused.discard(lease)
-        await self._accounts.close_held(account, at_once=is_taken)
+        self._laying_down.add(account)
+        try:
+            del self._open[account]
+            self._refused.discard(lease)
+            await self._accounts.close_held(account, at_once=is_taken)
+        finally:
+            self._laying_down.discard(account)
         self._news.set()
 
     async def _replicate(self, account: str) -> None:
@@ -307,14 +334,23 @@ class Membership:
         if account == UNROUTED:
             return
         self._historian.finish(account)
-        while self._historian.replicated(account) < last_seq:
+        if not await self._has_replicated(account, last_seq, until):
+            log.warning(
+                "account_not_replicated", account=account, seq=last_seq,
+                replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
+            )  # fmt: skip
+
+    async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
+        """Whether an entry is where the next holder of an account reads it; wait for that so long at most."""
+        self._historian.hurry(account)
+        return await self._has_replicated(account, seq, time.monotonic() + seconds)
+
+    async def _has_replicated(self, account: str, seq: int, until: float) -> bool:
+        while self._historian.replicated(account) < seq:
             if time.monotonic() >= until:
-                log.warning(
-                    "account_not_replicated", account=account, seq=last_seq,
-                    replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
-                )  # fmt: skip
-                return
+                return False
             await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     def known_epoch(self, account: str) -> int:
         """Return the highest epoch that is known of an account's journals, 0 for none."""
@@ -399,6 +435,8 @@ class Membership:
     def roll(self) -> Roll:
         """Return who is there, and who holds which account."""
         keeper = self._keeper
+        alive = [member for member in keeper.board.members.values() if member.is_alive]
+        followers = {account: member.name for member in alive for account in member.card.warm}
         members = [
             RollMember(
                 member.name, member.session, member.card.address, member.is_alive, member.card.is_draining,
@@ -412,7 +450,10 @@ class Membership:
             is_suspended=keeper.is_suspended,
             problem=keeper.problem,
             members=sorted(members),
-            accounts=[self._entry(account.name) for account in self._accounts.settings.accounts],
+            accounts=[
+                self._entry(account.name)._replace(follower=followers.get(account.name))
+                for account in self._accounts.settings.accounts
+            ],
         )
 
     def samples(self) -> list[Sample]:
@@ -427,8 +468,20 @@ class Membership:
         suspended = float(self._keeper.is_suspended)
         return [
             *leads,
+            Sample(
+                "accounts_followed",
+                "Accounts of others that this process is ready to take over.",
+                "gauge",
+                float(len(self._standby.warm)),
+            ),
             Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
         ]
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def _lease_store(settings: Settings) -> LeaseStore:
