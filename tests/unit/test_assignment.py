@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from account_monitor.cluster.assignment import Plan, assign, followed_by, followers
+from account_monitor.cluster.assignment import Move, Plan, assign, followed_by, followers
 from account_monitor.cluster.members import Board, Card, Holding, Member
 
 
@@ -64,6 +64,28 @@ def test_a_newcomer_gets_its_share_and_no_other_account_moves() -> None:
     assert {move.target for move in plan.moves} == {"z"}
     assert len(plan.moves) == 3
     assert sorted(counts(ACCOUNTS, done(plan, before)).values()) == [3, 3, 4]
+
+
+def test_what_is_uncounted_is_held_by_somebody_and_part_of_no_share() -> None:
+    members = [member("x"), member("y")]
+    plan = assign(["a", "b", "letters"], board(members, {}), moves_at_once=8, uncounted=["letters"])
+
+    assert counts("ab", done(plan, board(members, {}))) == {"x": 1, "y": 1}
+    assert sorted(account for accounts in plan.acquire.values() for account in accounts) == ["a", "b", "letters"]
+
+
+@pytest.mark.parametrize("holder", ["x", "y"])
+def test_what_is_uncounted_moves_with_nobody_who_stays(holder: str) -> None:
+    before = board([member("x"), member("y")], {"a": "x", "b": "y", "letters": holder})
+
+    assert assign(["a", "b", "letters"], before, moves_at_once=8, uncounted=["letters"]) == Plan({}, [])
+
+
+def test_what_is_uncounted_is_handed_over_by_whoever_leaves() -> None:
+    before = board([member("x", draining=True), member("y")], {"a": "x", "letters": "x"})
+    plan = assign(["a", "letters"], before, moves_at_once=8, uncounted=["letters"])
+
+    assert plan.moves == [Move("a", "x", "y"), Move("letters", "x", "y")]
 
 
 def test_only_so_many_move_at_once() -> None:

@@ -82,10 +82,18 @@ class _Loads:
         heapq.heappush(self._heap, (self.of[session] - self.share[session], self.of[session], session))
 
 
-def assign(accounts: Collection[str], board: Board, *, moves_at_once: int, ignored_heirs: Collection[str] = ()) -> Plan:
+def assign(
+    accounts: Collection[str],
+    board: Board,
+    *,
+    moves_at_once: int,
+    ignored_heirs: Collection[str] = (),
+    uncounted: Collection[str] = (),
+) -> Plan:
     """Return what should happen so that every account is held, and all members hold equally many, give or take one.
 
-    `ignored_heirs`: accounts that were given up for a member which did not take them.
+    `ignored_heirs`: accounts that were given up for a member which did not take them. `uncounted`: those of `accounts`
+    that are somebody's too, and are no part of anybody's share: they move only when their holder leaves.
     """
     members = sorted(
         (member for member in board.members.values() if member.is_alive and not member.card.is_draining),
@@ -93,8 +101,9 @@ def assign(accounts: Collection[str], board: Board, *, moves_at_once: int, ignor
     )
     if not members:
         return Plan({}, [])
-    held, free, leaving = _sorted_out(accounts, board)
-    loads = _Loads(members, held, len(accounts))
+    counted = [account for account in accounts if account not in uncounted]
+    held, free, leaving = _sorted_out(counted, board)
+    loads = _Loads(members, held, len(counted))
     able = _Able(members)
     acquire: dict[str, list[str]] = defaultdict(list)
     for account, session in _heirs(free, board, loads, ignored_heirs):
@@ -103,7 +112,16 @@ def assign(accounts: Collection[str], board: Board, *, moves_at_once: int, ignor
     taken = {account for found in acquire.values() for account in found}
     for account, session in _placed((a for a in free if a not in taken), board, loads, able, members):
         acquire[session].append(account)
-    return Plan(dict(acquire), list(_moves(leaving, held, loads, able, moves_at_once)))
+    moves = list(_moves(leaving, held, loads, able, moves_at_once))
+    _, free, leaving = _sorted_out((account for account in accounts if account in uncounted), board)
+    heirs = dict(_heirs(free, board, loads, ignored_heirs))
+    for account in free:
+        if (target := heirs.get(account) or _target(account, loads, able)) is not None:
+            acquire[target].append(account)
+    for account, source in leaving:
+        if (target := _target(account, loads, able)) is not None:
+            moves.append(Move(account, source, target))
+    return Plan(dict(acquire), moves)
 
 
 def _sorted_out(accounts: Iterable[str], board: Board) -> tuple[dict[str, list[str]], list[str], list[tuple[str, str]]]:

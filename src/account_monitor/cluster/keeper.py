@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -75,17 +76,21 @@ class Keeper:
         *,
         clock: Seconds,
         accounts: Callable[[], Collection[str]],
+        uncounted: Collection[str] = (),
         card: Card = Card(),  # noqa: B008 - it is frozen
         moves_at_once: int = MOVES_AT_ONCE,
         new_id: Callable[[], str] = new_session_id,
     ) -> None:
-        """`accounts` returns those that somebody should hold; `clock` is what the leases are asked with."""
+        """`accounts` returns those that somebody should hold, of which the `uncounted` are no part of anybody's share;
+        `clock` is what the leases are asked with.
+        """
         self._store = store
         self._member = member
         self._terms = terms
         self._holder = holder
         self._clock = clock
         self._accounts = accounts
+        self._uncounted = uncounted
         self._card = card
         self._moves_at_once = moves_at_once
         self._new_id = new_id
@@ -328,9 +333,10 @@ class Keeper:
                 self._given.pop(account, None)
         ignored = {account for account, since in self._given.items() if now - since > self._terms.ttl_seconds}
         at_once = self._moves_at_once if moves is None else moves
-        if len(accounts) < THREAD_FROM:
-            return assign(accounts, board, moves_at_once=at_once, ignored_heirs=ignored)
-        return await asyncio.to_thread(assign, accounts, board, moves_at_once=at_once, ignored_heirs=ignored)
+        plan = partial(
+            assign, accounts, board, moves_at_once=at_once, ignored_heirs=ignored, uncounted=self._uncounted
+        )  # fmt: skip
+        return plan() if len(accounts) < THREAD_FROM else await asyncio.to_thread(plan)
 
     async def _acquire(self, accounts: Iterable[str]) -> bool:
         """Take what nobody holds; return whether that was all that there was to take."""

@@ -141,6 +141,7 @@ class Membership:
             self,
             clock=boot_seconds,
             accounts=self._wanted,
+            uncounted=(UNROUTED,),
             card=card,
         )
         self._open: dict[str, HeldLease] = {}
@@ -387,7 +388,8 @@ class Membership:
         """Keep health and readiness true; called a few times a second."""
         keeper, store = self._keeper, self._leases.description
         wanted = self._wanted()
-        status, text = Status.HEALTHY, f"{store}: {len(self._open)} of {len(wanted)} accounts are held here"
+        here, whole = len(self._open.keys() - {UNROUTED}), len(wanted) - 1
+        status, text = Status.HEALTHY, f"{store}: {here} of {whole} accounts are held here"
         if keeper.is_suspended:
             status = Status.DEGRADED
             text = (
