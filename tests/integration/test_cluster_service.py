@@ -283,6 +283,13 @@ async def test_who_is_killed_is_followed_by_the_other_with_equal_books(
         await both.shown(both.other)
 
         log.info("%s: all taken over %.2f s after a kill", lease, took)
+        members = {each["member"]: each for each in both.other.get("/api/cluster")[1]["members"]}
+        assert (members["one"]["alive"], members["other"]["alive"]) == (False, True)
+        check = both.other.get("/health")[1]["checks"]["cluster"]
+        assert (check["status"], "lost one" in check["message"]) == ("degraded", True)
+        assert "member_lost" in both.other.log_file.read_text()
+        held = both.other.get("/api/cluster")[1]["accounts"]
+        assert {each["address"] for each in held} == {members["other"]["address"]}, "also its own"
         how = {name: line for name, line in both.took_up(both.other).items() if name in lost}
         log.info("%s: %s", lease, {name: (line["entries"], line["seconds"]) for name, line in how.items()})
         assert all(line["is_warm"] and line["journal"] in ("kept", "extended") for line in how.values())
@@ -334,6 +341,8 @@ async def test_who_was_frozen_comes_back_and_writes_nothing_late_and_who_stops_h
 
         log.info("all handed over %.2f s after a SIGTERM", took)
         await both.shown(both.other)
+        check = both.other.get("/health")[1]["checks"]["cluster"]
+        assert "lost" not in check["message"], "a stop is no loss, and who was frozen is back"
         await both.check_replica()
 
 

@@ -75,7 +75,10 @@ class MemoryLeases:
     async def board(self) -> Board:
         server = await self._reach()
         now = server.clock()
-        members = {i: Member(i, name, card, ends_at > now) for i, (name, card, ends_at) in server.sessions.items()}
+        members = {
+            i: Member(i, name, card, ends_at > now, max(ends_at - now, 0.0))
+            for i, (name, card, ends_at) in server.sessions.items()
+        }
         ends = [ends_at - now for _, _, ends_at in server.sessions.values() if ends_at > now]
         return Board(members, dict(server.holdings), min(ends, default=None))
 

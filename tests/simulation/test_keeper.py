@@ -380,3 +380,50 @@ def test_whatever_happens_nobody_speaks_for_what_another_has_and_all_is_well_in_
         await cluster.end()
 
     run_virtual(run())
+
+
+def test_a_member_that_dies_is_named_by_the_others_and_one_that_stops_is_not() -> None:
+    async def run() -> None:
+        cluster = Cluster()
+        nodes = [cluster.add(name) for name in ("m1", "m2", "m3")]
+        await cluster.pass_time(10)
+        await nodes[1].drain()
+        await nodes[2].crash()
+        await cluster.pass_time(TERMS.ttl_seconds + 1)
+        assert [member.name for member in nodes[0].keeper.lost] == ["m3"]
+        cluster.add("m3")
+        await cluster.pass_time(2)
+        assert nodes[0].keeper.lost == []
+        await cluster.end()
+
+    run_virtual(run())
+
+
+def test_an_outage_of_the_store_loses_nobody() -> None:
+    async def run() -> None:
+        cluster = Cluster()
+        nodes = [cluster.add(name) for name in ("m1", "m2", "m3")]
+        await cluster.pass_time(10)
+        cluster.server.is_down = True
+        await cluster.pass_time(4 * TERMS.ttl_seconds)
+        cluster.server.is_down = False
+        await cluster.pass_time(10)
+        assert [node.keeper.lost for node in nodes] == [[], [], []]
+        await cluster.end()
+
+    run_virtual(run())
+
+
+def test_two_members_of_one_name_hear_of_each_other() -> None:
+    async def run() -> None:
+        cluster = Cluster()
+        first, second = cluster.add("m1"), Node(cluster, "m1")
+        await cluster.pass_time(2 * TERMS.ttl_seconds)
+        assert [member.session for member in first.keeper.namesakes] == [second.keeper.session.id]
+        assert [member.session for member in second.keeper.namesakes] == [first.keeper.session.id]
+        await second.crash()
+        await cluster.pass_time(2 * TERMS.ttl_seconds)
+        assert first.keeper.namesakes == []
+        await cluster.end()
+
+    run_virtual(run())

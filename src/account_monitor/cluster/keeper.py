@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from account_monitor.cluster.assignment import Plan, assign
+from account_monitor.cluster.attendance import NAMED_SECONDS, Attendance
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Seconds, Session, Terms, new_session_id
-from account_monitor.cluster.members import Board, Card, Holding
+from account_monitor.cluster.members import Board, Card, Holding, Member
 from account_monitor.errors import AccountMonitorError, LeaseLost, StorageUnavailable
 
 RETRY_SECONDS = 0.25
@@ -97,6 +98,7 @@ class Keeper:
         self.session = Session(member, terms, new_id())
         self.board = Board({}, {})
         """As it was seen last."""
+        self._attendance = Attendance(member, terms)
         self.problem: str | None = None
         """Why the store cannot be asked, None while it answers."""
         self._held: dict[str, HeldLease] = {}
@@ -133,6 +135,16 @@ class Keeper:
     def is_suspended(self) -> bool:
         """Whether leases are held that the store did not confirm in time: nothing may be written by them."""
         return self._is_suspended
+
+    @property
+    def lost(self) -> list[Member]:
+        """The members whose sessions ended by themselves not long ago, and that are not back."""
+        return self._attendance.lost(self._clock())
+
+    @property
+    def namesakes(self) -> list[Member]:
+        """Other processes that take part under the name of this one."""
+        return self._attendance.namesakes(self._clock())
 
     def show(self, card: Card) -> None:
         """Say something else of this member, such as what it is warm for."""
@@ -276,6 +288,7 @@ class Keeper:
         board = self._corrected(board)
         if (settling := self._settled_at - self._clock()) > 0:
             return min(settling, self._terms.beat_seconds)
+        self._note_attendance(board)
         began = self._clock()
         plan = await self._plan(board)
         self._thought_seconds = self._clock() - began
@@ -287,6 +300,22 @@ class Keeper:
             return BUSY_SECONDS
         ends = board.next_end_seconds
         return self._terms.beat_seconds if ends is None else min(self._terms.beat_seconds, max(ends, 0) + 0.01)
+
+    def _note_attendance(self, board: Board) -> None:
+        """Say who went without a word, who is back, and who has the name of this member."""
+        news = self._attendance.look(board, self.session.id, self._clock())
+        for member in news.lost:
+            log.warning(
+                "member_lost", member=member.name, session=member.session, address=member.card.address,
+                reason="its session was not renewed, and it did not stop", named_seconds=NAMED_SECONDS,
+            )  # fmt: skip
+        for name in news.back:
+            log.info("member_back", member=name)
+        for member in news.namesakes:
+            log.warning(
+                "member_name_taken", member=member.name, session=member.session, address=member.card.address,
+                reason="another process takes part under this name: give each a cluster.member of its own",
+            )  # fmt: skip
 
     async def _compare(self, board: Board) -> None:
         """Let go of what somebody else has, take up what was taken unnoticed, and give up once more what was given up.

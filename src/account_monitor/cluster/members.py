@@ -28,6 +28,8 @@ class Member(NamedTuple):
     name: str
     card: Card
     is_alive: bool
+    seconds_left: float = 0.0
+    """After which time the session ends if it is not renewed."""
 
 
 class Holding(NamedTuple):

@@ -321,9 +321,12 @@ class NatsLeases:
         await self._tidy()
         now = self._clock()
         members = {
-            name: Member(name, seen.value.member, self._cards.get(name, Card()), self._is_alive(seen))
+            name: Member(
+                name, seen.value.member, self._cards.get(name, Card()), self._is_alive(seen),
+                max(seen.since + seen.value.ttl_seconds - now, 0.0),
+            )
             for name, seen in self._sessions.items()
-        }
+        }  # fmt: skip
         holdings = {
             account: Holding(lease.value.epoch, lease.value.session, lease.value.member, lease.value.heir)
             for account, lease in self._leases.items()

@@ -175,7 +175,7 @@ class PostgresLeases:
         for session, name, card, shown_at, seconds in sessions:
             cards[session] = decode_card(card) if card is not None else self._cards.get(session, Card())
             self._shown_at = max(self._shown_at, shown_at)
-            members[session] = Member(session, name, cards[session], seconds > 0)
+            members[session] = Member(session, name, cards[session], seconds > 0, max(seconds, 0.0))
         self._cards = cards
         ends = [row[4] for row in sessions if row[4] > 0]
         return Board(members, dict(self._holdings), min(ends, default=None))

@@ -16,6 +16,7 @@ import structlog
 
 from account_monitor.api.metrics import Sample
 from account_monitor.clock import boot_seconds, now_ms
+from account_monitor.cluster.attendance import NAMED_SECONDS
 from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Terms
 from account_monitor.cluster.members import Card, Member
@@ -133,7 +134,7 @@ class Membership:
         self._has_history = False
         self._opening_history = asyncio.Lock()
         self._member = settings.cluster.member or socket.gethostname()
-        card = Card(address=address)
+        card = self._card = Card(address=address)
         self._keeper = Keeper(
             self._leases,
             self._member,
@@ -398,11 +399,29 @@ class Membership:
             )
         elif keeper.problem is not None:
             status, text = Status.DEGRADED, keeper.problem
-        elif unable := [name for name in wanted if self._holder(name) is None]:
-            text += f"; nobody holds {', '.join(unable[:10])}"
+        else:
+            if unable := [name for name in wanted if self._holder(name) is None]:
+                text += f"; nobody holds {', '.join(unable[:10])}"
+            if amiss := self._amiss():
+                status, text = Status.DEGRADED, f"{text}; {amiss}"
         self._desk.health.report(CHECK, status, text)
         if not self._has_settled:
             self._look_whether_settled(wanted, text)
+
+    def _amiss(self) -> str:
+        """Return what is wrong with other members, in words for people; empty: nothing."""
+        said = []
+        if lost := sorted(member.name for member in self._keeper.lost):
+            said.append(
+                f"lost {', '.join(lost[:10])}: not stopped, and not heard of; named until it is back, or for"
+                f" {NAMED_SECONDS / 60:g} min"
+            )
+        if namesakes := self._keeper.namesakes:
+            said.append(
+                f"another process takes part as {self._member} ({namesakes[0].card.address or 'it gives no address'}):"
+                " give each a cluster.member of its own"
+            )
+        return "; ".join(said)
 
     def _look_whether_settled(self, wanted: list[str], text: str) -> None:
         """Be ready once every account is taken up here, or held elsewhere."""
@@ -415,7 +434,7 @@ class Membership:
         """Return who holds an account, this process included."""
         keeper = self._keeper
         if account in keeper.held:
-            return Member(keeper.session.id, self._member, Card(), is_alive=True)
+            return Member(keeper.session.id, self._member, self._card, is_alive=True)
         holder = keeper.board.holder(account)
         return None if holder is not None and holder.session == keeper.session.id else holder
 
@@ -427,7 +446,7 @@ class Membership:
     def _entry(self, account: str) -> RollAccount:
         lease = self._keeper.held.get(account)
         if lease is not None:
-            return RollAccount(account, lease.epoch, self._member, "", is_here=True)
+            return RollAccount(account, lease.epoch, self._member, self._card.address, is_here=True)
         holding, holder = self._keeper.board.holdings.get(account), self._holder(account)
         epoch = 0 if holding is None else holding.epoch
         if holder is None:
@@ -437,14 +456,15 @@ class Membership:
     def roll(self) -> Roll:
         """Return who is there, and who holds which account."""
         keeper = self._keeper
-        alive = [member for member in keeper.board.members.values() if member.is_alive]
+        present = {member.session: member for member in keeper.lost} | dict(keeper.board.members)
+        alive = [member for member in present.values() if member.is_alive]
         followers = {account: member.name for member in alive for account in member.card.warm}
         members = [
             RollMember(
                 member.name, member.session, member.card.address, member.is_alive, member.card.is_draining,
                 is_self=member.session == keeper.session.id,
             )
-            for member in keeper.board.members.values()
+            for member in present.values()
         ]  # fmt: skip
         return Roll(
             store=self._leases.description,
