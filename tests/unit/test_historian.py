@@ -23,3 +23,14 @@ async def test_nothing_counts_as_replicated_while_the_database_does_not_answer()
     historian._note(followed, Written("main", 1_000, None, False))
     historian._note_end("its process ended")
     assert historian.replicated("main") == 0
+
+
+async def test_who_has_nothing_to_write_does_not_say_that_the_history_is_being_opened() -> None:
+    desk = Desk(Clock(), "9")
+    historian = Historian(Settings(), desk, AlarmBoard(Clock()))
+
+    historian.watch()
+    assert desk.health.checks["history"].message == "no account is open here: nothing to write"
+    historian.assign(["main"])
+    historian.watch()
+    assert desk.health.checks["history"].message == "is being opened"

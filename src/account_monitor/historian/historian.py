@@ -256,6 +256,8 @@ class Historian:
         if problems:
             account, problem = next(iter(problems.items()))
             self._desk.health.report(HISTORY, Status.DEGRADED, f"{len(problems)} accounts, {account}: {problem}")
+        elif not self._followed and not self._description:
+            self._desk.health.report(HISTORY, Status.HEALTHY, "no account is open here: nothing to write")
         elif not self._description:
             self._desk.health.report(HISTORY, Status.HEALTHY, "is being opened")
         else:
