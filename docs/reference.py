@@ -58,7 +58,9 @@ def _slug(name: str) -> str:
 
 def rest_page(document: Json) -> str:
     """Return the page of an OpenAPI document."""
-    lines = ["# REST reference", "", f"Version {document['info']['version']}.", "", document["info"]["description"], ""]
+    # The service shows the same words where no other page lies beside them.
+    said = document["info"]["description"].replace("docs/api.md of the project", "[REST and WebSocket](../api.md)")
+    lines = ["# REST reference", "", f"Version {document['info']['version']}.", "", said, ""]
     lines += ["## Addresses", ""]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

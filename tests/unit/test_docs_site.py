@@ -87,6 +87,7 @@ def test_the_reference_has_every_address_with_its_parameters_and_answers() -> No
     document = openapi_document(Desk(lambda: 0, __version__), Renderings(0, Renderer()))
     page = rest_page(document)
 
+    assert "see [REST and WebSocket](../api.md)." in page
     assert "### GET /api/positions" in page
     assert "### POST /api/corrections" in page
     assert "| `limit` | integer | Entries to name, the youngest. (from 0, to 1000, default 100) |" in page
