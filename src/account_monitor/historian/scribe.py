@@ -6,6 +6,7 @@ Its orders come down the standard input; the end of that is the end of the work,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from account_monitor.stores.history.postgres import Connection
 
 TELL_SECONDS = 0.1
-"""How often it is told how far the history is, at most."""
+"""How often it is told how far the history is, at most, unless somebody waits to hear of an account."""
+
+AWAITED_SECONDS = 2.0
+"""How long whoever waits to hear of an account does so."""
 
 PRUNE_SECONDS = 600.0
 LAST_SECONDS = 1.5
@@ -80,6 +84,9 @@ class Scribe:
         """By account, the lease under which it is written now."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, Report] = {}
+        self._awaited: dict[str, float] = {}
+        """Accounts of which somebody waits to hear, and until when."""
+        self._is_urgent = asyncio.Event()
         self._description = ""
 
     async def run(self, orders: asyncio.StreamReader) -> None:
@@ -93,6 +100,7 @@ class Scribe:
                 if isinstance(order, Accounts):
                     self._assign(order)
                 elif isinstance(order, Hurry) and (projector := self._projectors.get(order.account)) is not None:
+                    self._await(order.account)
                     projector.hurry()
             for projector in self._projectors.values():
                 projector.stop()
@@ -108,6 +116,7 @@ class Scribe:
         wanted = {account: tenures.get(account) for account in order.accounts}
         for account in list(self._projectors):
             if account not in wanted or wanted[account] != self._assigned[account]:
+                self._await(account)
                 self._projectors.pop(account).stop()
         for account, tenure in wanted.items():
             if account not in self._projectors:
@@ -150,11 +159,23 @@ class Scribe:
         account, seq, problem, needs_help, is_lost = progress
         lost_epoch = tenure.epoch if is_lost and tenure is not None else None
         self._news[account] = Written(account, seq, problem, needs_help, lost_epoch)
+        if account in self._awaited:
+            self._is_urgent.set()
+
+    def _await(self, account: str) -> None:
+        """Tell at once, for a moment, what is written of an account: it is handed over, or an order waits for it."""
+        now = asyncio.get_running_loop().time()
+        self._awaited = {each: until for each, until in self._awaited.items() if until > now}
+        self._awaited[account] = now + AWAITED_SECONDS
 
     async def _tell(self) -> None:
+        """Tell what is written: of many accounts together, and at once where somebody waits."""
         while True:
+            self._is_urgent.clear()
             self._say_news()
-            await asyncio.sleep(TELL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TELL_SECONDS):
+                    await self._is_urgent.wait()
 
     def _say_news(self) -> None:
         if self._store.description != self._description:

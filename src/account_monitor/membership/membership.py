@@ -331,12 +331,18 @@ class Membership:
 
     async def _replicate(self, account: str) -> None:
         """End an account, and wait until all of it is where its next holder reads it."""
-        until = time.monotonic() + REPLICATED_SECONDS
+        began = time.monotonic()
         last_seq = await self._accounts.quiet_held(account)
         if account == UNROUTED:
             return
+        quiet = time.monotonic()
         self._historian.finish(account)
-        if not await self._has_replicated(account, last_seq, until):
+        if await self._has_replicated(account, last_seq, began + REPLICATED_SECONDS):
+            log.info(
+                "account_replicated", account=account, seq=last_seq,
+                quiet_seconds=round(quiet - began, 3), seconds=round(time.monotonic() - began, 3),
+            )  # fmt: skip
+        else:
             log.warning(
                 "account_not_replicated", account=account, seq=last_seq,
                 replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
