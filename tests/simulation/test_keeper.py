@@ -427,3 +427,22 @@ def test_two_members_of_one_name_hear_of_each_other() -> None:
         await cluster.end()
 
     run_virtual(run())
+
+
+def test_who_has_just_joined_takes_what_is_handed_over_to_it_at_once() -> None:
+    async def run() -> None:
+        cluster = Cluster()
+        first = cluster.add("m1")
+        await cluster.pass_time(10)
+        second = cluster.add("m2")
+        second.desk.take_up_seconds = 0.0
+        began = virtual_loop().time()
+        while not first.desk.losses:
+            await cluster.pass_time(0.01, step=0.01)
+        handed_over = first.desk.losses[0][0]
+        await cluster.pass_time(first.desk.lay_down_seconds + 0.1, step=0.01)
+        assert handed_over in second.desk.valid
+        assert virtual_loop().time() - began < TERMS.beat_seconds
+        await cluster.end()
+
+    run_virtual(run())

@@ -287,7 +287,8 @@ class Keeper:
         await self._compare(board)
         board = self._corrected(board)
         if (settling := self._settled_at - self._clock()) > 0:
-            return min(settling, self._terms.beat_seconds)
+            is_complete = await self._acquire(self._left_to_this(board))
+            return min(settling, self._terms.beat_seconds) if is_complete else BUSY_SECONDS
         self._note_attendance(board)
         began = self._clock()
         plan = await self._plan(board)
@@ -366,6 +367,15 @@ class Keeper:
             assign, accounts, board, moves_at_once=at_once, ignored_heirs=ignored, uncounted=self._uncounted
         )  # fmt: skip
         return plan() if len(accounts) < THREAD_FROM else await asyncio.to_thread(plan)
+
+    def _left_to_this(self, board: Board) -> list[str]:
+        """Return what others gave up for this member: nobody is about to come back for that."""
+        accounts, session = set(self._accounts()), self.session.id
+        return [
+            account
+            for account, holding in board.holdings.items()
+            if holding.session is None and holding.heir == session and account in accounts
+        ]
 
     async def _acquire(self, accounts: Iterable[str]) -> bool:
         """Take what nobody holds; return whether that was all that there was to take."""

@@ -159,7 +159,6 @@ class PostgresLeases:
         """Give up leases, each for a session that is to take it next."""
         async with self.line.connection() as connection:
             await connection.execute(SQL["release"], session.id, list(heirs), list(heirs.values()))
-        await self._tell()
 
     # -- the board ---------------------------------------------------------------------------------------------------
 

@@ -75,9 +75,14 @@ AND activity.wait_event_type = 'Client'
 AND greatest(activity.query_start, activity.state_change) < clock_timestamp() - make_interval(secs => $2);
 
 -- name: release
-UPDATE account_monitor_leases AS lease SET session = NULL, heir = given.heir, changed_at = clock_timestamp()
-FROM unnest($2::text[], $3::text[]) AS given (account, heir)
-WHERE lease.account = given.account AND lease.session = $1;
+-- Others are told in the same commit: when many are handed over, each one's heir waits for those before it.
+WITH released AS (
+    UPDATE account_monitor_leases AS lease SET session = NULL, heir = given.heir, changed_at = clock_timestamp()
+    FROM unnest($2::text[], $3::text[]) AS given (account, heir)
+    WHERE lease.account = given.account AND lease.session = $1
+    RETURNING true
+)
+SELECT pg_notify('account_monitor_leases', '') FROM released LIMIT 1;
 
 -- name: members
 -- What they say of themselves only where that is younger than a moment.
