@@ -8,6 +8,7 @@ from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
+from account_monitor.cluster.attendance import Attendance
 from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, Session, Terms
 from account_monitor.cluster.members import Board, Card, Holding, Member
@@ -65,6 +66,7 @@ def test_watching_the_cluster_costs_the_same_for_each_account() -> None:
         keeper = Keeper.__new__(Keeper)
         session = Session("one", Terms(9), "s1")
         keeper.session, keeper.problem, keeper._is_suspended = session, None, False
+        keeper._attendance, keeper._clock, made._card = Attendance("one", Terms(9)), lambda: 0.0, Card()
         names = [f"a{number}" for number in range(count)]
         keeper._held = {name: HeldLease(name, 1, session) for name in names}
         keeper.board = Board({"s1": Member("s1", "one", Card(), True)}, {name: Holding(1, "s1") for name in names})
