@@ -296,7 +296,7 @@ def test_explain_refuses_a_span_that_ends_before_it_begins(running: Service) -> 
 
     refused = running.command("explain", *times, "--config", str(running.config_file))
 
-    assert (refused.returncode, "--from is later than --to" in refused.stderr) == (2, True)
+    assert (refused.returncode, "--from: 2026-11-23T00:00:00.000Z is later than --to" in refused.stderr) == (2, True)
 
 
 def test_replay_until_a_time_before_the_first_entry_is_empty(running: Service) -> None:

@@ -5,7 +5,7 @@ Amounts are rounded for the eye; each carries its exact digits in `<data value>`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from account_monitor import __version__
+from account_monitor.cli.completeness import end_text
 from account_monitor.cli.markup import Child, Html, element, foreign, joined
 from account_monitor.cli.report_charts import Bar, bar_chart, depth_chart, line_chart
 from account_monitor.cli.screen import MISSING, rounded, visible
@@ -67,23 +68,42 @@ _FOOTNOTE: Final = (
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Report(NamedTuple):
-    """What is told: periods of the same span, and why accounts are left out."""
+class Told(NamedTuple):
+    """An account that is told of. `last_ms`: when its last entry was recorded, None where it goes on after the span."""
 
-    periods: list[Period]
+    period: Period
+    last_ms: int | None
+
+
+class Report(NamedTuple):
+    """What is told: accounts in the same span, why others are left out, and what the journals here do not hold."""
+
+    told: list[Told]
     left_out: list[str]
+    lacking: list[str]
     from_ms: int | None
     to_ms: int | None
     made_ms: int
     zone: ZoneInfo
 
+    @property
+    def periods(self) -> list[Period]:
+        """What the accounts came to."""
+        return [each.period for each in self.told]
+
+    def span_text(self, moment: Callable[[int], str]) -> str:
+        """Return the span in words: no longer than anything is known. `moment` writes a time."""
+        begun = "the beginning" if self.from_ms is None else moment(self.from_ms)
+        ends = [each.last_ms for each in self.told]
+        known = [end for end in ends if end is not None]
+        last_ms = max(known) if len(known) == len(ends) else None
+        return f"{begun} {end_text(self.from_ms, self.to_ms, last_ms, moment)}"
+
 
 def report_page(report: Report) -> str:
     """Return the page."""
     names = ", ".join(visible(period.account) for period in report.periods)
-    begun = "the beginning" if report.from_ms is None else _moment(report.from_ms, report.zone)
-    ended = _moment(report.made_ms if report.to_ms is None else report.to_ms, report.zone)
-    span = f"{begun} to {ended}"
+    span = report.span_text(lambda at_ms: _moment(at_ms, report.zone))
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = element(
@@ -100,16 +120,16 @@ def report_page(report: Report) -> str:
         element("p", f"{span}, days of {report.zone.key}; amounts in USD. Made {_moment(report.made_ms, report.zone)}"
                      f" by account-monitor {__version__}."),
         *(element("div", f"Left out: {visible(each)}", class_="notice") for each in report.left_out),
-        _total(report.periods) if len(report.periods) > 1 else None,
-        *(_account(period, report) for period in report.periods),
+        *(element("div", visible(each), class_="notice") for each in report.lacking),
+        _total(report.periods, is_all=not report.left_out) if len(report.periods) > 1 else None,
+        *(_account(told, report) for told in report.told),
         element("p", _FOOTNOTE),
     )  # fmt: skip
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _account(period: Period, report: Report) -> Html:
-    told = _Account(period, report)
-    return element("div", *told.parts(), class_="account")
+def _account(told: Told, report: Report) -> Html:
+    return element("div", *_Account(told, report).parts(), class_="account")
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -187,7 +207,7 @@ def _key(*pairs: tuple[str, Child]) -> Html:
 # -- all accounts ------------------------------------------------------------------------------------------------------
 
 
-def _total(periods: Sequence[Period]) -> Html:
+def _total(periods: Sequence[Period], *, is_all: bool) -> Html:
     """Return a table with a row for each account, and their total."""
     figures = _Figures(periods)
 
@@ -206,7 +226,11 @@ def _total(periods: Sequence[Period]) -> Html:
     foot = cells("total", _sum([p.before for p in periods]), whole, _sum([p.after for p in periods]),
                  _sum([p.residual for p in periods]))  # fmt: skip
     head = ("account", "equity before", "P&L", "flows", "change", "residual", "equity after")
-    return element("section", element("h3", "All accounts"), _table(head, rows, foot, "accounts"))
+    return element(
+        "section",
+        element("h3", "All accounts" if is_all else "The accounts below, and no others"),
+        _table(head, rows, foot, "accounts"),
+    )
 
 
 def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
@@ -225,19 +249,25 @@ def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
 class _Account:
     """The part of the page about one account."""
 
-    def __init__(self, period: Period, report: Report) -> None:
+    def __init__(self, told: Told, report: Report) -> None:
+        period = told.period
         self._period = period
+        self._last_ms = told.last_ms
         self._zone = report.zone
         self._is_from_beginning = report.from_ms is None
         self._span_ms = period.span_ms
         self._figures = _Figures([period])
         self._usd = self._figures.usd
-        self._id = f"a{report.periods.index(period)}"
+        self._id = f"a{report.told.index(told)}"
 
     def parts(self) -> Iterator[Child]:
         """Yield the sections."""
         period = self._period
         yield element("h2", foreign(period.account))
+        if self._last_ms is not None:
+            yield element(
+                "p", f"Last entry recorded {self._moment(self._last_ms)}; what came after it is not known here."
+            )
         yield from self._notices()
         yield self._summary()
         yield self._equity()
