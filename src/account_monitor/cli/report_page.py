@@ -146,9 +146,10 @@ class _Figures:
         """Return an amount in USD; one that is won or lost is coloured."""
         if amount is None:
             return Html(MISSING)
-        exact = to_text(amount)
-        kind = None if not signed or not amount else "gain" if amount > 0 else "loss"
-        return element("data", self.text(amount), value=exact, class_=kind)
+        text = self.text(amount)
+        is_zero = not text.strip("-0.,")  # as it is shown: else one 0.00 is won and another lost
+        kind = None if not signed or is_zero else "gain" if amount > 0 else "loss"
+        return element("data", text, value=to_text(amount), class_=kind)
 
     def text(self, amount: Decimal) -> str:
         """Return an amount as text, with all its places."""
