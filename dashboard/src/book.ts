@@ -2,7 +2,7 @@
 
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { sum } from "./decimal.ts";
-import type { Point } from "./line.ts";
+import { noted, type Point } from "./line.ts";
 import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing } from "./wire.ts";
 
 const MAX_FILLS = 200;
@@ -126,9 +126,8 @@ export class Ledger {
   #count(pnl: PnL, at: number): void {
     this.pnl.value = pnl;
     if (pnl.equity === null || pnl.net_pnl === null || !Number.isFinite(at)) return;
-    const time = Math.floor(at / 1000);
-    const kept = this.line.value.filter((point) => point.time > time - LINE_SECONDS && point.time < time);
-    this.line.value = [...kept, { time, equity: Number(pnl.equity), net: Number(pnl.net_pnl) }];
+    const heard = { time: at / 1000, equity: Number(pnl.equity), net: Number(pnl.net_pnl) };
+    this.line.value = noted(this.line.value, heard, LINE_SECONDS);
   }
 
   #show(key: string, position: Position, isNews = true): void {

@@ -3,6 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { keep, ledgers, type Ledger } from "./book.ts";
 import { points, type Range } from "./history.ts";
+import { LIVE_STEP } from "./line.ts";
 import { lost } from "./link.ts";
 import { Problem, read } from "./rest.ts";
 import { refusal, token } from "./token.ts";
@@ -11,7 +12,7 @@ import type { Alert, Fill, Reconciliation } from "./wire.ts";
 const EVERY_MS = 3_000;
 const MISSES = 2;
 const AGAIN_MS = 5_000;
-const LATELY: Range = { name: "lately", ms: 900_000, interval: "5s" };
+const LATELY: Range = { name: "lately", ms: 900_000, interval: `${LIVE_STEP}s`, step: LIVE_STEP };
 const FILLS_MS = 6 * 3_600_000;
 const MAX_FILLS = 200;
 
