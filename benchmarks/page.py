@@ -47,7 +47,7 @@ WATCH = """() => {
       const cell = (change.target.parentElement ?? change.target).closest?.("[data-field=quantity]");
       if (!cell) continue;
       const key = cell.closest("tr").dataset.key, text = cell.textContent;
-      requestAnimationFrame(() => setTimeout(() => window.seen.push([key, text, shown()])));  // once it is drawn
+      setTimeout(() => window.seen.push([key, text, shown()]));  // the page writes within a frame: once that is drawn
     }
   }).observe(document.querySelector("#positions"), {subtree: true, characterData: true, childList: true});
 }"""

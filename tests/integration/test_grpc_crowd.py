@@ -117,17 +117,17 @@ def test_the_youngest_are_those_that_are_too_many(own_address: str) -> None:
         assert tally.refused_connections >= 2
 
 
-async def test_a_request_that_does_not_come_ends_its_call(
-    open_desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_that_does_not_come_ends_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "REQUEST_SECONDS", 0.1)
-    async with calling(open_desk) as channel:
-        method: Any = channel.stream_unary(SERVICE + "GetPnL")
-        call = method()
+    async with trading_desk(tmp_path, grpc_port=0) as desk:
+        await desk.open()
+        async with calling(desk) as channel:
+            method: Any = channel.stream_unary(SERVICE + "GetPnL")
+            call = method()
 
-        assert (await call.code()) is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert "did not come within 0.1 s" in await call.details()
-        assert (await ask(channel, "GetAccountState")).account == "main"
+            assert (await call.code()) is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert "did not come within 0.1 s" in await call.details()
+            assert (await ask(channel, "GetAccountState")).account == "main"
 
 
 async def test_a_call_without_a_request_is_refused(open_desk: TradingDesk) -> None:

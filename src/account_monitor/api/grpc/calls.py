@@ -17,6 +17,7 @@ from grpc import StatusCode
 from account_monitor.api.access import EVERYONE, Access, Caller
 from account_monitor.api.accounts import monitor_meant
 from account_monitor.api.credentials import stated_token
+from account_monitor.api.grpc.patience import Patience
 from account_monitor.api.grpc.room import Room
 from account_monitor.api.grpc.statuses import TOO_LATE, status_of
 from account_monitor.api.grpc.tally import Tally
@@ -54,6 +55,7 @@ class Calls:
         self._access = access
         self._tally = tally
         self._room = room
+        self._patience = Patience(REQUEST_SECONDS)
 
     def unary(
         self, method: str, answer: Callable[[Asker, bytes], Awaitable[bytes]]
@@ -61,7 +63,7 @@ class Calls:
         """Return the handler of a method that answers once."""
 
         async def reply(asker: Asker, context: Context) -> bytes:
-            return await answer(asker, await _request(context))
+            return await answer(asker, await _request(context, self._patience))
 
         async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             return await self._serve(method, context, lambda asker: reply(asker, context))
@@ -74,7 +76,7 @@ class Calls:
         """Return the handler of a method that goes on telling."""
 
         async def reply(asker: Asker, context: Context) -> None:
-            await tell(asker, await _request(context), context)
+            await tell(asker, await _request(context, self._patience), context)
 
         async def handle(_: AsyncIterator[bytes], context: Context) -> None:
             await self._serve(method, context, lambda asker: reply(asker, context))
@@ -125,13 +127,12 @@ class Calls:
         return Asker(self._access.caller(stated_token(stated), address))
 
 
-async def _request(context: Context) -> bytes:
+async def _request(context: Context, patience: Patience) -> bytes:
     """Return the one request of a call. Raises: Refused where it does not come."""
     try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            body: bytes | object = await context.read()  # a tenth of a call cheaper than what iterates
+        body: bytes | object = await patience.wait_for(context.read())  # a tenth of a call cheaper than to iterate
     except TimeoutError:
-        raise Refused(TOO_LATE, f"request: did not come within {REQUEST_SECONDS:g} s of its call") from None
+        raise Refused(TOO_LATE, f"request: did not come within {patience.seconds:g} s of its call") from None
     if not isinstance(body, bytes):  # `grpc.aio.EOF`
         raise bad_parameter("request", "expected one message, none came")
     return body
