@@ -68,7 +68,7 @@ class Accounts:
         self._alarms = alarms
         self._tasks = tasks
         self._nats_connected = nats_connected
-        self._starting: Monitor | None = None
+        self._starting: set[Monitor] = set()
         self._heard_at_end: dict[str, int] | None = None
 
     # -- from the configuration to a monitor -------------------------------------------------------------------------
@@ -146,14 +146,14 @@ class Accounts:
         if lease is not None:
             monitor.speaks = lambda: lease.is_valid(boot_seconds())
             monitor.is_taken = lambda: lease.is_lost
-        self._starting = monitor
+        self._starting.add(monitor)
         try:
             await monitor.start()
         except BaseException:
             await journal.close()
             raise
         finally:
-            self._starting = None
+            self._starting.discard(monitor)
         self.monitors[name] = monitor
         self._tasks.spawn(f"account:{name}", monitor.run())
         return monitor
@@ -169,9 +169,9 @@ class Accounts:
         return await asyncio.to_thread(Journal.open, data_dir, name, clock=now_ms)
 
     def stop_starting(self) -> None:
-        """Let the account that is being opened give up: the process is to end."""
-        if self._starting is not None:
-            self._starting.stop()
+        """Let accounts that are being opened give up: the process is to end."""
+        for monitor in self._starting:
+            monitor.stop()
 
     # -- shown, fed and watched --------------------------------------------------------------------------------------
 
@@ -310,11 +310,14 @@ class Accounts:
 
     async def close_monitor(self, name: str, patience_seconds: float | None = STOP_SECONDS) -> None:
         """Close a journal once what was heard is in it, or patience ends."""
-        monitor = self.monitors.pop(name)
+        monitor = self.monitors[name]
         monitor.stop()
         await self._tasks.has_ended(f"account:{name}", patience_seconds)
-        self._tasks.forget(f"account:{name}")
         await monitor.journal.close()
+        if self.monitors.get(name) is not monitor:
+            return  # another one closed it meanwhile
+        del self.monitors[name]  # last: who is cancelled before has not closed it
+        self._tasks.forget(f"account:{name}")
         self._desk.health.forget(f"journal:{name}")
         self._desk.wait_for(f"journal:{name}", None)
         self._desk.health.forget(f"alarms:{name}")
@@ -343,18 +346,29 @@ class Accounts:
 
         Raises: AccountMonitorError.
         """
-        async with self.changing:
+        if lease.account == UNROUTED:
+            monitor = await self.open_monitor(UNROUTED, Inbox(), None, lease=lease)
+        else:
+            monitor = await self.open(self._configured(lease.account), lease=lease, folded=folded)
+        async with self.changing:  # not while it is folded: others are not to wait for that
             self._heard_at_end = None  # what was counted may have been another process's to take
             if lease.account == UNROUTED:
-                self._show_unrouted(await self.open_monitor(UNROUTED, Inbox(), None, lease=lease))
+                self._show_unrouted(monitor)
                 return
-            account = next((each for each in self.settings.accounts if each.name == lease.account), None)
-            if account is None:
-                raise ConfigurationError(f"account {lease.account} is not configured any more")
-            monitor = await self.open(account, lease=lease, folded=folded)
+            try:
+                account = self._configured(lease.account)
+            except ConfigurationError:
+                await self.close_monitor(lease.account)
+                raise
             self.show(monitor, account)
             self.serve(monitor, account)
             self.settle([account])
+
+    def _configured(self, name: str) -> AccountSettings:
+        account = next((each for each in self.settings.accounts if each.name == name), None)
+        if account is None:
+            raise ConfigurationError(f"account {name} is not configured any more")
+        return account
 
     async def quiet_held(self, account: str) -> int:
         """Take nothing more for an account, and record what was heard; return where its journal ends then."""
@@ -362,7 +376,8 @@ class Accounts:
         self.inboxes.leave_to_others(account)
         monitor = self.monitors[account]
         monitor.stop()
-        await self._tasks.has_ended(f"account:{account}", STOP_SECONDS)
+        if not await self._tasks.has_ended(f"account:{account}", STOP_SECONDS):
+            log.warning("account_not_quiet", account=account, seq=monitor.journal.last_seq, seconds=STOP_SECONDS)
         return monitor.journal.last_seq
 
     async def close_held(self, account: str, *, at_once: bool) -> None:

@@ -7,7 +7,8 @@ other, and none waits for the work that an account is: one renews, one looks at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -120,9 +121,9 @@ class Keeper:
     # -- what others ask ---------------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> dict[str, HeldLease]:
-        """The leases of this member, by account, also while the store does not confirm them."""
-        return dict(self._held)
+    def held(self) -> Mapping[str, HeldLease]:
+        """The leases of this member as they are now, by account, also while the store does not confirm them."""
+        return MappingProxyType(self._held)
 
     @property
     def is_suspended(self) -> bool:

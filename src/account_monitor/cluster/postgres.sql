@@ -93,8 +93,10 @@ SELECT pg_notify('account_monitor_leases', $1);
 
 -- name: fence
 -- Held until the end of the transaction: a takeover waits for it, and one that was faster makes this find no row. The
--- second condition keeps a holder that does not know yet from writing on and on, so that nobody gets the row.
-SELECT set_config('idle_in_transaction_session_timeout', $4, true) FROM account_monitor_leases AS lease
+-- second condition keeps a holder that does not know yet from writing on and on, so that nobody gets the row. What is
+-- committed is flushed, whatever the server does otherwise: operators are told that it is there.
+SELECT set_config('idle_in_transaction_session_timeout', $4, true), set_config('synchronous_commit', 'on', true)
+FROM account_monitor_leases AS lease
 WHERE account = $1 AND epoch = $2 AND session = $3
 AND (NOT $5 OR EXISTS (SELECT 1 FROM account_monitor_sessions WHERE id = $3))
 FOR SHARE OF lease;

@@ -81,6 +81,8 @@ class Historian:
         self._alarms = alarms
         self._accounts: list[str] = []
         self._tenures: dict[str, Tenure] | None = None
+        self._finishing: dict[str, Tenure | None] = {}
+        """By account that is written to its end, under which lease."""
         self.on_lease_lost: Callable[[str, int, str], None] = lambda account, epoch, reason: None
         """Hears that the database refuses what is written of an account under an epoch; who holds leases sets it."""
         self._followed: dict[str, _Followed] = {}
@@ -128,7 +130,11 @@ class Historian:
 
     def assign(self, accounts: list[str], tenures: dict[str, Tenure] | None = None) -> None:
         """Follow these accounts from now on, under these leases where there are any; their journals exist."""
-        self._accounts, self._tenures = accounts, tenures
+        for account, tenure in list(self._finishing.items()):
+            if (tenures or {}).get(account) != tenure:
+                del self._finishing[account]  # it is somebody else's, or under another lease
+        self._accounts = [account for account in accounts if account not in self._finishing]
+        self._tenures = tenures
         for account in self._followed.keys() - set(accounts):
             del self._followed[account]
         for account in accounts:
@@ -136,7 +142,11 @@ class Historian:
         self._tell_scribe()
 
     def finish(self, account: str) -> None:
-        """Have written at once what is recorded of an account, and then no more; `replicated` tells until `assign`."""
+        """Have written at once what is recorded of an account, and then no more under this lease.
+
+        `replicated` tells how far that is until another `assign` leaves the account out.
+        """
+        self._finishing[account] = (self._tenures or {}).get(account)
         self._accounts = [each for each in self._accounts if each != account]
         self._tell_scribe()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -151,6 +152,8 @@ class Membership:
         """By account, the highest epoch that was seen."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
+        self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By account, held by whoever lays it down."""
         self._laying_down: set[str] = set()
         """Accounts whose journals are still being closed here."""
         service = settings.service
@@ -313,28 +316,30 @@ class Membership:
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:
         """Speak for an account no more; what was recorded is in the history then, where it was given up."""
         account = lease.account
-        if self._open.get(account) is not lease:
-            return  # it was not taken up
-        is_taken = why is not Loss.GIVEN_UP or lease in self._refused
-        if not is_taken:
-            await self._replicate(account)
-        self._laying_down.add(account)
-        try:
-            del self._open[account]
-            self._refused.discard(lease)
-            await self._accounts.close_held(account, at_once=is_taken)
-        finally:
-            self._laying_down.discard(account)
+        async with self._closing[account]:  # it may be refused while it is given up
+            if self._open.get(account) is not lease:
+                return  # it was not taken up, or is laid down by now
+            if why is Loss.GIVEN_UP and lease not in self._refused:
+                await self._replicate(lease)
+            is_taken = why is not Loss.GIVEN_UP or lease in self._refused
+            self._laying_down.add(account)
+            try:
+                del self._open[account]
+                self._refused.discard(lease)
+                await self._accounts.close_held(account, at_once=is_taken)
+            finally:
+                self._laying_down.discard(account)
         self._news.set()
 
-    async def _replicate(self, account: str) -> None:
-        """End an account, and wait until all of it is where its next holder reads it."""
-        until = time.monotonic() + REPLICATED_SECONDS
+    async def _replicate(self, lease: HeldLease) -> None:
+        """End an account, and wait until all of it is where its next holder reads it, or is refused there."""
+        account = lease.account
         last_seq = await self._accounts.quiet_held(account)
         if account == UNROUTED:
             return
         self._historian.finish(account)
-        if not await self._has_replicated(account, last_seq, until):
+        until = time.monotonic() + REPLICATED_SECONDS
+        if not await self._has_replicated(account, last_seq, until, lease):
             log.warning(
                 "account_not_replicated", account=account, seq=last_seq,
                 replicated=self._historian.replicated(account), seconds=REPLICATED_SECONDS,
@@ -345,9 +350,9 @@ class Membership:
         self._historian.hurry(account)
         return await self._has_replicated(account, seq, time.monotonic() + seconds)
 
-    async def _has_replicated(self, account: str, seq: int, until: float) -> bool:
+    async def _has_replicated(self, account: str, seq: int, until: float, lease: HeldLease | None = None) -> bool:
         while self._historian.replicated(account) < seq:
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or lease in self._refused:
                 return False
             await asyncio.sleep(LOOK_SECONDS)
         return True

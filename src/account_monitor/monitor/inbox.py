@@ -199,7 +199,8 @@ class Inboxes:
             self.unrouted.seal()
             self.unrouted = self._nowhere
             return
-        self._elsewhere.setdefault(account, _Elsewhere(account, self.overheard))
+        if account not in self._elsewhere:
+            self._elsewhere[account] = _Elsewhere(account, self.overheard)
         inbox = self._by_account.pop(account, None)
         if inbox is not None:
             inbox.seal()

@@ -193,8 +193,8 @@ class Following:
 
     @property
     def warm(self) -> frozenset[str]:
-        """The accounts whose journals were followed to where their copies ended a moment ago."""
-        return frozenset(self._followed)
+        """The accounts whose journals were followed to where their copies ended a moment ago, and are folded so far."""
+        return frozenset(account for account, followed in self._followed.items() if followed.state is not None)
 
     async def follow(self, accounts: Collection[str], *, but: Collection[str] = ()) -> None:
         """Follow these from now on, as soon as may be, and no others.
@@ -274,9 +274,9 @@ class Following:
         """Leave everything; what is being begun is broken off."""
         self._is_closing = True
         await self.follow([])
-        for turn in list(self._turns.values()):
+        for account, turn in list(self._turns.items()):
             async with turn:
-                pass
+                await self._leave(account)  # what was just being begun
 
     # -- those that are followed -------------------------------------------------------------------------------------
 
