@@ -161,9 +161,11 @@ class _Figures:
 def _percent(number: Decimal | None) -> Html:
     if number is None:
         return Html(MISSING)
-    return element(
-        "data", f"{rounded(to_text(number), 2)} %", value=to_text(number), class_="loss" if number < 0 else None
-    )
+    return element("data", _percent_text(number), value=to_text(number), class_="loss" if number < 0 else None)
+
+
+def _percent_text(number: Decimal) -> str:
+    return f"{rounded(to_text(number), 2)} %"
 
 
 def _moment(at_ms: int, zone: ZoneInfo) -> str:
@@ -325,8 +327,9 @@ class _Account:
             return None
         amounts = [point.equity for point in curve]
         said = f"equity as observed: least {self._figures.text(min(amounts))}, most {self._figures.text(max(amounts))}"
+        observed = [(point.at_ms, point.equity) for point in curve]
         charts = [element("h3", "Equity and drawdown"), element("figcaption", said),
-                  line_chart([(point.at_ms, point.equity) for point in curve], self._span_ms, said)]  # fmt: skip
+                  line_chart(observed, self._span_ms, said, self._figures.text)]  # fmt: skip
         deep = [(point.at_ms, point.drawdown_pct) for point in curve if point.drawdown_pct is not None]
         if deep:
             when = self._period.drawdown.at_ms
@@ -335,7 +338,10 @@ class _Account:
             deepest = _percent(self._period.drawdown.pct)
             told = joined("drawdown, flows apart: deepest ", deepest, f", {at}; at the end ", _percent(standing),
                           ". The peak may lie before the span.")  # fmt: skip
-            charts += [element("figcaption", told), depth_chart(deep, self._span_ms, "drawdown in percent")]
+            charts += [
+                element("figcaption", told),
+                depth_chart(deep, self._span_ms, "drawdown in percent", _percent_text),
+            ]
         start, end = self._span_ms
         ends = element("p", element("span", self._moment(start)), element("span", self._moment(end)), class_="ends")
         return element("figure", *charts, ends)
@@ -367,11 +373,11 @@ class _Account:
                  or any(day.sums[line] for day in period.days)]  # fmt: skip
         results = [line for line in lines if line in RESULTS]
         flows = [line for line in lines if line in FLOWS]
-        head = ["day", *(_SHORT[line] for line in results), "P&L", *(_SHORT[line] for line in flows), "change",
+        head = ["day", "P&L", *(_SHORT[line] for line in results), *(_SHORT[line] for line in flows), "change",
                 "equity at its end"]  # fmt: skip
 
         def cells(name: str, sums: Sums, after: Decimal | None) -> list[Child]:
-            return [name, *(usd(sums[line]) for line in results), usd(sums.of(RESULTS)),
+            return [name, usd(sums.of(RESULTS)), *(usd(sums[line]) for line in results),
                     *(usd(sums[line], signed=False) for line in flows), usd(sums.change, signed=False),
                     usd(after, signed=False)]  # fmt: skip
 
@@ -382,7 +388,7 @@ class _Account:
         told = ", ".join(f"{day.date}: {to_text(day.residual or ZERO)}" for day in residuals)
         note = f" Residuals: {told}." if told else ""
         ends = element("p", element("span", bars[0].name), element("span", bars[-1].name), class_="ends")
-        chart = [bar_chart(bars, "P&L by day"), ends] if len(bars) > 1 else []
+        chart = [bar_chart(bars, "P&L by day", self._figures.text), ends] if len(bars) > 1 else []
         return self._section(
             "By day", *chart, _table(head, rows, foot, self._name("days")),
             element("p", f"Days that are not listed had nothing recorded.{note}"),
@@ -392,12 +398,12 @@ class _Account:
         period, usd = self._period, self._usd
 
         def cells(name: Child, sums: Sums) -> list[Child]:
-            return [name, *(usd(sums[line]) for line in _OF_POSITIONS), usd(sums.of(RESULTS))]
+            return [name, usd(sums.of(RESULTS)), *(usd(sums[line]) for line in _OF_POSITIONS)]
 
         traded = sorted(period.positions.items(), key=lambda each: (-abs(each[1].change), each[0]))
         rows = [cells(foreign(key), sums) for key, sums in traded]
         rows.append(cells("of no position", period.elsewhere))
-        head = ("position", *(_SHORT[line] for line in _OF_POSITIONS), "P&L")
+        head = ("position", "P&L", *(_SHORT[line] for line in _OF_POSITIONS))
         note = (
             "Of no position: fees and funding of the account, other income, and price changes of wallets, which stand"
             " in its P&L alone."
@@ -502,7 +508,9 @@ def _count(number: int, noun: str) -> str:
 
 def _what(report: Reconciliation) -> str:
     drifts = "; ".join(_drift(drift) for drift in report.drifts)
-    return drifts or f"{report.trigger}: no difference"
+    if drifts or not report.finding_count:
+        return drifts or f"{report.trigger}: no difference"
+    return f"{report.trigger}: events that nobody had told of; the amounts agree"
 
 
 def _drift(drift: Drift) -> str:
