@@ -126,7 +126,7 @@ def dashboards(browser: Browser, url: str) -> Iterator[tuple[str, bytes]]:
 def terminal(url: str) -> str:
     """Return what `account-monitor status --watch` shows, as a drawing that loads nothing from anywhere."""
     asked, shown = Questions(url, None), []
-    for name in asked.accounts():
+    for name in asked.accounts().here:
         account = asked.account(name)
         fills = sorted(asked.last_fills(name, account.timestamp), key=lambda fill: fill.seq, reverse=True)
         shown.append(Shown(account, asked.firing(name), fills))

@@ -2,8 +2,8 @@
 
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import { sum } from "./decimal.ts";
-import type { Point } from "./line.ts";
-import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing } from "./wire.ts";
+import { noted, type Point } from "./line.ts";
+import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing, Summary } from "./wire.ts";
 
 const MAX_FILLS = 200;
 const MAX_ALERTS = 200;
@@ -126,9 +126,8 @@ export class Ledger {
   #count(pnl: PnL, at: number): void {
     this.pnl.value = pnl;
     if (pnl.equity === null || pnl.net_pnl === null || !Number.isFinite(at)) return;
-    const time = Math.floor(at / 1000);
-    const kept = this.line.value.filter((point) => point.time > time - LINE_SECONDS && point.time < time);
-    this.line.value = [...kept, { time, equity: Number(pnl.equity), net: Number(pnl.net_pnl) }];
+    const heard = { time: at / 1000, equity: Number(pnl.equity), net: Number(pnl.net_pnl) };
+    this.line.value = noted(this.line.value, heard, LINE_SECONDS);
   }
 
   #show(key: string, position: Position, isNews = true): void {
@@ -159,6 +158,8 @@ function bounded(alerts: readonly Alert[]): Alert[] {
 
 export const ledgers = signal<ReadonlyMap<string, Ledger>>(new Map());
 export const health = signal<Health | null>(null);
+/** Accounts of which nothing is shown, because another process holds them. */
+export const elsewhere = signal<readonly Summary[]>([]);
 /** The account that is looked at; null is all of them. */
 export const chosen = signal<string | null>(null);
 
@@ -174,6 +175,14 @@ export function ledger(name: string): Ledger {
   const made = new Ledger(name);
   ledgers.value = new Map([...ledgers.value, [name, made]]);
   return made;
+}
+
+/** Take what REST told of the accounts there are: of one that is gone, or held elsewhere, the stream just says no more. */
+export function stateAccounts(told: readonly Summary[]): void {
+  const isElsewhere = (each: Summary): boolean => each.status === "held_elsewhere";
+  const away = told.filter(isElsewhere);
+  if (JSON.stringify(away) !== JSON.stringify(elsewhere.peek())) elsewhere.value = away;
+  keep(new Set(told.filter((each) => !isElsewhere(each)).map((each) => each.account)));
 }
 
 /** Keep only these accounts. */

@@ -68,13 +68,19 @@ function grouped(amount: Decimal): string {
 export function shown(amount: Decimal | null | undefined, places?: number): string {
   if (amount === null || amount === undefined) return UNKNOWN;
   const exact = places === undefined ? amount : rounded(amount, places);
-  return grouped(exact).replace("-", "−");
+  return grouped(sign(exact) === 0 ? exact.replace("-", "") : exact).replace("-", "−");
 }
 
-/** The same with a plus before gains. */
+/** The same with a plus before gains; what is rounded to nothing is no gain. */
 export function signed(amount: Decimal | null | undefined, places?: number): string {
   const told = shown(amount, places);
-  return amount && sign(amount) > 0 ? `+${told}` : told;
+  return signShown(amount, places) > 0 ? `+${told}` : told;
+}
+
+/** The sign of what a reader sees: of an amount rounded to so many places. */
+export function signShown(amount: Decimal | null | undefined, places?: number): number {
+  if (amount === null || amount === undefined) return 0;
+  return sign(places === undefined ? amount : rounded(amount, places));
 }
 
 /** A ratio as a percentage: `0.034` is 3.40 %. */

@@ -1,6 +1,6 @@
 /** History: P&L over time, of one account or of several together, for the picture of it. */
 
-import { addedUp, type Point } from "./line.ts";
+import { addedUp, LIVE_STEP, type Point } from "./line.ts";
 import { read } from "./rest.ts";
 import type { Bucket } from "./wire.ts";
 
@@ -9,6 +9,8 @@ export interface Range {
   /** How far back it goes; 0 is what this page has heard itself. */
   ms: number;
   interval: string;
+  /** The interval in seconds. */
+  step: number;
 }
 
 const MINUTE = 60_000;
@@ -16,12 +18,12 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 export const RANGES: readonly Range[] = [
-  { name: "Live", ms: 0, interval: "" },
-  { name: "1 h", ms: HOUR, interval: "10s" },
-  { name: "1 d", ms: DAY, interval: "5m" },
-  { name: "1 w", ms: 7 * DAY, interval: "1h" },
-  { name: "1 m", ms: 30 * DAY, interval: "4h" },
-  { name: "1 y", ms: 365 * DAY, interval: "1d" },
+  { name: "Live", ms: 0, interval: "", step: LIVE_STEP },
+  { name: "1 h", ms: HOUR, interval: "10s", step: 10 },
+  { name: "1 d", ms: DAY, interval: "5m", step: 300 },
+  { name: "1 w", ms: 7 * DAY, interval: "1h", step: 3_600 },
+  { name: "1 m", ms: 30 * DAY, interval: "4h", step: 14_400 },
+  { name: "1 y", ms: 365 * DAY, interval: "1d", step: 86_400 },
 ];
 
 /** Read the points of some accounts added up; an account without a figure at a time counts with its last one. */

@@ -1,10 +1,33 @@
 /** Line: equity and P&L over time, for pictures. */
 
+/** How far apart the points of the last minutes are, in seconds: as the history tells them and as the page keeps them. */
+export const LIVE_STEP = 5;
+
 export interface Point {
   /** Seconds since 1970. */
   time: number;
   equity: number;
   net: number;
+}
+
+/** Note a point on a grid of `LIVE_STEP`: it replaces the last one until its step is over. Keep `seconds` of the line. */
+export function noted(line: readonly Point[], point: Point, seconds: number): Point[] {
+  const time = onGrid(point.time);
+  return [...line.filter((each) => each.time > time - seconds && each.time < time), { ...point, time }];
+}
+
+function onGrid(time: number): number {
+  return Math.floor(time / LIVE_STEP) * LIVE_STEP;
+}
+
+/** The times that are missing between points for all to be `step` seconds apart: a chart gives each the same room. */
+export function gaps(line: readonly Point[], step: number): number[] {
+  const missing: number[] = [];
+  line.forEach((point, index) => {
+    const next = line[index + 1]?.time ?? point.time;
+    for (let time = point.time + step; time < next; time += step) missing.push(time);
+  });
+  return missing;
 }
 
 /** Add up lines point by point. It begins where all have begun. */

@@ -1,17 +1,18 @@
 /** Poll: the past, which the stream does not carry, read once, and whether the service answers at all. */
 
 import { effect, signal } from "@preact/signals";
-import { keep, ledgers, type Ledger } from "./book.ts";
+import { ledgers, stateAccounts, type Ledger } from "./book.ts";
 import { points, type Range } from "./history.ts";
+import { LIVE_STEP } from "./line.ts";
 import { lost } from "./link.ts";
 import { Problem, read } from "./rest.ts";
 import { refusal, token } from "./token.ts";
-import type { Alert, Fill, Reconciliation } from "./wire.ts";
+import type { Alert, Fill, Reconciliation, Summary } from "./wire.ts";
 
 const EVERY_MS = 3_000;
 const MISSES = 2;
 const AGAIN_MS = 5_000;
-const LATELY: Range = { name: "lately", ms: 900_000, interval: "5s" };
+const LATELY: Range = { name: "lately", ms: 900_000, interval: `${LIVE_STEP}s`, step: LIVE_STEP };
 const FILLS_MS = 6 * 3_600_000;
 const MAX_FILLS = 200;
 
@@ -50,10 +51,9 @@ export function poll(): void {
   });
 }
 
-/** Ask which accounts there are: of one that is gone the stream just says nothing more. */
 async function look(): Promise<void> {
-  const accounts = await read<{ account: string; may_operate?: boolean }[]>("/api/accounts");
-  keep(new Set(accounts.map((each) => each.account)));
+  const accounts = await read<Summary[]>("/api/accounts");
+  stateAccounts(accounts);
   mayOperate.value = accounts.every((each) => each.may_operate !== false);
 }
 

@@ -3,6 +3,15 @@
 export type Decimal = string;
 export type Time = string;
 
+/** One of the accounts that are configured. */
+export interface Summary {
+  account: string;
+  status: "ready" | "folding" | "recording_stopped" | "held_elsewhere";
+  /** Who holds it, where another process does. */
+  member?: string;
+  may_operate?: boolean;
+}
+
 export interface Position {
   key?: string;
   symbol: string;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { applyAll, chosen, keep, ledger, ledgers, totalOf } from "../src/book.ts";
+import { applyAll, chosen, elsewhere, keep, ledger, ledgers, stateAccounts, totalOf } from "../src/book.ts";
 import type { Account, AccountMessage, Alert, PnL, Position } from "../src/wire.ts";
 
 const PNL = { timestamp: null, equity: "100.1", net_pnl: "1", total_trades: 0 } as unknown as PnL;
@@ -84,4 +84,11 @@ test("an account that is gone is looked at no longer", () => {
   chosen.value = "alt";
   keep(new Set(["main"]));
   assert.equal(chosen.value, null);
+});
+
+test("an account that another process holds is in no sum, and named", () => {
+  applyAll([snapshot("main"), snapshot("alt")]);
+  stateAccounts([{ account: "main", status: "ready" }, { account: "alt", status: "held_elsewhere", member: "b" }]);
+  assert.equal(totalOf("equity"), "100.1");
+  assert.deepEqual(elsewhere.value.map((each) => [each.account, each.member]), [["alt", "b"]]);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { percent, price, rounded, shown, sign, signed, sum } from "../src/decimal.ts";
+import { percent, price, rounded, shown, sign, signed, signShown, sum } from "../src/decimal.ts";
 
 test("sums are exact where floats are not", () => {
   assert.equal(sum(["0.1", "0.2"]), "0.3");
@@ -27,6 +27,12 @@ test("amounts are grouped, and have a real minus", () => {
   assert.equal(signed("5", 2), "+5.00");
   assert.equal(signed("0"), "0");
   assert.equal(shown(null), "—");
+});
+
+test("what is rounded to nothing is neither won nor lost", () => {
+  assert.deepEqual(["0.004", "-0.004", "-0.00"].map((each) => signed(each, 2)), ["0.00", "0.00", "0.00"]);
+  assert.equal(shown("-0.00"), "0.00");
+  assert.deepEqual(["0.004", "-0.005", "0.005", null].map((each) => signShown(each, 2)), [0, -1, 1, 0]);
 });
 
 test("signs are read from the text", () => {

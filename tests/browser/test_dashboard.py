@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.chromium import looking_at
 from tests.integration.market import Market, market, monitored, open_for_business
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180
 
 AXE = Path(__file__).resolve().parents[2] / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_PAGE_BYTES = 300_000
+ONE_LINE_HEIGHT = 60
 HOSTILE = "<img src=x onerror=entered=1>"
 # What a reader would have to scroll sideways for: all that no scrolling box of the page holds, and boxes that scroll
 # although only those of tables may.
@@ -169,6 +171,34 @@ async def test_the_reader_of_a_phone_scrolls_one_way_only(
             for font in ("", "DejaVu Sans Mono", "serif"):  # fonts differ in width from machine to machine
                 await page.evaluate("font => { document.body.style.fontFamily = font }", font)
                 assert await page.evaluate(BEYOND_THE_EDGE) == []
+
+
+async def test_a_phone_shows_what_matters_and_who_holds_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts = {"thresholds": {"min_balance": "2000000"}}  # so that it is degraded
+
+    async def with_one_elsewhere(route: Route) -> None:
+        answer = await route.fetch()
+        away = {"account": "gamma", "status": "held_elsewhere", "member": "replica-a"}
+        await route.fulfill(response=answer, json=[*await answer.json(), away])
+
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch, alerts=alerts) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        async with looking_at("about:blank", size=(390, 844)) as page:
+            await page.route("**/api/accounts", with_one_elsewhere)
+            await page.goto(address(service))
+            await expect(page.locator("[data-left-out]")).to_have_text(
+                "Not in these figures: gamma, held by replica-a. Ask there."
+            )
+            await expect(page.locator(".top .pill.warn")).to_have_text(re.compile(r"^degraded \d/\d+$"))
+            header = await page.locator("header.top").bounding_box()
+            assert header is not None
+            assert header["height"] < ONE_LINE_HEIGHT
+            for name in ("Unrealized", "To liquidation"):
+                cell = await page.locator(f"tr[data-key=BTCUSDT] [data-name='{name}']").bounding_box()
+                assert cell is not None
+                assert cell["x"] + cell["width"] <= 390
 
 
 async def test_a_service_that_hangs_is_not_shown_as_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from account_monitor.cli.status import account_screens
 from account_monitor.ledger.alerts import Alert
 from account_monitor.monitor.health import Status
 from tests.integration.service import Service
-from tests.integration.trading_desk import trading_desk
+from tests.integration.trading_desk import OtherHolders, trading_desk
 
 pytestmark = pytest.mark.integration
 
@@ -219,12 +219,37 @@ async def test_status_shows_once_what_fires_at_its_account(tmp_path: Path) -> No
         desk.desk.wait_for("start", None)
 
         console = Console(width=200, file=io.StringIO())
-        console.print(await asyncio.to_thread(account_screens, desk.doors.http_url, None, 200))
+        screens = await asyncio.to_thread(account_screens, desk.doors.http_url, None, 200)
+        console.print(screens.shown)
 
     title, alert, *rest = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # given above
     assert title.startswith("main")
     assert alert.startswith("CRITICAL  BALANCE_DRIFT USDT  differs by 1  (since ")
     assert "differs" not in "".join(rest)
+
+
+async def test_status_shows_the_accounts_that_are_here_and_says_who_holds_the_others(tmp_path: Path) -> None:
+    async with trading_desk(tmp_path) as desk:
+        await desk.open()
+        desk.desk.configure(["main", "gamma", "delta", "late"])
+        desk.desk.cluster = OtherHolders(
+            is_copied=True, held={"gamma": ("a", "http://10.0.0.1:8080"), "delta": ("b", "")}
+        )
+
+        def status() -> tuple[int, list[str]]:
+            result = run("status", "--url", desk.doors.http_url, cwd=tmp_path)
+            return result.returncode, result.stdout.splitlines()
+
+        code, lines = await asyncio.to_thread(status)
+        desk.desk.configure(["gamma"])
+        code_of_none, none_here = await asyncio.to_thread(status)
+
+    assert (code, code_of_none) == (0, 1)
+    assert "gamma  held by a, at http://10.0.0.1:8080: ask there" in lines
+    assert "delta  held by b: ask there" in lines
+    assert any("account late is not open yet" in line for line in lines)
+    assert any(line.startswith("main  seq ") for line in lines)
+    assert none_here[-1] == "gamma  held by a, at http://10.0.0.1:8080: ask there"
 
 
 def test_status_watches_on_while_nothing_answers(tmp_path: Path, service: Service) -> None:
@@ -296,7 +321,7 @@ def test_explain_refuses_a_span_that_ends_before_it_begins(running: Service) -> 
 
     refused = running.command("explain", *times, "--config", str(running.config_file))
 
-    assert (refused.returncode, "--from is later than --to" in refused.stderr) == (2, True)
+    assert (refused.returncode, "--from: 2026-11-23T00:00:00.000Z is later than --to" in refused.stderr) == (2, True)
 
 
 def test_replay_until_a_time_before_the_first_entry_is_empty(running: Service) -> None:

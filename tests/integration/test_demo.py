@@ -115,7 +115,7 @@ def test_what_breaks_is_healed_and_the_ledger_equals_the_books_of_the_exchange(d
     assert reconnects is not None
     assert int(reconnects[1]) == 1, demo.said
     assert "not equal" not in demo.said
-    assert "open alarms: 0" in demo.said.splitlines()[-1]
+    assert "alerts firing: 0" in demo.said.splitlines()[-1]
     assert demo.get("/api/account")["unpriced"] == []
 
 

@@ -412,6 +412,23 @@ async def test_a_port_that_another_service_answers_on_is_taken(desk: TradingDesk
         await second.start()
 
 
+async def test_all_taken_ports_are_named_at_once_and_none_is_left_taken(desk: TradingDesk) -> None:
+    http = int(desk.doors.http_url.rpartition(":")[2])
+    grpc = int(desk.doors.grpc_address.rpartition(":")[2])
+    [free] = await listen("127.0.0.1", 0, "metrics")
+    metrics = free.getsockname()[1]
+    free.close()
+    second = Doors(Desk(clock, "1"), http_port=http, metrics_port=metrics, grpc_port=grpc)
+
+    with pytest.raises(ConfigurationError) as refused:
+        await second.start()
+
+    for section, port in (("http", http), ("grpc", grpc)):
+        assert f"{section}: cannot listen on 127.0.0.1:{port}, it is taken" in str(refused.value)
+    for listener in await listen("127.0.0.1", metrics, "metrics"):
+        listener.close()
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="there is no IPv6 here")
 async def test_every_address_of_ipv4_is_none_of_ipv6(tmp_path: Path) -> None:
     async with trading_desk(tmp_path, grpc_host="0.0.0.0", grpc_port=0) as desk:  # noqa: S104  # for the length of a test

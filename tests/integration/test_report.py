@@ -27,6 +27,7 @@ from account_monitor.ledger.events import (
     Place,
     Transfer,
 )
+from account_monitor.ledger.reconciliation import Finding, Reconciliation
 from account_monitor.stores.checkpoints import JournalCheckpoints
 from account_monitor.stores.journal import Journal
 from tests.journal_samples import delivery
@@ -289,3 +290,32 @@ def test_what_is_asked_wrongly_is_one_line(
     assert said in output.err
     assert len(output.err.splitlines()) == 1
     assert output.out == ""
+
+
+async def test_a_comparison_that_found_events_does_not_say_that_nothing_differed(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal.open(data, "main", clock=lambda: BEGUN + 3 * DAY)
+    found = (Finding("fill:BTCUSDT:9", "MISSED_FILL"),)
+    for each in (
+        Reconciliation("r1", BEGUN, "statement", findings=found, finding_count=1),
+        Reconciliation("r2", BEGUN, "statement"),
+    ):
+        await journal.append([delivery(each)])
+    await journal.close()
+
+    rows = Page(told(capsys, "report")).tables["a0-reports"][1:]
+
+    assert [row[1:] for row in rows] == [
+        ["statement: events that nobody had told of; the amounts agree", "1 event found"],
+        ["statement: no difference", "—"],
+    ]
+
+
+def test_what_came_of_a_position_and_of_a_day_stands_beside_its_name(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A phone shows the first columns."""
+    tables = Page(told(capsys, "report")).tables
+    assert tables["a0-positions"][0][:2] == ["position", "P&L"]
+    assert tables["a0-days"][0][:2] == ["day", "P&L"]

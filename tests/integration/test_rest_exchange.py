@@ -92,7 +92,8 @@ async def test_an_account_that_nobody_configured_is_refused_by_name(desk: Tradin
 async def test_status_says_in_a_line_what_is_poor_and_nothing_of_what_is_good(desk: TradingDesk) -> None:
     desk.desk.wait_for("start", None)
     console = Console(width=400, file=io.StringIO())
-    console.print(await asyncio.to_thread(account_screens, desk.doors.http_url, None, 400))
+    screens = await asyncio.to_thread(account_screens, desk.doors.http_url, None, 400)
+    console.print(screens.shown)
     said = console.file.getvalue()  # type: ignore[attr-defined]  # given above
 
     poor = [line for line in said.splitlines() if line.startswith("poor")]

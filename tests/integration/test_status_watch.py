@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -159,3 +160,22 @@ def test_what_will_not_pass_is_one_line_on_the_screen_that_was_there(service: Se
         assert len(said.strip().splitlines()) == 1
     finally:
         terminal.close()
+
+
+def test_an_alarm_stands_once_on_the_screen(tmp_path: Path, server: NatsServer) -> None:
+    account = {"name": "poor", "exchange": "none", "opening": {"balances": {"USDT": "10"}}}
+    service = Service(tmp_path, server.url, [account])
+    service.document["alerts"] = {"thresholds": {"min_balance": "1000"}}
+    service.start()
+    terminal = None
+    try:
+        service.wait_until(lambda: "LOW_BALANCE" in str(service.get("/health")), "alarmed")
+        terminal = watching(service)
+        terminal.until(lambda: bool(re.search(r"^(WARNING|CRITICAL) +LOW_BALANCE", terminal.text, re.MULTILINE)))
+        terminal.read(1.0)
+
+        assert "alarms:poor" not in terminal.text
+    finally:
+        if terminal is not None:
+            terminal.close()
+        service.stop()

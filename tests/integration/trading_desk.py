@@ -38,17 +38,21 @@ def clock() -> int:
 
 
 class OtherHolders:
-    """Processes that hold nothing here, and read what is copied for them, or not in time."""
+    """Processes that hold accounts, by account (name, address), and read what is copied for them, or not in time."""
 
-    def __init__(self, *, is_copied: bool) -> None:
+    def __init__(self, *, is_copied: bool, held: dict[str, tuple[str, str]] | None = None) -> None:
         self.is_copied = is_copied
+        self._held = {
+            account: RollAccount(account, 1, member, address, is_here=False)
+            for account, (member, address) in (held or {}).items()
+        }
         self.asked: list[tuple[str, int, float]] = []
 
     def roll(self) -> Roll:
-        return Roll("a store", 5.0, is_suspended=False, problem=None, members=[], accounts=[])
+        return Roll("a store", 5.0, is_suspended=False, problem=None, members=[], accounts=[*self._held.values()])
 
     def elsewhere(self, account: str) -> RollAccount | None:
-        return None
+        return self._held.get(account)
 
     async def is_replicated(self, account: str, seq: int, seconds: float) -> bool:
         self.asked.append((account, seq, seconds))

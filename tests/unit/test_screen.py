@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from account_monitor.cli.screen import MISSING, UNBOUNDED, account_screen, price_text, rounded, whole
+from account_monitor.cli.screen import GAIN, LOSS, MISSING, UNBOUNDED, account_screen, money, price_text, rounded, whole
 from account_monitor.monitor.reports import (
     AccountReport,
     AlertReport,
@@ -151,14 +151,31 @@ def test_where_no_table_fits_each_position_is_said_in_words() -> None:
     assert "quantity -12,345.071234567" in " ".join(screen(30).split())
 
 
-def test_what_fires_stands_above_the_figures_a_line_each() -> None:
-    for width in (UNBOUNDED, 60):
-        console = Console(width=width, file=io.StringIO())
-        console.print(account_screen(ACCOUNT, width, alerts=[ALERT, ALERT]))
-        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # given above
+@pytest.mark.parametrize(("width", "lines_each"), [(UNBOUNDED, 1), (60, 3)])
+def test_what_fires_stands_above_the_figures_and_none_of_it_is_cut(width: int, lines_each: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    console.print(account_screen(ACCOUNT, width, alerts=[ALERT, ALERT]))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # given above
 
-        assert [line.split()[:3] for line in lines[1:3]] == [["WARNING", "BALANCE_DRIFT", "USDT"]] * 2
-        assert "equity" in lines[3]
+    said = f"WARNING BALANCE_DRIFT USDT {ALERT.message} (since {ALERT.timestamp})"
+    assert " ".join(" ".join(lines[1 : 1 + 2 * lines_each]).split()) == f"{said} {said}"
+    assert "equity" in lines[1 + 2 * lines_each]
+
+
+@pytest.mark.parametrize(
+    ("amount", "text", "colour"),
+    [
+        ("-0.001", "0.00", ""),
+        ("0.004", "0.00", ""),
+        ("-0.006", "-0.01", LOSS),
+        ("0.01", "0.01", GAIN),
+        ("-12", "-12", LOSS),
+    ],
+)
+def test_what_is_rounded_to_zero_is_neither_won_nor_lost(amount: str, text: str, colour: str) -> None:
+    shown = money(amount, 2)
+
+    assert (shown.plain, shown.style) == (text, colour)
 
 
 def test_the_risk_line_names_the_position_that_is_nearest_to_its_liquidation() -> None:

@@ -7,6 +7,7 @@ import re
 import msgspec
 import pytest
 
+from account_monitor.cli.screen import Elsewhere
 from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
 from tests.unit.test_book import FILL
 from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION
@@ -14,6 +15,7 @@ from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION
 NOW = 1_795_700_000_000
 NEAR = msgspec.structs.replace(POSITION, liquidation_price="80000.5", liquidation_distance_pct="4.5161")
 FAR = msgspec.structs.replace(POSITION, liquidation_price="120000", liquidation_distance_pct="57")
+AWAY = msgspec.structs.replace(FAR, liquidation_distance_pct="42")
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +82,48 @@ def test_the_total_of_several_accounts_is_unknown_where_a_part_is() -> None:
 
 
 def test_a_bar_shows_how_near_a_liquidation_is_the_nearest_first() -> None:
-    account = msgspec.structs.replace(ACCOUNT, positions={"BTCUSDT:LONG": FAR, "BTCUSDT:SHORT": NEAR})
+    account = msgspec.structs.replace(ACCOUNT, positions={"BTCUSDT:LONG": AWAY, "BTCUSDT:SHORT": NEAR})
     lines = [line for line in plain(frame_lines(frame(Shown(account, [], [])), 200, 60)) if line.startswith("liquid")]
 
     assert lines == [
         "liquidation BTCUSDT:SHORT █░░░░░░░░░░░░░░░░░░░ 4.52 % away, at 80,000.5",
-        "liquidation BTCUSDT:LONG  ████████████████████ 57 % away, at 120,000",
+        "liquidation BTCUSDT:LONG  ████████████████░░░░ 42 % away, at 120,000",
     ]
+
+
+def test_no_bar_is_drawn_of_what_is_farther_than_a_full_one() -> None:
+    account = msgspec.structs.replace(ACCOUNT, positions={"BTCUSDT:LONG": FAR, "BTCUSDT:SHORT": NEAR})
+    lines = [line for line in plain(frame_lines(frame(Shown(account, [], [])), 200, 60)) if line.startswith("liquid")]
+
+    assert lines[1] == "liquidation BTCUSDT:LONG                       57 % away, at 120,000"
+
+
+def test_accounts_of_other_replicas_have_a_line_and_the_total_is_said_to_be_of_those_here() -> None:
+    held = (Elsewhere("gamma", "a", "http://10.0.0.1:8080"), Elsewhere("delta", "b", None))
+    lines = plain(frame_lines(frame(MAIN)._replace(elsewhere=held), 200, 60))
+
+    assert "gamma  held by a, at http://10.0.0.1:8080: ask there" in lines
+    assert "delta  held by b: ask there" in lines
+    assert next(line for line in lines if line.startswith("total")).split()[:3] == ["total", "here", "100,000.12"]
+
+
+def test_a_replica_that_holds_nothing_says_so_and_who_does() -> None:
+    assert plain(frame_lines(frame()._replace(elsewhere=(Elsewhere("gamma", "a", None),)), 80, 24))[1:] == [
+        "gamma  held by a: ask there",
+        "no account is held here",
+    ]
+
+
+def test_a_narrow_fill_goes_without_its_fee_and_then_without_its_date() -> None:
+    paid = msgspec.structs.replace(FILL, fee="0.0125", fee_currency="USDT")
+
+    def fill(width: int) -> str:
+        lines = plain(frame_lines(frame(Shown(ACCOUNT, [], [paid])), width, 90))
+        return next(line for line in lines if line.startswith("fill"))
+
+    assert fill(200) == "fill 2026-11-22T12:00:00.000Z  BUY  1 BTCUSDT at 100  fee 0.0125 USDT"
+    assert fill(60) == "fill 2026-11-22T12:00:00.000Z  BUY  1 BTCUSDT at 100"
+    assert fill(45) == "fill 12:00:00.000Z  BUY  1 BTCUSDT at 100"
 
 
 def test_nothing_that_others_wrote_steers_the_terminal() -> None:
@@ -100,3 +137,28 @@ def test_nothing_that_others_wrote_steers_the_terminal() -> None:
     assert "\x07" not in left
     assert "\u202e" not in left
     assert "\\x1b]0;owned" in left
+
+
+def test_a_service_that_shows_no_account_is_not_an_empty_screen() -> None:
+    """A replica that holds nothing: `live` above nothing at all looks as if there were nothing to know."""
+    assert len(plain(frame_lines(frame(), 80, 24))) > 1
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_no_figure_of_a_narrow_frame_is_cut(width: int) -> None:
+    """docs/status.md: where a terminal is narrow, whole columns are left out, never digits."""
+    shown = Shown(msgspec.structs.replace(ACCOUNT, positions={"BTCUSDT": FAR}), [], [FILL])
+    lines = plain(frame_lines(frame(shown), width, 60))
+
+    cut = [line for line in lines[1:] if line.startswith(("fill", "liquidation")) and line.endswith("…")]
+    assert cut == []
+
+
+def test_the_text_of_an_alert_can_be_read_in_a_narrow_terminal() -> None:
+    """The runbooks say "Look at: the text"; what is cut by an ellipsis cannot be scrolled to either."""
+    alert = msgspec.structs.replace(
+        ALERT, message="wallet USDT: the exchange states 99498.90688742, the ledger holds 99473.90688742"
+    )
+    text = " ".join(plain(frame_lines(frame(Shown(ACCOUNT, [alert], [])), 80, 60)))
+
+    assert "99473.90688742" in text.replace(" ", "")

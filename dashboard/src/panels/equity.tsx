@@ -31,7 +31,7 @@ export function Equity() {
     const from = line[0]?.time ?? Infinity;
     isEmpty.value = line.length === 0;
     // What the page heard first is a second or two; what was before is read meanwhile, and has to come into the picture.
-    chart.current?.show(line, what !== shownRange.current || line.length < 3 || from < shownFrom.current);
+    chart.current?.show(line, range.value.step, what !== shownRange.current || line.length < 3 || from < shownFrom.current);
     shownRange.current = what;
     shownFrom.current = from;
   };

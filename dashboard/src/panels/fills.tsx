@@ -1,5 +1,5 @@
 import { isRead, shownLedgers } from "../book.ts";
-import { price, shown, sign, signed } from "../decimal.ts";
+import { price, shown, signed, signShown } from "../decimal.ts";
 import { clock } from "../format.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
@@ -33,8 +33,8 @@ export function Fills() {
                   <td class={fill.side === "BUY" ? "gain" : "loss"}>{fill.side.toLowerCase()}</td>
                   <td class="number">{shown(fill.quantity)}</td>
                   <td class="number">{price(fill.price)}</td>
-                  <td class={`number ${tone(sign(fill.realized_pnl))}`}>
-                    {fill.realized_pnl !== null && sign(fill.realized_pnl) !== 0 ? signed(fill.realized_pnl, 2) : ""}
+                  <td class={`number ${tone(signShown(fill.realized_pnl, 2))}`}>
+                    {signShown(fill.realized_pnl, 2) !== 0 ? signed(fill.realized_pnl, 2) : ""}
                   </td>
                 </tr>
               ))}

@@ -1,4 +1,4 @@
-import { chosen, health, ledgers, shownLedgers } from "../book.ts";
+import { chosen, elsewhere, health, ledgers, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { linkState, lostSince } from "../link.ts";
 import { now } from "../now.ts";
@@ -6,20 +6,25 @@ import { forget, token } from "../token.ts";
 
 export function Header() {
   const names = [...ledgers.value.keys()].sort();
+  const away = elsewhere.value;
+  const all = names.length === 1 ? names[0] : `All ${names.length} accounts${away.length ? " here" : ""}`;
   return (
     <header class="top">
       <h1>
         <img src="./icon.svg" alt="" width="22" height="22" /> <span>account-monitor</span>
       </h1>
-      {names.length > 1 ? (
+      {names.length > 0 && names.length + away.length > 1 ? (
         <select
           aria-label="Account"
           value={chosen.value ?? ""}
           onChange={(event) => (chosen.value = event.currentTarget.value || null)}
         >
-          <option value="">All {names.length} accounts</option>
-          {names.map((name) => (
+          <option value="">{all}</option>
+          {names.length > 1 && names.map((name) => (
             <option key={name} value={name}>{name}</option>
+          ))}
+          {away.map(({ account, member }) => (
+            <option key={account} disabled>{account}: held by {member ?? "another process"}</option>
           ))}
         </select>
       ) : (
@@ -55,11 +60,12 @@ const WORDS = { healthy: "good", degraded: "warn", unhealthy: "bad" } as const;
 function HealthPill() {
   const told = health.value;
   if (told === null) return null;
-  const ill = Object.values(told.checks).filter((check) => check.status !== "healthy").length;
+  const checks = Object.values(told.checks);
+  const ill = checks.filter((check) => check.status !== "healthy").length;
   return (
-    <a class={`pill ${WORDS[told.status]}`} href="#sources">
+    <a class={`pill ${WORDS[told.status]}`} href="#sources" title={`${ill} of ${checks.length} checks are not healthy`}>
       {told.status}
-      {ill > 0 && `: ${ill} of ${Object.keys(told.checks).length} checks`}
+      {ill > 0 && ` ${ill}/${checks.length}`}
     </a>
   );
 }

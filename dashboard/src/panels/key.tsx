@@ -1,5 +1,5 @@
-import { shownLedgers, totalOf } from "../book.ts";
-import { percent, percentage, shown, sign, signed } from "../decimal.ts";
+import { chosen, elsewhere, shownLedgers, totalOf } from "../book.ts";
+import { percent, percentage, shown, signed, signShown } from "../decimal.ts";
 import { tone } from "./panel.tsx";
 
 interface Figure {
@@ -14,7 +14,7 @@ export function Key() {
   const risk = one?.risk.value ?? null;
   const money = (field: Parameters<typeof totalOf>[0], about: string, name: string): Figure => {
     const amount = totalOf(field);
-    return { name, value: signed(amount, 2), about, tone: tone(sign(amount)) };
+    return { name, value: signed(amount, 2), about, tone: tone(signShown(amount, 2)) };
   };
   const figures: Figure[] = [
     { name: "Equity", value: shown(totalOf("equity"), 2), about: "wallets and unrealized P&L, USD" },
@@ -31,13 +31,23 @@ export function Key() {
     );
   }
   return (
-    <dl class="key" aria-label="Key figures">
-      {figures.map((figure) => (
-        <div key={figure.name} title={figure.about}>
-          <dt>{figure.name}</dt>
-          <dd class={figure.tone ?? ""} data-figure={figure.name}>{figure.value}</dd>
-        </div>
-      ))}
-    </dl>
+    <>
+      <dl class="key" aria-label="Key figures">
+        {figures.map((figure) => (
+          <div key={figure.name} title={figure.about}>
+            <dt>{figure.name}</dt>
+            <dd class={figure.tone ?? ""} data-figure={figure.name}>{figure.value}</dd>
+          </div>
+        ))}
+      </dl>
+      {chosen.value === null && <LeftOut />}
+    </>
   );
+}
+
+/** Which accounts are not in the figures, because another process holds them. */
+function LeftOut() {
+  if (elsewhere.value.length === 0) return null;
+  const told = elsewhere.value.map(({ account, member }) => `${account}, held by ${member ?? "another process"}`);
+  return <p class="notice" role="note" data-left-out>Not in these figures: {told.join("; ")}. Ask there.</p>;
 }

@@ -1,7 +1,7 @@
 import { useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
 import { shownLedgers, type Row, type Trail } from "../book.ts";
-import { price, shown, sign, signed } from "../decimal.ts";
-import type { Position, Risk } from "../wire.ts";
+import { price, shown, sign, signed, signShown } from "../decimal.ts";
+import type { Decimal, Position, Risk } from "../wire.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
 const NEAR_PCT = 25;
@@ -33,15 +33,14 @@ export function Positions() {
                 {isMany && <th scope="col">Account</th>}
                 <th scope="col">Position</th>
                 <th scope="col">Side</th>
-                <th scope="col" class="number">Quantity</th>
-                <th scope="col" class="number">Entry</th>
-                <th scope="col" class="number">Mark</th>
-                <th scope="col">Of late</th>
                 <th scope="col" class="number">Unrealized</th>
                 <th scope="col" class="number">%</th>
+                <th scope="col" class="number">Quantity</th>
                 <th scope="col" class="number">Value USD</th>
-                <th scope="col" class="number">Leverage</th>
+                <th scope="col" class="number">Entry</th>
+                <th scope="col" class="number">Mark</th>
                 <th scope="col">To liquidation</th>
+                <th scope="col">Of late</th>
               </tr>
             </thead>
             <tbody>
@@ -63,30 +62,34 @@ function order(one: Row, other: Row): number {
 
 function Line({ row, risk, account }: { row: Row; risk: ReadonlySignal<Risk | null>; account: string | null }) {
   const position = row.position.value;
+  const pct = share(position);
   return (
     <tr data-key={row.key}>
-      {account !== null && <td>{account}</td>}
+      {account !== null && <td data-account>{account}</td>}
       <th scope="row">{row.key}</th>
-      <td class={tone(sign(position.quantity))}>{position.state.toLowerCase()}</td>
-      <td class="number" data-field="quantity">{shown(position.quantity)}</td>
-      <td class="number">{price(position.entry_price)}</td>
-      <td class="number" title={position.price_source ?? ""} data-field="mark">{price(position.current_price)}</td>
-      <td><Spark trail={row.trail.value} /></td>
-      <td class={`number ${tone(sign(position.unrealized_pnl))}`} data-field="unrealized">{signed(position.unrealized_pnl, 2)}</td>
-      <td class={`number ${tone(sign(position.unrealized_pnl))}`}>{share(position)}</td>
-      <td class="number">{shown(position.value_usd, 2)}</td>
-      <td class="number">{position.leverage === null ? "—" : `${position.leverage}×`}</td>
-      <td><Distance position={position} isKnown={(risk.value?.margin_ratio ?? null) !== null} /></td>
+      <td class={tone(sign(position.quantity))}>
+        {position.state.toLowerCase()}
+        {position.leverage !== null && <span class="faint"> {position.leverage}×</span>}
+      </td>
+      <td class={`number ${tone(signShown(position.unrealized_pnl, 2))}`} data-name="Unrealized" data-field="unrealized">
+        {signed(position.unrealized_pnl, 2)}
+      </td>
+      <td class={`number ${tone(signShown(pct, 2))}`} data-name="%">{pct === null ? "—" : signed(pct, 2)}</td>
+      <td class="number" data-name="Quantity"><span data-field="quantity">{shown(position.quantity)}</span></td>
+      <td class="number" data-name="Value USD">{shown(position.value_usd, 2)}</td>
+      <td class="number" data-name="Entry">{price(position.entry_price)}</td>
+      <td class="number" data-name="Mark" title={position.price_source ?? ""} data-field="mark">{price(position.current_price)}</td>
+      <td data-name="To liquidation"><Distance position={position} isKnown={(risk.value?.margin_ratio ?? null) !== null} /></td>
+      <td data-late><Spark trail={row.trail.value} /></td>
     </tr>
   );
 }
 
 /** Unrealized P&L in percent of the cost; a picture of the size, so a float will do. */
-function share(position: Position): string {
+function share(position: Position): Decimal | null {
   const cost = Math.abs(Number(position.entry_price ?? 0) * Number(position.quantity));
-  if (position.unrealized_pnl === null || !cost) return "—";
-  const pct = (Number(position.unrealized_pnl) / cost) * 100;
-  return signed(pct.toFixed(2));
+  if (position.unrealized_pnl === null || !cost) return null;
+  return ((Number(position.unrealized_pnl) / cost) * 100).toFixed(2);
 }
 
 /** How far the price may go, as a bar that grows as it comes near. */

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { shownLedgers } from "../book.ts";
-import { shown, sign, signed, sum } from "../decimal.ts";
+import { shown, sign, signed, signShown, sum } from "../decimal.ts";
 import { read } from "../rest.ts";
 import type { Decimal, Explanation } from "../wire.ts";
 import { Choice } from "./choice.tsx";
@@ -91,7 +91,7 @@ function Bars({ told }: { told: Explanation }) {
           return (
             <tr key={cause}>
               <th scope="row">{cause}</th>
-              <td class={`number ${tone(sign(amount))}`}>{signed(amount, 2)}</td>
+              <td class={`number ${tone(signShown(amount, 2))}`}>{signed(amount, 2)}</td>
               <td>
                 {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
                   <rect

@@ -29,6 +29,7 @@ from account_monitor.api.renderer import Renderer
 from account_monitor.api.tls import LOOK_SECONDS, Certificates, grpc_credentials
 from account_monitor.api.turnstile import MAX_CONNECTIONS, MAX_PER_ADDRESS, Turnstile
 from account_monitor.api.websocket import StreamDoor
+from account_monitor.errors import ConfigurationError
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 
@@ -126,18 +127,11 @@ class Doors:
     async def start(self) -> None:
         """Return when all ports are taken and health is answered; the rest follows within a second.
 
-        Raises: ConfigurationError for a port that cannot be had; whatever a server dies of before it listens. Nothing
-        is left open then.
+        Raises: ConfigurationError naming every port that cannot be had; whatever a server dies of before it listens.
+        Nothing is left open then.
         """
-        opened: list[socket.socket] = []
-        try:
-            opened += (http := await listen(*self._http, "http"))
-            opened += (metrics := await listen(*self._metrics, "metrics"))
-            if self._grpc is not None:
-                await self._grpc.reserve()
-        except BaseException:
-            _close(opened)
-            raise
+        http, metrics = await self._take_ports()
+        opened = [*http, *metrics]
         tls = self._certificates
         self.http_url = url_of(http[0], self._http[0], is_tls=tls is not None)
         self.metrics_url = url_of(metrics[0], self._metrics[0])
@@ -154,6 +148,32 @@ class Doors:
             self._tasks.append(self._watching)
         self._completion = asyncio.create_task(self._complete(), name="doors")
         self._tasks.append(self._completion)
+
+    async def _take_ports(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        """Return what listens for HTTP and for metrics; gRPC keeps its own.
+
+        Raises: ConfigurationError naming every port that cannot be had; none is left taken then.
+        """
+        taken: list[list[socket.socket]] = []
+        refused: list[ConfigurationError] = []
+        async with contextlib.AsyncExitStack() as opened:
+            for place, section in ((self._http, "http"), (self._metrics, "metrics")):
+                try:
+                    taken.append(await listen(*place, section))
+                    opened.callback(_close, taken[-1])
+                except ConfigurationError as error:
+                    refused.append(error)
+            if self._grpc is not None:
+                opened.push_async_callback(self._grpc.close, 0)
+                try:
+                    await self._grpc.reserve()
+                except ConfigurationError as error:
+                    refused.append(error)
+            if refused:
+                raise ConfigurationError("; ".join(map(str, refused))) from refused[0]
+            opened.pop_all()
+        http, metrics = taken
+        return http, metrics
 
     async def stop(self) -> None:
         """Take no more requests, finish those that are being answered, close the sockets of clients."""

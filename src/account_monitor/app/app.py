@@ -145,7 +145,7 @@ class App:
             await self.accounts.open_all()
             self.opened.set()
             self.spawn("reopening", self._reopening().run())
-            self.desk.wait_for("start", "the doors are not complete yet")
+            self.desk.wait_for("start", "it is starting: not all of its addresses are open yet")
             self._open_history()
             await self._open_current_state()
             await self._open_people()

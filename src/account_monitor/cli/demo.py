@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.segment import Segment, Segments
+from rich.text import Text
 
 from account_monitor.cli.screen import account_screen, rounded
 from account_monitor.cli.service import run_loop
 from account_monitor.demo.mishaps import HEALING
 from account_monitor.demo.runs import KEPT, keep, new_run
 from account_monitor.errors import CommandFailed, ConfigurationError
-from account_monitor.monitor.reports import account_report
+from account_monitor.monitor.reports import AccountReport, account_report
 
 if TYPE_CHECKING:
     from account_monitor.demo.stage import Stage
@@ -112,9 +115,31 @@ async def _live(stage: Stage) -> None:
             monitor = stage.app.desk.monitor(stage.account)
             if monitor is not None:
                 report = account_report(monitor.view, stage.app.desk.clock())
-                notes = (*_now(stage), *_news(stage), "Ctrl-C stops")
-                live.update(account_screen(report, live.console.width, notes=notes), refresh=True)
+                live.update(fitted(report, live.console, _now(stage), _news(stage)), refresh=True)
             await asyncio.sleep(SCREEN_SECONDS)
+
+
+def fitted(report: AccountReport, console: Console, now: Sequence[str], news: Sequence[str]) -> RenderableType:
+    """Return the account, how things are now, and the news, no higher than the terminal.
+
+    What does not fit goes in this order: older news, then the lowest positions, which are the flat ones. How all is,
+    and how to end it, stay.
+    """
+    notes = (*now, *news, "Ctrl-C stops")
+    lines = console.render_lines(account_screen(report, console.width, notes=notes), pad=False)
+    if len(lines) <= console.height:
+        return _as_they_are(lines)
+    if news:
+        return fitted(report, console, now, news[1:])
+    kept = len(console.render_lines(Group(*map(Text, notes)), pad=False))
+    above = max(0, console.height - kept - 1)
+    gone = [Segment(f"… {len(lines) - above - kept} lines more: the terminal is too low")]
+    return _as_they_are([*lines[:above], gone, *lines[-kept:]][-console.height :])
+
+
+def _as_they_are(lines: Sequence[Sequence[Segment]]) -> Segments:
+    """Return lines that are laid out already."""
+    return Segments([segment for line in lines for segment in (*line, Segment.line())][:-1])
 
 
 def _news(stage: Stage) -> list[str]:
@@ -158,5 +183,5 @@ def _now(stage: Stage) -> tuple[str, ...]:
     return (
         *(() if unready is None else (f"not ready: {unready}",)),
         stage.auditor.text,
-        f"open alarms: {len(alarms)}{f' ({kinds})' if alarms else ''}",
+        f"alerts firing: {len(alarms)}{f' ({kinds})' if alarms else ''}",
     )

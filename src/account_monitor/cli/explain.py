@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from account_monitor.cli.completeness import end_text, last_recorded_ms, warned_shortfalls
 from account_monitor.cli.options import account_option, journal_options, journals_from
-from account_monitor.cli.times import TIME
+from account_monitor.cli.times import span_ms, span_options, zone_named
 from account_monitor.monitor.past import Past
-from account_monitor.monitor.reports import ExplanationReport, explanation_report
+from account_monitor.monitor.reports import ExplanationReport, explanation_report, time_text
 
 _MOST_ENTRIES = 1_000_000
 
@@ -20,8 +21,7 @@ _MOST_ENTRIES = 1_000_000
 @click.argument("symbol", required=False)
 @journal_options
 @account_option
-@click.option("--from", "from_ms", type=TIME, metavar="TIME", help="Default: the beginning.")
-@click.option("--to", "to_ms", type=TIME, metavar="TIME", help="Default: now.")
+@span_options
 @click.option("--entries", "count", type=click.IntRange(0, _MOST_ENTRIES), default=20, show_default=True,
               help="How many entries to name, the youngest.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as /api/explain returns.")
@@ -30,28 +30,31 @@ def explain(
     config_file: Path | None,
     data_dir: Path | None,
     account: str | None,
-    from_ms: int | None,
-    to_ms: int | None,
+    from_text: str | None,
+    to_text: str | None,
+    timezone: str,
     count: int,
     as_json: bool,
 ) -> None:
     """Say which causes and entries changed equity; the service may be running. SYMBOL: only of this one."""
-    if from_ms is not None and to_ms is not None and from_ms > to_ms:
-        raise click.UsageError("--from is later than --to")
+    from_ms, to_ms = span_ms(from_text, to_text, zone_named(timezone))
     journals = journals_from(config_file, data_dir)
-    with journals.reader(journals.chosen(account)) as reader:
+    name = journals.chosen(account)
+    warned_shortfalls(config_file, data_dir, [name])
+    with journals.reader(name) as reader:
         past = Past(reader, journals.kept_states(reader), journals.usd_assets, day_starts_at=journals.day_starts_at)
         span = past.explain(from_ms, to_ms, symbol=symbol, limit=count)
+        last_ms = last_recorded_ms(reader, span.to_seq, to_ms)
     report = explanation_report(span, from_ms=from_ms, to_ms=to_ms, symbol=symbol)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        click.echo("\n".join(_lines(report, symbol)))
+        click.echo("\n".join(_lines(report, symbol, end_text(from_ms, to_ms, last_ms, time_text))))
 
 
-def _lines(report: ExplanationReport, symbol: str | None) -> list[str]:
-    """Say it in words and columns."""
-    span = f"from {report.from_ or 'the beginning'} to {report.to or 'now'}"
+def _lines(report: ExplanationReport, symbol: str | None, ended: str) -> list[str]:
+    """Say it in words and columns; `ended` says where the span does."""
+    span = f"from {report.from_ or 'the beginning'} {ended}"
     of_symbol = "" if symbol is None else f" because of {symbol}"
     lines = [f"equity changed by {report.equity_change or 'an amount that is not known'} USD{of_symbol} {span}", ""]
     causes = msgspec.to_builtins(report.causes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -13,7 +13,7 @@ from rich.text import Text
 from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.answers import document
-from account_monitor.cli.screen import ALARM, WARNING, visible
+from account_monitor.cli.screen import ALARM, WARNING, Elsewhere, visible
 from account_monitor.monitor.reports import AccountReport, AlertReport, FillReport
 
 ALERTS_SHOWN: Final = 20
@@ -25,10 +25,32 @@ FILLS_HOURS: Final = 6
 _FILL_PAGES, _FILLS_A_PAGE = 5, 1_000
 
 
-class _Named(msgspec.Struct):
+class _Listed(msgspec.Struct):
     """What is read here of the list of accounts."""
 
     account: str
+    status: str
+    member: str | None = None
+
+
+class _Holding(msgspec.Struct):
+    """What is read here of who holds an account."""
+
+    account: str
+    address: str | None
+
+
+class _Cluster(msgspec.Struct):
+    """What is read here of the replicas."""
+
+    accounts: list[_Holding]
+
+
+class Accounts(NamedTuple):
+    """The accounts that are shown: the names of those of this service, and who holds the others."""
+
+    here: list[str]
+    elsewhere: list[Elsewhere]
 
 
 class _Alerts(msgspec.Struct):
@@ -52,11 +74,21 @@ class Questions:
         self.url = url
         self._account = account
 
-    def accounts(self) -> list[str]:
-        """Return the names of the accounts that are shown."""
+    def accounts(self) -> Accounts:
+        """Return the accounts that are shown."""
         if self._account is not None:
-            return [self._account]
-        return [each.account for each in document(f"{self.url}/api/accounts", list[_Named])]
+            return Accounts([self._account], [])
+        listed = document(f"{self.url}/api/accounts", list[_Listed])
+        others = [each for each in listed if each.status == "held_elsewhere"]
+        addresses = self._addresses() if others else {}
+        return Accounts(
+            [each.account for each in listed if each.status != "held_elsewhere"],
+            [Elsewhere(each.account, each.member, addresses.get(each.account)) for each in others],
+        )
+
+    def _addresses(self) -> dict[str, str | None]:
+        """Return by account where its holder answers, None where it does not say."""
+        return {each.account: each.address for each in document(f"{self.url}/api/cluster", _Cluster).accounts}
 
     def account(self, name: str) -> AccountReport:
         """Return one account."""
@@ -90,7 +122,7 @@ class Questions:
 
 
 def _warnings(health: HealthReport, ready: ReadyReport, with_alerts: set[str]) -> Iterator[Text]:
-    """Yield why the figures may not be relied on, and a line, cut to the width, for each check that is not healthy.
+    """Yield why the figures may not be relied on, and a line for each check that is not healthy.
 
     Alarms of accounts whose alerts are shown are not said twice, unless the journal of the account no longer tells all.
     """
@@ -105,14 +137,14 @@ def _warnings(health: HealthReport, ready: ReadyReport, with_alerts: set[str]) -
         if check.status != "healthy" and name not in told:
             style = ALARM if check.status == "unhealthy" else WARNING
             line = f"{check.status}  {name}  {check.message}  (since {check.since})"
-            yield Text(visible(line), style=style, no_wrap=True, overflow="ellipsis")
+            yield Text(visible(line), style=style)
 
 
 def _poor(exchange: ExchangeReport) -> Iterator[Text]:
-    """Yield a line, cut to the width, for each account and address of which something is poor of late."""
+    """Yield a line for each account and address of which something is poor of late."""
     poor = [(each.account, each.poor) for each in exchange.accounts]
     poor += [(each.address, each.poor) for each in exchange.addresses]
     for name, reasons in poor:
         if reasons:
             line = f"poor  exchange:{name}  {'; '.join(reasons)}"
-            yield Text(visible(line), style=WARNING, no_wrap=True, overflow="ellipsis")
+            yield Text(visible(line), style=WARNING)

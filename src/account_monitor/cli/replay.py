@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from account_monitor.cli.completeness import warned_shortfalls
 from account_monitor.cli.history import connected_history
 from account_monitor.cli.options import (
     Journals,
@@ -56,6 +57,7 @@ def replay(
     settings = located(settings_from(config_file, secrets={Purpose.DATABASE} if with_history else ()), data_dir)
     journals = journals_of(settings)
     name = journals.chosen(account)
+    warned_shortfalls(config_file, data_dir, [name])
     with journals.reader(name) as reader:
         if verify:
             last_seq, last_hash = reader.verify()

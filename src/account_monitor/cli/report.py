@@ -5,18 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import click
 
+from account_monitor.cli.completeness import last_recorded_ms, warned_shortfalls
 from account_monitor.cli.export_files import whole_file
-from account_monitor.cli.options import Journals, journal_options, journals_from
-from account_monitor.cli.report_page import Report, report_page
-from account_monitor.cli.times import TIME
+from account_monitor.cli.options import Journals, journal_options, journals_of, located, settings_from
+from account_monitor.cli.report_page import Report, Told, report_page
+from account_monitor.cli.times import span_ms, span_options, zone_named
 from account_monitor.clock import now_ms
 from account_monitor.errors import CommandFailed
 from account_monitor.monitor.past import Past, TooOld
-from account_monitor.monitor.period import Period, period
+from account_monitor.monitor.period import period
 from account_monitor.monitor.reports import time_text
 from account_monitor.stores.journal_reader import JournalReader
 
@@ -35,10 +36,7 @@ class _Asked(NamedTuple):
 @click.command()
 @journal_options
 @click.option("--account", "accounts", multiple=True, help="May be repeated. Default: all, and their total.")
-@click.option("--from", "from_text", metavar="TIME", help="A date, or a time with its zone. Default: the beginning.")
-@click.option("--to", "to_text", metavar="TIME", help="The same; of a date, its beginning. Default: now.")
-@click.option("--timezone", default="UTC", show_default=True, metavar="NAME",
-              help="Where days begin at 00:00, such as Europe/Berlin.")  # fmt: skip
+@span_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: -, the standard output.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def report(
@@ -55,51 +53,29 @@ def report(
 
     All of it is folded from the journal, as `explain` is; the service may be running.
     """
-    asked = _asked(from_text, to_text, _zone(timezone), now_ms())
-    journals = journals_from(config_file, data_dir)
+    asked = _asked(from_text, to_text, zone_named(timezone), now_ms())
+    settings = located(settings_from(config_file, secrets=()), data_dir)
+    journals = journals_of(settings)
     names = _chosen(journals, accounts)
+    absent = [] if accounts else [each.name for each in settings.accounts if each.name not in names]
+    lacking = warned_shortfalls(config_file, data_dir, [*names, *absent])
     if output is None or str(output) == "-":
-        click.echo(_page(journals, names, asked), nl=False)
+        click.echo(_made(journals, names, absent, lacking, asked).page, nl=False)
         return
     with whole_file(output, force=force) as scratch:
-        scratch.write_text(_page(journals, names, asked), encoding="utf-8")
-    click.echo(f"{output}: {', '.join(names)}, {_span_text(asked)}")
+        made = _made(journals, names, absent, lacking, asked)
+        scratch.write_text(made.page, encoding="utf-8")
+    click.echo(f"{output}: {', '.join(made.accounts)}, {made.span}")
 
 
 # -- what is asked for -------------------------------------------------------------------------------------------------
 
 
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise click.UsageError(
-            f"--timezone: {name!r} is not known here; expected a name such as Europe/Berlin"
-        ) from None
-
-
 def _asked(from_text: str | None, to_text: str | None, zone: ZoneInfo, at_ms: int) -> _Asked:
-    from_ms = None if from_text is None else _moment("--from", from_text, zone)
-    to_ms = None if to_text is None else _moment("--to", to_text, zone)
+    from_ms, to_ms = span_ms(from_text, to_text, zone)
     if from_ms is not None and from_ms > at_ms:
         raise click.UsageError(f"--from: {time_text(from_ms)} is later than now, {time_text(at_ms)}")
-    if from_ms is not None and to_ms is not None and from_ms > to_ms:
-        raise click.UsageError(f"--from: {time_text(from_ms)} is later than --to, {time_text(to_ms)}")
     return _Asked(from_ms, to_ms if to_ms is None or to_ms < at_ms else None, at_ms, zone)
-
-
-def _moment(option: str, text: str, zone: ZoneInfo) -> int:
-    """Return a time in milliseconds since 1970; a date is its beginning in the time zone. Raises: click.UsageError."""
-    try:
-        date = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone)
-    except ValueError:
-        pass
-    else:
-        return int((date - _EPOCH).total_seconds()) * 1_000
-    try:
-        return TIME.convert(text, None, None)
-    except click.BadParameter as error:
-        raise click.UsageError(f"{option}: {error.message}, or a date such as 2026-11-22") from None
 
 
 def _chosen(journals: Journals, accounts: tuple[str, ...]) -> list[str]:
@@ -110,23 +86,29 @@ def _chosen(journals: Journals, accounts: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _span_text(asked: _Asked) -> str:
-    begun = "the beginning" if asked.from_ms is None else time_text(asked.from_ms)
-    return f"{begun} to {time_text(asked.at_ms if asked.to_ms is None else asked.to_ms)}"
-
-
 # -- what comes of it --------------------------------------------------------------------------------------------------
 
 
-def _page(journals: Journals, names: list[str], asked: _Asked) -> str:
-    periods = [_period(journals, name, asked) for name in names]
-    told = [each for each in periods if isinstance(each, Period)]
+class _Made(NamedTuple):
+    """The page, and for one line: the accounts it tells of, and the span."""
+
+    page: str
+    accounts: list[str]
+    span: str
+
+
+def _made(journals: Journals, names: list[str], absent: list[str], lacking: list[str], asked: _Asked) -> _Made:
+    """Sum up accounts. `absent` have no journal here; `lacking` is what the journals here do not hold."""
+    summed = [_period(journals, name, asked) for name in names]
+    told = [each for each in summed if isinstance(each, Told)]
     if not told:
-        raise CommandFailed("; ".join(str(each) for each in periods))
-    later = [each for each in periods if isinstance(each, _NotYet)]
-    for each in later:
+        raise CommandFailed("; ".join(str(each) for each in summed))
+    left_out = [str(each) for each in summed if isinstance(each, _NotYet)]
+    left_out += [f"account {name}: is configured, and has no journal in {journals.data_dir}" for name in absent]
+    for each in left_out:
         click.echo(f"account-monitor: left out: {each}", err=True)
-    return report_page(Report(told, [str(each) for each in later], asked.from_ms, asked.to_ms, asked.at_ms, asked.zone))
+    report = Report(told, left_out, lacking, asked.from_ms, asked.to_ms, asked.at_ms, asked.zone)
+    return _Made(report_page(report), [each.period.account for each in told], report.span_text(time_text))
 
 
 class _NotYet(NamedTuple):
@@ -144,7 +126,7 @@ class _NotYet(NamedTuple):
         return f"account {self.account}: began at {begun}, after the span, which ends at {time_text(self.to_ms)}"
 
 
-def _period(journals: Journals, name: str, asked: _Asked) -> Period | _NotYet:
+def _period(journals: Journals, name: str, asked: _Asked) -> Told | _NotYet:
     """Sum up one account. Raises: CommandFailed where its journal does not reach back so far; JournalError."""
     end_ms = asked.at_ms if asked.to_ms is None else asked.to_ms
     with journals.reader(name) as reader:
@@ -155,7 +137,10 @@ def _period(journals: Journals, name: str, asked: _Asked) -> Period | _NotYet:
         start_ms = begun_ms if asked.from_ms is None else max(asked.from_ms, begun_ms)
         try:
             with past.walk(asked.from_ms, asked.to_ms) as walk:
-                return period(walk, name, _Days(asked.zone).date, (start_ms, end_ms))
+                last_ms = last_recorded_ms(reader, walk.to_seq, asked.to_ms)
+                if last_ms is not None:  # what came after it is not known here: no curve goes on as if it were
+                    end_ms = max(start_ms, min(end_ms, last_ms))
+                return Told(period(walk, name, _Days(asked.zone).date, (start_ms, end_ms)), last_ms)
         except TooOld as error:
             raise CommandFailed(f"account {name}: {_too_old(error)}") from error
 

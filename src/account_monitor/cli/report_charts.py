@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from account_monitor.cli.markup import Html, element, joined
 from account_monitor.ledger.money import to_text
 
 _WIDTH, _HEIGHT = 1_000, 150
+
+
+Written: TypeAlias = Callable[[Decimal], str]
+"""Writes an amount beside a chart."""
 
 
 class Bar(NamedTuple):
@@ -20,23 +24,23 @@ class Bar(NamedTuple):
     told: str
 
 
-def line_chart(points: Sequence[tuple[int, Decimal]], span_ms: tuple[int, int], label: str) -> Html:
+def line_chart(points: Sequence[tuple[int, Decimal]], span_ms: tuple[int, int], label: str, written: Written) -> Html:
     """Draw how something went, as steps: it stays what it was until it is observed anew."""
     scale = _Scale([amount for _, amount in points])
     path = " ".join(_steps(points, span_ms, scale))
-    return _svg(label, element("path", class_="curve", d=path))
+    return scale.beside(_svg(label, element("path", class_="curve", d=path)), written)
 
 
-def depth_chart(points: Sequence[tuple[int, Decimal]], span_ms: tuple[int, int], label: str) -> Html:
+def depth_chart(points: Sequence[tuple[int, Decimal]], span_ms: tuple[int, int], label: str, written: Written) -> Html:
     """Draw how far something was below zero."""
     scale = _Scale([Decimal(0), *(amount for _, amount in points)])
     steps = list(_steps(points, span_ms, scale))
     first = f"M{_across(points[0][0], span_ms):.1f} {scale.down(Decimal(0)):.1f}"
     path = f"{first} L{steps[0][1:]} {' '.join(steps[1:])} V{scale.down(Decimal(0)):.1f} Z"
-    return _svg(label, element("path", class_="depth", d=path))
+    return scale.beside(_svg(label, element("path", class_="depth", d=path)), written)
 
 
-def bar_chart(bars: Sequence[Bar], label: str) -> Html:
+def bar_chart(bars: Sequence[Bar], label: str, written: Written) -> Html:
     """Draw one bar beside the other, up for a gain and down for a loss."""
     scale = _Scale([Decimal(0), *(bar.amount for bar in bars)])
     zero, pitch = scale.down(Decimal(0)), _WIDTH / len(bars)
@@ -52,21 +56,27 @@ def bar_chart(bars: Sequence[Bar], label: str) -> Html:
             )
         )  # fmt: skip
     axis = element("line", class_="axis", x1="0", x2=str(_WIDTH), y1=f"{zero:.1f}", y2=f"{zero:.1f}")
-    return _svg(label, *drawn, axis)
+    return scale.beside(_svg(label, *drawn, axis), written)
 
 
 class _Scale:
     """Places amounts between the top and the bottom of a chart."""
 
     def __init__(self, amounts: Sequence[Decimal]) -> None:
-        self._most, least = max(amounts), min(amounts)
-        self._range = self._most - least
+        self._most, self._least = max(amounts), min(amounts)
+        self._range = self._most - self._least
 
     def down(self, amount: Decimal) -> float:
         """Return how far from the top an amount is."""
         if not self._range:
             return _HEIGHT / 2
         return 2 + (_HEIGHT - 4) * (_number(self._most - amount) / _number(self._range))
+
+    def beside(self, chart: Html, written: Written) -> Html:
+        """Return a chart with what its top and its bottom stand for, or its middle where they are the same."""
+        ends = [self._most, self._least] if self._range else [self._most]
+        figures = element("div", *(element("span", written(end)) for end in ends), class_="scale")
+        return element("div", figures, chart, class_="scaled")
 
 
 def _number(amount: Decimal) -> float:

@@ -5,7 +5,7 @@ Amounts are rounded for the eye; each carries its exact digits in `<data value>`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from account_monitor import __version__
+from account_monitor.cli.completeness import end_text
 from account_monitor.cli.markup import Child, Html, element, foreign, joined
 from account_monitor.cli.report_charts import Bar, bar_chart, depth_chart, line_chart
 from account_monitor.cli.screen import MISSING, rounded, visible
@@ -67,23 +68,42 @@ _FOOTNOTE: Final = (
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Report(NamedTuple):
-    """What is told: periods of the same span, and why accounts are left out."""
+class Told(NamedTuple):
+    """An account that is told of. `last_ms`: when its last entry was recorded, None where it goes on after the span."""
 
-    periods: list[Period]
+    period: Period
+    last_ms: int | None
+
+
+class Report(NamedTuple):
+    """What is told: accounts in the same span, why others are left out, and what the journals here do not hold."""
+
+    told: list[Told]
     left_out: list[str]
+    lacking: list[str]
     from_ms: int | None
     to_ms: int | None
     made_ms: int
     zone: ZoneInfo
 
+    @property
+    def periods(self) -> list[Period]:
+        """What the accounts came to."""
+        return [each.period for each in self.told]
+
+    def span_text(self, moment: Callable[[int], str]) -> str:
+        """Return the span in words: no longer than anything is known. `moment` writes a time."""
+        begun = "the beginning" if self.from_ms is None else moment(self.from_ms)
+        ends = [each.last_ms for each in self.told]
+        known = [end for end in ends if end is not None]
+        last_ms = max(known) if len(known) == len(ends) else None
+        return f"{begun} {end_text(self.from_ms, self.to_ms, last_ms, moment)}"
+
 
 def report_page(report: Report) -> str:
     """Return the page."""
     names = ", ".join(visible(period.account) for period in report.periods)
-    begun = "the beginning" if report.from_ms is None else _moment(report.from_ms, report.zone)
-    ended = _moment(report.made_ms if report.to_ms is None else report.to_ms, report.zone)
-    span = f"{begun} to {ended}"
+    span = report.span_text(lambda at_ms: _moment(at_ms, report.zone))
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = element(
@@ -100,16 +120,16 @@ def report_page(report: Report) -> str:
         element("p", f"{span}, days of {report.zone.key}; amounts in USD. Made {_moment(report.made_ms, report.zone)}"
                      f" by account-monitor {__version__}."),
         *(element("div", f"Left out: {visible(each)}", class_="notice") for each in report.left_out),
-        _total(report.periods) if len(report.periods) > 1 else None,
-        *(_account(period, report) for period in report.periods),
+        *(element("div", visible(each), class_="notice") for each in report.lacking),
+        _total(report.periods, is_all=not report.left_out) if len(report.periods) > 1 else None,
+        *(_account(told, report) for told in report.told),
         element("p", _FOOTNOTE),
     )  # fmt: skip
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _account(period: Period, report: Report) -> Html:
-    told = _Account(period, report)
-    return element("div", *told.parts(), class_="account")
+def _account(told: Told, report: Report) -> Html:
+    return element("div", *_Account(told, report).parts(), class_="account")
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -126,9 +146,10 @@ class _Figures:
         """Return an amount in USD; one that is won or lost is coloured."""
         if amount is None:
             return Html(MISSING)
-        exact = to_text(amount)
-        kind = None if not signed or not amount else "gain" if amount > 0 else "loss"
-        return element("data", self.text(amount), value=exact, class_=kind)
+        text = self.text(amount)
+        is_zero = not text.strip("-0.,")  # as it is shown: else one 0.00 is won and another lost
+        kind = None if not signed or is_zero else "gain" if amount > 0 else "loss"
+        return element("data", text, value=to_text(amount), class_=kind)
 
     def text(self, amount: Decimal) -> str:
         """Return an amount as text, with all its places."""
@@ -140,9 +161,11 @@ class _Figures:
 def _percent(number: Decimal | None) -> Html:
     if number is None:
         return Html(MISSING)
-    return element(
-        "data", f"{rounded(to_text(number), 2)} %", value=to_text(number), class_="loss" if number < 0 else None
-    )
+    return element("data", _percent_text(number), value=to_text(number), class_="loss" if number < 0 else None)
+
+
+def _percent_text(number: Decimal) -> str:
+    return f"{rounded(to_text(number), 2)} %"
 
 
 def _moment(at_ms: int, zone: ZoneInfo) -> str:
@@ -187,7 +210,7 @@ def _key(*pairs: tuple[str, Child]) -> Html:
 # -- all accounts ------------------------------------------------------------------------------------------------------
 
 
-def _total(periods: Sequence[Period]) -> Html:
+def _total(periods: Sequence[Period], *, is_all: bool) -> Html:
     """Return a table with a row for each account, and their total."""
     figures = _Figures(periods)
 
@@ -206,7 +229,11 @@ def _total(periods: Sequence[Period]) -> Html:
     foot = cells("total", _sum([p.before for p in periods]), whole, _sum([p.after for p in periods]),
                  _sum([p.residual for p in periods]))  # fmt: skip
     head = ("account", "equity before", "P&L", "flows", "change", "residual", "equity after")
-    return element("section", element("h3", "All accounts"), _table(head, rows, foot, "accounts"))
+    return element(
+        "section",
+        element("h3", "All accounts" if is_all else "The accounts below, and no others"),
+        _table(head, rows, foot, "accounts"),
+    )
 
 
 def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
@@ -225,19 +252,25 @@ def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
 class _Account:
     """The part of the page about one account."""
 
-    def __init__(self, period: Period, report: Report) -> None:
+    def __init__(self, told: Told, report: Report) -> None:
+        period = told.period
         self._period = period
+        self._last_ms = told.last_ms
         self._zone = report.zone
         self._is_from_beginning = report.from_ms is None
         self._span_ms = period.span_ms
         self._figures = _Figures([period])
         self._usd = self._figures.usd
-        self._id = f"a{report.periods.index(period)}"
+        self._id = f"a{report.told.index(told)}"
 
     def parts(self) -> Iterator[Child]:
         """Yield the sections."""
         period = self._period
         yield element("h2", foreign(period.account))
+        if self._last_ms is not None:
+            yield element(
+                "p", f"Last entry recorded {self._moment(self._last_ms)}; what came after it is not known here."
+            )
         yield from self._notices()
         yield self._summary()
         yield self._equity()
@@ -294,8 +327,9 @@ class _Account:
             return None
         amounts = [point.equity for point in curve]
         said = f"equity as observed: least {self._figures.text(min(amounts))}, most {self._figures.text(max(amounts))}"
+        observed = [(point.at_ms, point.equity) for point in curve]
         charts = [element("h3", "Equity and drawdown"), element("figcaption", said),
-                  line_chart([(point.at_ms, point.equity) for point in curve], self._span_ms, said)]  # fmt: skip
+                  line_chart(observed, self._span_ms, said, self._figures.text)]  # fmt: skip
         deep = [(point.at_ms, point.drawdown_pct) for point in curve if point.drawdown_pct is not None]
         if deep:
             when = self._period.drawdown.at_ms
@@ -304,7 +338,10 @@ class _Account:
             deepest = _percent(self._period.drawdown.pct)
             told = joined("drawdown, flows apart: deepest ", deepest, f", {at}; at the end ", _percent(standing),
                           ". The peak may lie before the span.")  # fmt: skip
-            charts += [element("figcaption", told), depth_chart(deep, self._span_ms, "drawdown in percent")]
+            charts += [
+                element("figcaption", told),
+                depth_chart(deep, self._span_ms, "drawdown in percent", _percent_text),
+            ]
         start, end = self._span_ms
         ends = element("p", element("span", self._moment(start)), element("span", self._moment(end)), class_="ends")
         return element("figure", *charts, ends)
@@ -336,11 +373,11 @@ class _Account:
                  or any(day.sums[line] for day in period.days)]  # fmt: skip
         results = [line for line in lines if line in RESULTS]
         flows = [line for line in lines if line in FLOWS]
-        head = ["day", *(_SHORT[line] for line in results), "P&L", *(_SHORT[line] for line in flows), "change",
+        head = ["day", "P&L", *(_SHORT[line] for line in results), *(_SHORT[line] for line in flows), "change",
                 "equity at its end"]  # fmt: skip
 
         def cells(name: str, sums: Sums, after: Decimal | None) -> list[Child]:
-            return [name, *(usd(sums[line]) for line in results), usd(sums.of(RESULTS)),
+            return [name, usd(sums.of(RESULTS)), *(usd(sums[line]) for line in results),
                     *(usd(sums[line], signed=False) for line in flows), usd(sums.change, signed=False),
                     usd(after, signed=False)]  # fmt: skip
 
@@ -351,7 +388,7 @@ class _Account:
         told = ", ".join(f"{day.date}: {to_text(day.residual or ZERO)}" for day in residuals)
         note = f" Residuals: {told}." if told else ""
         ends = element("p", element("span", bars[0].name), element("span", bars[-1].name), class_="ends")
-        chart = [bar_chart(bars, "P&L by day"), ends] if len(bars) > 1 else []
+        chart = [bar_chart(bars, "P&L by day", self._figures.text), ends] if len(bars) > 1 else []
         return self._section(
             "By day", *chart, _table(head, rows, foot, self._name("days")),
             element("p", f"Days that are not listed had nothing recorded.{note}"),
@@ -361,12 +398,12 @@ class _Account:
         period, usd = self._period, self._usd
 
         def cells(name: Child, sums: Sums) -> list[Child]:
-            return [name, *(usd(sums[line]) for line in _OF_POSITIONS), usd(sums.of(RESULTS))]
+            return [name, usd(sums.of(RESULTS)), *(usd(sums[line]) for line in _OF_POSITIONS)]
 
         traded = sorted(period.positions.items(), key=lambda each: (-abs(each[1].change), each[0]))
         rows = [cells(foreign(key), sums) for key, sums in traded]
         rows.append(cells("of no position", period.elsewhere))
-        head = ("position", *(_SHORT[line] for line in _OF_POSITIONS), "P&L")
+        head = ("position", "P&L", *(_SHORT[line] for line in _OF_POSITIONS))
         note = (
             "Of no position: fees and funding of the account, other income, and price changes of wallets, which stand"
             " in its P&L alone."
@@ -471,7 +508,9 @@ def _count(number: int, noun: str) -> str:
 
 def _what(report: Reconciliation) -> str:
     drifts = "; ".join(_drift(drift) for drift in report.drifts)
-    return drifts or f"{report.trigger}: no difference"
+    if drifts or not report.finding_count:
+        return drifts or f"{report.trigger}: no difference"
+    return f"{report.trigger}: events that nobody had told of; the amounts agree"
 
 
 def _drift(drift: Drift) -> str:

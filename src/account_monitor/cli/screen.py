@@ -62,6 +62,21 @@ class _Cell(NamedTuple):
     text: Text
 
 
+class Elsewhere(NamedTuple):
+    """An account that another replica holds. None: it is not known which, or where that answers."""
+
+    account: str
+    member: str | None
+    address: str | None
+
+
+def elsewhere_line(held: Elsewhere) -> Text:
+    """Return a line that says whom to ask for an account."""
+    line = Text(visible(held.account), style="bold")
+    at = "" if held.address is None else f", at {held.address}"
+    return line.append(visible(f"  held by {held.member or 'another replica'}{at}: ask there"), style="not bold dim")
+
+
 def account_screen(
     account: AccountReport, width: int, *, alerts: Iterable[AlertReport] = (), notes: Iterable[str] = ()
 ) -> RenderableType:
@@ -122,11 +137,13 @@ def price_text(price: str | None) -> str:
     return rounded(price, max(_PLACES[0], _PRICE_DIGITS - 1 - Decimal(price).adjusted()))
 
 
-def _money(amount: str | None, places: int) -> Text:
+def money(amount: str | None, places: int) -> Text:
+    """Return a result in the colour of what is shown of it: what is rounded to zero is neither won nor lost."""
     if amount is None:
         return Text(MISSING, style=_DIM)
-    number = Decimal(amount)
-    return Text(rounded(amount, places), style=GAIN if number > 0 else LOSS if number < 0 else "")
+    text = rounded(amount, places)
+    is_zero = not text.strip("-0.,")
+    return Text(text, style="" if is_zero else LOSS if text.startswith("-") else GAIN)
 
 
 def _title(account: AccountReport) -> Text:
@@ -136,24 +153,22 @@ def _title(account: AccountReport) -> Text:
 
 
 def _alert(alert: AlertReport) -> Text:
-    """Return a line, cut to the width."""
+    """Return a line; a runbook may ask for its text, so it wraps."""
     what = alert.type if alert.symbol is None else f"{alert.type} {alert.symbol}"
     acked = "" if alert.acked_by is None else f", {alert.acked_by} looks after it"
     line = f"{alert.severity}  {what}  {alert.message}  (since {alert.timestamp}{acked})"
-    return Text(
-        visible(line), style=ALARM if alert.severity == "CRITICAL" else WARNING, no_wrap=True, overflow="ellipsis"
-    )
+    return Text(visible(line), style=ALARM if alert.severity == "CRITICAL" else WARNING)
 
 
 def _pnl(pnl: PnLReport, width: int) -> RenderableType:
     def row(places: int) -> list[_Cell]:
         return [
             _Cell("equity", Text(rounded(pnl.equity, places))),
-            _Cell("net P&L", _money(pnl.net_pnl, places)),
-            _Cell("realized", _money(pnl.realized_pnl, places)),
-            _Cell("unrealized", _money(pnl.unrealized_pnl, places)),
+            _Cell("net P&L", money(pnl.net_pnl, places)),
+            _Cell("realized", money(pnl.realized_pnl, places)),
+            _Cell("unrealized", money(pnl.unrealized_pnl, places)),
             _Cell("fees", Text(rounded(pnl.total_fees, places))),
-            _Cell("funding", _money(pnl.funding, places)),
+            _Cell("funding", money(pnl.funding, places)),
             _Cell("trades", Text(str(pnl.total_trades))),
             _Cell("win rate", Text(MISSING if pnl.win_rate is None else f"{rounded(pnl.win_rate, 1)} %")),
         ]
@@ -249,8 +264,8 @@ def _position(key: str, position: PositionReport, places: int) -> list[_Cell]:
         _Cell("quantity", Text(whole(position.quantity), style=_DIM if is_flat else "")),
         _Cell("entry", Text(price_text(position.entry_price))),
         _Cell("price", Text(price)),
-        _Cell("unrealized", _money(None if is_flat else position.unrealized_pnl, places)),
-        _Cell("realized", _money(position.realized_pnl, places)),
+        _Cell("unrealized", money(None if is_flat else position.unrealized_pnl, places)),
+        _Cell("realized", money(position.realized_pnl, places)),
         _Cell("fees", Text(rounded(position.total_fees, places))),
         _Cell("fills", Text(str(position.fill_count))),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -13,8 +14,9 @@ from rich.text import Text
 from account_monitor.cli.answers import NoAnswer
 from account_monitor.cli.options import account_option, config_option, settings_from, tls_options, token_option
 from account_monitor.cli.questions import Questions
-from account_monitor.cli.screen import ALARM, UNBOUNDED, account_screen, visible
+from account_monitor.cli.screen import ALARM, UNBOUNDED, account_screen, elsewhere_line, visible
 from account_monitor.errors import ConfigurationError
+from account_monitor.monitor.reports import AccountReport
 
 WATCH_SECONDS = 1.0
 
@@ -30,11 +32,16 @@ WATCH_SECONDS = 1.0
 @click.option("--url", help="Of the service; default: as configured.")
 @click.pass_context
 def status(context: click.Context, config_file: Path | None, account: str | None, watch: bool, url: str | None) -> None:
-    """Show what a running service knows, and above it what is not well there: old figures look like any others."""
+    """Show what a running service knows, and above it what is not well there: old figures look like any others.
+
+    Exit code 1 where another replica holds every account.
+    """
     url = url or address(config_file)
     console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
     if not watch:
-        console.print(account_screens(url, account, console.width))
+        screens = account_screens(url, account, console.width)
+        console.print(screens.shown)
+        context.exit(0 if screens.is_any_here else 1)
     elif console.is_terminal and not console.is_dumb_terminal:
         from account_monitor.cli.watch import watch as watch_terminal
 
@@ -59,16 +66,42 @@ def address(config_file: Path | None) -> str:
 def _watched(url: str, account: str | None, width: int) -> RenderableType:
     """Return the screens, or only that there is no answer: figures that nobody vouches for are not left standing."""
     try:
-        return account_screens(url, account, width)
+        return account_screens(url, account, width).shown
     except NoAnswer as error:
         return Text(visible(f"no answer, trying again: {error}"), style=ALARM)
 
 
-def account_screens(url: str, account: str | None, width: int) -> RenderableType:
-    """Fetch one account, or all, and show them in so many columns, below what is not well. Raises: CommandFailed."""
+class Screens(NamedTuple):
+    """What is shown, and whether an account of it is held there, if there is one at all."""
+
+    shown: RenderableType
+    is_any_here: bool
+
+
+def account_screens(url: str, account: str | None, width: int) -> Screens:
+    """Fetch one account, or all, and show them in so many columns, below what is not well.
+
+    Of those that another replica holds it is said which. Raises: CommandFailed.
+    """
     asked = Questions(url, account)
-    names = asked.accounts()
-    reports = [asked.account(name) for name in names]
-    alerts = {name: asked.firing(name) for name in names}
-    warnings = asked.warnings({name for name in names if alerts[name]})
-    return Group(*warnings, *(account_screen(each, width, alerts=alerts[each.account]) for each in reports))
+    names, elsewhere = asked.accounts()
+    reports, unanswered = _reports(asked, names)
+    alerts = {each.account: asked.firing(each.account) for each in reports}
+    warnings = asked.warnings({name for name, firing in alerts.items() if firing})
+    screens = (account_screen(each, width, alerts=alerts[each.account]) for each in reports)
+    shown = Group(*warnings, *unanswered, *map(elsewhere_line, elsewhere), *screens)
+    return Screens(shown, bool(names) or not elsewhere)
+
+
+def _reports(asked: Questions, names: list[str]) -> tuple[list[AccountReport], list[Text]]:
+    """Return those accounts that can be shown, and a line for each that cannot now. Raises: NoAnswer where none can."""
+    reports: list[AccountReport] = []
+    unanswered: list[NoAnswer] = []
+    for name in names:
+        try:
+            reports.append(asked.account(name))
+        except NoAnswer as error:  # it is not open yet, or was handed over since
+            unanswered.append(error)
+    if unanswered and not reports:
+        raise unanswered[0]
+    return reports, [Text(visible(str(error)), style=ALARM) for error in unanswered]

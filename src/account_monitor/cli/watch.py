@@ -21,6 +21,7 @@ from account_monitor.cli.book import Book
 from account_monitor.cli.link import Link
 from account_monitor.cli.options import check_way, given_token, tls_context
 from account_monitor.cli.questions import Questions
+from account_monitor.cli.screen import Elsewhere
 from account_monitor.cli.terminal import Terminal
 from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
 from account_monitor.clock import now_ms
@@ -53,6 +54,7 @@ class Watch:
         self._is_over = asyncio.Event()
         self._code = 0
         self._warnings: Sequence[RenderableType] = ()
+        self._elsewhere: Sequence[Elsewhere] = ()
         self._skipped = 0
         self._turn = 0
         self._begun: list[str] = []
@@ -134,7 +136,7 @@ class Watch:
             Shown(page.report(), list(page.alerts.values()), page.fills) for _, page in sorted(self._book.pages.items())
         ]
         lost_ms, why = self._link.lost_ms, self._link.why
-        return Frame(self._questions.url, now_ms(), lost_ms, why, self._warnings, shown, self._skipped)
+        return Frame(self._questions.url, now_ms(), lost_ms, why, self._warnings, shown, self._skipped, self._elsewhere)
 
     async def _ask(self) -> None:
         """Ask every few seconds, and soon after a snapshot, for what the stream does not tell."""
@@ -150,16 +152,17 @@ class Watch:
 
     async def _look(self) -> None:
         asked = self._questions
-        names = await self._asked(asked.accounts)
+        names, self._elsewhere = await self._asked(asked.accounts)
         self._book.keep(names)
-        with_alerts = {name for name, page in self._book.pages.items() if page.alerts}
-        self._warnings = await self._asked(lambda: asked.warnings(with_alerts))
         known = [name for name in names if name in self._book.pages]
         self._begun = [name for name in self._begun if name in known]
         turn = [known[(self._turn + place) % len(known)] for place in range(min(AT_ONCE, len(known)))]
         self._turn += AT_ONCE
         for name in dict.fromkeys([*self._begun, *turn]):
             await self._look_at(name)
+        # Last: an alarm is not said twice once the alerts of its account are known.
+        with_alerts = {name for name, page in self._book.pages.items() if page.alerts}
+        self._warnings = await self._asked(lambda: asked.warnings(with_alerts))
         self._news.set()
 
     async def _look_at(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -16,7 +16,11 @@ from account_monitor.cli.screen import (
     GAIN,
     LOSS,
     MISSING,
+    WARNING,
+    Elsewhere,
     account_screen,
+    elsewhere_line,
+    money,
     price_text,
     rounded,
     visible,
@@ -34,6 +38,9 @@ _NEAR_PCT: Final = Decimal(10)
 """Nearer than that, it has the colour of a loss."""
 
 _CENTS: Final = 2
+
+_NONE: Final = "no account to show: its journal is still being read, or none is configured"
+_NONE_HERE: Final = "no account is held here"
 
 
 class Shown(NamedTuple):
@@ -55,6 +62,8 @@ class Frame(NamedTuple):
     accounts: Sequence[Shown]
     skipped: int = 0
     """Lines that were scrolled away."""
+    elsewhere: Sequence[Elsewhere] = ()
+    """Accounts that other replicas hold."""
 
 
 def frame_lines(frame: Frame, width: int, height: int) -> list[str]:
@@ -65,10 +74,10 @@ def frame_lines(frame: Frame, width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height, legacy_windows=False)
     head = _written(console, _head(frame))
     if frame.lost_ms is None:
-        body = _written(console, Group(*frame.warnings, *_accounts(frame.accounts, width)))
+        body = _written(console, Group(*frame.warnings, *_accounts(frame, width)))
     else:
         plain = Console(file=io.StringIO(), width=width, height=height, color_system=None, legacy_windows=False)
-        old = _written(plain, Group(*_accounts(frame.accounts, width)))
+        old = _written(plain, Group(*_accounts(frame, width)))
         body = _written(console, Group(*(Text(line, style="dim", no_wrap=True) for line in old)))
     room = max(0, height - len(head))
     if len(body) <= room:
@@ -101,13 +110,16 @@ def _head(frame: Frame) -> RenderableType:
     return line
 
 
-def _accounts(accounts: Sequence[Shown], width: int) -> Iterator[RenderableType]:
-    if len(accounts) > 1:
-        yield _total([each.report for each in accounts])
-    for each in accounts:
+def _accounts(frame: Frame, width: int) -> Iterator[RenderableType]:
+    if len(frame.accounts) > 1 or (frame.accounts and frame.elsewhere):
+        yield _total([each.report for each in frame.accounts], is_all=not frame.elsewhere)
+    yield from map(elsewhere_line, frame.elsewhere)
+    if not frame.accounts and frame.lost_ms is None:
+        yield Text(_NONE_HERE if frame.elsewhere else _NONE, style=WARNING)
+    for each in frame.accounts:
         yield account_screen(each.report, width, alerts=each.alerts)
-        yield from _distances(each.report.positions)
-        yield from _fills(each.fills)
+        yield from _distances(each.report.positions, width)
+        yield from _fills(each.fills, width)
 
 
 # -- several accounts --------------------------------------------------------------------------------------------------
@@ -123,10 +135,13 @@ _COLUMNS: Final[tuple[tuple[str, Callable[[PnLReport], str | None], bool], ...]]
 """Name, figure, and whether its sign is a gain or a loss."""
 
 
-def _total(accounts: Sequence[AccountReport]) -> Table:
-    """Return a line for each account, and their total; it is not known where one of its parts is not."""
+def _total(accounts: Sequence[AccountReport], *, is_all: bool) -> Table:
+    """Return a line for each account, and their total; it is not known where one of its parts is not.
+
+    Where others hold accounts, it says that it is only that of those here.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True)
-    table.add_column("account", footer="total", no_wrap=True, overflow="ellipsis")
+    table.add_column("account", footer="total" if is_all else "total here", no_wrap=True, overflow="ellipsis")
     for name, figure, has_sign in _COLUMNS:
         amounts = [figure(account.pnl) for account in accounts]
         total = None if None in amounts else to_text(sum((Decimal(each) for each in amounts if each is not None), ZERO))
@@ -140,33 +155,68 @@ def _total(accounts: Sequence[AccountReport]) -> Table:
 def _amount(amount: str | None, *, has_sign: bool) -> Text:
     if amount is None:
         return Text(MISSING, style="dim")
-    number = Decimal(amount)
-    style = "" if not has_sign or not number else GAIN if number > 0 else LOSS
-    return Text(rounded(amount, _CENTS), style=style)
+    return money(amount, _CENTS) if has_sign else Text(rounded(amount, _CENTS))
 
 
 # -- of an account -----------------------------------------------------------------------------------------------------
 
 
-def _distances(positions: dict[str, PositionReport]) -> Iterator[Text]:
-    """Yield a line for each position that has a liquidation price: the shorter the bar, the nearer it is."""
-    known = [(key, Decimal(each.liquidation_distance_pct), each.liquidation_price)
-             for key, each in positions.items() if each.liquidation_distance_pct is not None]  # fmt: skip
-    names = max((len(visible(key)) for key, _, _ in known), default=0)
-    for key, distance, price in sorted(known, key=lambda each: each[1]):
-        full = int(_BAR * max(ZERO, min(distance, _ROOM_PCT)) // _ROOM_PCT)
-        line = Text("liquidation ", style="dim", no_wrap=True, overflow="ellipsis")
-        line.append(f"{visible(key):<{names}} ", style="not dim")
-        style = f"not dim {LOSS if distance < _NEAR_PCT else GAIN}"
-        line.append("█" * full + "░" * (_BAR - full), style=style)
-        line.append(f" {rounded(to_text(distance), _CENTS)} % away, at {whole(price)}", style="not dim")
-        yield line
+def _distances(positions: dict[str, PositionReport], width: int) -> Iterator[Text]:
+    """Yield a line for each position that has a liquidation price: the shorter the bar, the nearer it is.
+
+    What is farther than a full bar has none. Where a line does not fit, all go without.
+    """
+    known = sorted(
+        (
+            _Distance(visible(key), Decimal(each.liquidation_distance_pct), whole(each.liquidation_price))
+            for key, each in positions.items()
+            if each.liquidation_distance_pct is not None
+        ),
+        key=lambda each: each.pct,
+    )
+    names = max((len(each.name) for each in known), default=0)
+    yield from _fitting(width, [[_distance(each, names, bar=bar) for each in known] for bar in (_BAR, 0)])
 
 
-def _fills(fills: Iterable[FillReport]) -> Iterator[Text]:
-    for fill in list(fills)[:FILLS_SHOWN]:
-        fee = "" if fill.fee is None else f"  fee {whole(fill.fee)} {fill.fee_currency or ''}"
-        line = Text(f"fill {fill.timestamp}  ", style="dim", no_wrap=True, overflow="ellipsis")
-        line.append(f"{fill.side:<4} ", style=f"not dim {GAIN if fill.side == 'BUY' else LOSS}")
-        said = f"{whole(fill.quantity)} {fill.symbol} at {price_text(fill.price)}{fee}"
-        yield line.append(visible(said), style="not dim")
+class _Distance(NamedTuple):
+    """How far a position is from its liquidation, in percent, and at what price that is."""
+
+    name: str
+    pct: Decimal
+    price: str
+
+
+def _distance(each: _Distance, names: int, *, bar: int) -> Text:
+    """Return a line whose bar has so many places, and whose name as many as the longest."""
+    line = Text("liquidation ", style="dim").append(f"{each.name:<{names}} ", style="not dim")
+    if bar:
+        full = int(bar * max(ZERO, each.pct) // _ROOM_PCT)
+        drawn = "█" * full + "░" * (bar - full) if each.pct <= _ROOM_PCT else " " * bar
+        line.append(f"{drawn} ", style=f"not dim {LOSS if each.pct < _NEAR_PCT else GAIN}")
+    return line.append(f"{rounded(to_text(each.pct), _CENTS)} % away, at {each.price}", style="not dim")
+
+
+def _fills(fills: Sequence[FillReport], width: int) -> Iterator[Text]:
+    """Yield a line for each of the last fills; where one does not fit, all go without the fee, then the date."""
+    shown = fills[:FILLS_SHOWN]
+    yield from _fitting(
+        width,
+        [
+            [_fill(fill, with_fee=with_fee, with_date=with_date) for fill in shown]
+            for with_fee, with_date in ((True, True), (False, True), (False, False))
+        ],
+    )
+
+
+def _fill(fill: FillReport, *, with_fee: bool, with_date: bool) -> Text:
+    when = fill.timestamp if with_date else fill.timestamp.partition("T")[2]
+    line = Text(f"fill {when}  ", style="dim")
+    line.append(f"{fill.side:<4} ", style=f"not dim {GAIN if fill.side == 'BUY' else LOSS}")
+    fee = f"  fee {whole(fill.fee)} {fill.fee_currency or ''}" if with_fee and fill.fee is not None else ""
+    said = f"{whole(fill.quantity)} {fill.symbol} at {price_text(fill.price)}{fee}"
+    return line.append(visible(said), style="not dim")
+
+
+def _fitting(width: int, forms: Sequence[Sequence[Text]]) -> Sequence[Text]:
+    """Return the first form of lines of which all fit; else the last, which wraps: no digit is ever cut."""
+    return next((lines for lines in forms if all(line.cell_len <= width for line in lines)), forms[-1])
