@@ -222,7 +222,9 @@ class SqliteHistory:
     async def entries(self, account: str, *, after: int, until: int) -> AsyncIterator[list[EntryRow]]:
         """Yield the entries of the chain that counts with after < seq <= until, in chunks."""
         nothing: list[EntryRow] = []
-        while rows := await self._read(partial(_entries, account=account, after=after, until=until), nothing):
+        while rows := await self._read(
+            partial(_entries, account=account, after=after, until=until, limit=CHUNK), nothing
+        ):
             yield rows
             after = rows[-1][1].seq
 
@@ -454,6 +456,6 @@ def _news(connection: apsw.Connection, ends: Mapping[str, int]) -> dict[str, lis
     return {account: rows for account, rows in found.items() if rows}
 
 
-def _entries(connection: apsw.Connection, account: str, after: int, until: int, limit: int = CHUNK) -> list[EntryRow]:
+def _entries(connection: apsw.Connection, account: str, after: int, until: int, limit: int) -> list[EntryRow]:
     rows: Any = connection.execute(SQL["replica_entries"], (account, after, until, limit))
     return [(row[0], entry_row(*row[1:])) for row in rows]
