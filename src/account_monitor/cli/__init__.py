@@ -89,5 +89,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"account-monitor: {' '.join(message.split())}", err=True)
+    from account_monitor.config.secrets import escaped
+
+    line = escaped(" ".join(message.split()))  # some of it is what a service said, or a file is called
+    click.echo(f"account-monitor: {line}", err=True)
     return code

@@ -96,11 +96,12 @@ def account_screen(
 
 def _comparison(told: ComparisonReport) -> Text:
     """Return a line that says how the account compares with its exchange."""
+    agreed_at = visible(told.agreed_at or "no time")
     if told.status == "agrees" and not told.unexplained:
-        return Text(f"agrees with the exchange as of {told.agreed_at}", style=_DIM)
+        return Text(f"agrees with the exchange as of {agreed_at}", style=_DIM)
     words = {
-        "agrees": f"agrees with the exchange as of {told.agreed_at}",
-        "differs": f"differs from the exchange; agreed last at {told.agreed_at or 'no time'}",
+        "agrees": f"agrees with the exchange as of {agreed_at}",
+        "differs": f"differs from the exchange; agreed last at {agreed_at}",
         "quarantined": f"not corrected any more: {', '.join(f'{each.kind} {each.name}' for each in told.quarantined)}",
         "waiting": "not compared with the exchange yet",
     }
@@ -148,7 +149,7 @@ def money(amount: str | None, places: int) -> Text:
 
 def _title(account: AccountReport) -> Text:
     title = Text(visible(account.account), style="bold")
-    title.append(f"  seq {account.epoch}:{account.seq}  as of {account.as_of or MISSING}", style=_DIM)
+    title.append(f"  seq {account.epoch}:{account.seq}  as of {visible(account.as_of or MISSING)}", style=_DIM)
     return title
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import threading
@@ -39,6 +40,9 @@ AT_ONCE: Final = 5
 """Of so many accounts at a time."""
 
 _SCROLLING: Final = {b"\x1b[A": -1, b"k": -1, b"\x1b[B": 1, b"j": 1, b"\x1b[5~": -10, b"\x1b[6~": 10, b" ": 10}
+
+_KEYS: Final = re.compile(rb"\x1b\[[AB]|\x1b\[[56]~|[kj qQ]")
+"""Several may have been typed since the last look; what is no key of ours is passed over."""
 
 T = TypeVar("T")
 
@@ -107,11 +111,12 @@ class Watch:
         """Read what was typed."""
         assert self._terminal.keys is not None  # who asked to be called has one
         typed = os.read(self._terminal.keys, 64)
-        if typed in (b"q", b"Q", b""):  # nothing: the terminal is gone
-            self.end(0)
-        elif typed in _SCROLLING:
-            self._skipped = max(0, self._skipped + _SCROLLING[typed])
-            self._news.set()
+        for key in _KEYS.findall(typed) if typed else [b"q"]:  # nothing: the terminal is gone
+            if key in b"qQ":
+                self.end(0)
+                return
+            self._skipped = max(0, self._skipped + _SCROLLING[key])
+        self._news.set()
 
     def _change(self, begun: str | None) -> None:
         if begun is not None:
@@ -143,8 +148,9 @@ class Watch:
         while True:
             try:
                 await self._look()
-            except NoAnswer:
-                pass  # the link says since when
+            except NoAnswer:  # the link says since when
+                await asyncio.sleep(ASK_SECONDS)
+                continue
             for _ in range(int(ASK_SECONDS / FRAME_SECONDS)):
                 if self._begun and self._link.lost_ms is None:
                     break

@@ -209,9 +209,10 @@ def _fills(fills: Sequence[FillReport], width: int) -> Iterator[Text]:
 
 
 def _fill(fill: FillReport, *, with_fee: bool, with_date: bool) -> Text:
-    when = fill.timestamp if with_date else fill.timestamp.partition("T")[2]
+    at = visible(fill.timestamp)
+    when = at if with_date else at.partition("T")[2]
     line = Text(f"fill {when}  ", style="dim")
-    line.append(f"{fill.side:<4} ", style=f"not dim {GAIN if fill.side == 'BUY' else LOSS}")
+    line.append(f"{visible(fill.side):<4} ", style=f"not dim {GAIN if fill.side == 'BUY' else LOSS}")
     fee = f"  fee {whole(fill.fee)} {fill.fee_currency or ''}" if with_fee and fill.fee is not None else ""
     said = f"{whole(fill.quantity)} {fill.symbol} at {price_text(fill.price)}{fee}"
     return line.append(visible(said), style="not dim")
