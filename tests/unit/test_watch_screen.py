@@ -162,3 +162,14 @@ def test_the_text_of_an_alert_can_be_read_in_a_narrow_terminal() -> None:
     text = " ".join(plain(frame_lines(frame(Shown(ACCOUNT, [alert], [])), 80, 60)))
 
     assert "99473.90688742" in text.replace(" ", "")
+
+
+def test_of_many_accounts_the_sums_and_the_alerts_are_shown_and_how_to_see_one() -> None:
+    many = [MAIN._replace(report=msgspec.structs.replace(ACCOUNT, account=f"desk{number}")) for number in range(200)]
+    lines = plain(frame_lines(frame(*many), 120, 1_000))
+
+    assert sum(line.startswith("desk") and "position" not in line for line in lines) == 400
+    assert sum(ALERT.type in line for line in lines) == 200
+    assert any(line.startswith("total") for line in lines)
+    assert lines[-1] == "of 200 accounts, what each holds: --account NAME"
+    assert len(lines) < 420, "what each holds would be thousands of lines, and seconds of work each time"

@@ -81,7 +81,7 @@ def account_screen(
     account: AccountReport, width: int, *, alerts: Iterable[AlertReport] = (), notes: Iterable[str] = ()
 ) -> RenderableType:
     """Show one account in so many columns: what fires, results, balances, positions, and what has no price."""
-    parts: list[RenderableType] = [_title(account), *(_alert(alert) for alert in alerts)]
+    parts: list[RenderableType] = [_title(account), *(alert_line(alert) for alert in alerts)]
     if account.reconciliation is not None:
         parts.append(_comparison(account.reconciliation))
     parts += [_pnl(account.pnl, width), _standing(account.risk), _balances(account.balances)]
@@ -153,7 +153,7 @@ def _title(account: AccountReport) -> Text:
     return title
 
 
-def _alert(alert: AlertReport) -> Text:
+def alert_line(alert: AlertReport) -> Text:
     """Return a line; a runbook may ask for its text, so it wraps."""
     what = alert.type if alert.symbol is None else f"{alert.type} {alert.symbol}"
     acked = "" if alert.acked_by is None else f", {alert.acked_by} looks after it"

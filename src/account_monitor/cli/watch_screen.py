@@ -19,6 +19,7 @@ from account_monitor.cli.screen import (
     WARNING,
     Elsewhere,
     account_screen,
+    alert_line,
     elsewhere_line,
     money,
     price_text,
@@ -38,6 +39,9 @@ _NEAR_PCT: Final = Decimal(10)
 """Nearer than that, it has the colour of a loss."""
 
 _CENTS: Final = 2
+
+MOST_WHOLE: Final = 12
+"""Accounts that are shown whole. To write 20 of them takes most of a second, and nobody scrolls through 200."""
 
 _NONE: Final = "no account to show: its journal is still being read, or none is configured"
 _NONE_HERE: Final = "no account is held here"
@@ -116,6 +120,12 @@ def _accounts(frame: Frame, width: int) -> Iterator[RenderableType]:
     yield from map(elsewhere_line, frame.elsewhere)
     if not frame.accounts and frame.lost_ms is None:
         yield Text(_NONE_HERE if frame.elsewhere else _NONE, style=WARNING)
+    if len(frame.accounts) > MOST_WHOLE:
+        for each in frame.accounts:
+            name = Text(f"{visible(each.report.account)}  ", style="bold")
+            yield from (Text.assemble(name, alert_line(alert)) for alert in each.alerts)
+        yield Text(f"of {len(frame.accounts)} accounts, what each holds: --account NAME", style="dim")
+        return
     for each in frame.accounts:
         yield account_screen(each.report, width, alerts=each.alerts)
         yield from _distances(each.report.positions, width)
