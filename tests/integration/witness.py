@@ -258,14 +258,22 @@ class Witness:
         return told
 
     def _judge_pnl(self, told: list[Told]) -> None:
-        """See that reports come under one epoch at a time, and none from an earlier state."""
-        last: dict[str, Place] = {}
+        """See that reports come under one epoch at a time, and none from an earlier state.
+
+        A network may deliver late what was sent in time: a machine keeps packets until it knows again who their
+        receiver is. So of two reports in the wrong order, the older one has to have been made before the other.
+        """
+        last: dict[str, tuple[Place, int]] = {}
         for message in told:
-            _, account, epoch, seq, _ = message.id.split(":")
-            place = Place(int(epoch), int(seq))
-            if place < last.get(account, place):
-                self.accuse(f"trading.pnl told {account} at {place} after {last[account]}")
-            last[account] = place
+            _, account, epoch, seq, made_ms = message.id.split(":")
+            place, at = Place(int(epoch), int(seq)), int(made_ms)
+            before, before_at = last.get(account, (place, at))
+            if place >= before:
+                last[account] = (place, at)
+            elif place.epoch == before.epoch or at >= before_at:
+                self.accuse(f"trading.pnl told {account} at {place} after {before}, {at - before_at} ms later")
+            else:
+                self.counts["reports late"] += 1
         self.counts["reports"] = len(told)
 
     def _judge_alerts(self, told: list[Told], transitions: dict[str, set[str]]) -> None:
