@@ -40,9 +40,10 @@ async def test_an_interval_tells_what_it_began_and_ended_with_and_what_it_brough
     await desk.remember()
 
     answer = await history(desk)
+    now_ms = clock()
 
     assert (answer["account"], answer["symbol"], answer["interval"]) == ("main", None, "1h")
-    assert answer["to"] == time_text(clock() - clock() % HOUR_MS + HOUR_MS)
+    assert answer["to"] == time_text(now_ms - now_ms % HOUR_MS + HOUR_MS)
     bucket = answer["buckets"][-1]
     assert bucket["timestamp"] == time_text(clock() - clock() % HOUR_MS)
     last = bucket["last"]
@@ -134,7 +135,8 @@ async def test_a_symbol_that_was_never_held_is_unknown(desk: TradingDesk) -> Non
 async def test_at_most_five_thousand_intervals_are_told(desk: TradingDesk) -> None:
     await desk.trade(desk.fill())
     await desk.remember()
-    to_ms = clock() - clock() % MINUTE_MS + MINUTE_MS
+    now_ms = clock()
+    to_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
 
     await history(desk, f"&interval=1m&from={time_text(to_ms - 5_000 * MINUTE_MS)}&to={time_text(to_ms)}")
     more = f"&interval=1m&from={time_text(to_ms - 5_001 * MINUTE_MS)}&to={time_text(to_ms)}"
@@ -168,7 +170,8 @@ class Noted(list[PnLBucket]):
 
 def long(intervals: int) -> str:
     """Return the query of so many minutes."""
-    to_ms = clock() - clock() % MINUTE_MS
+    now_ms = clock()
+    to_ms = now_ms - now_ms % MINUTE_MS
     return f"&interval=1m&from={time_text(to_ms - intervals * MINUTE_MS)}&to={time_text(to_ms)}"
 
 
