@@ -45,7 +45,7 @@ async def test_an_interval_tells_what_it_began_and_ended_with_and_what_it_brough
     assert (answer["account"], answer["symbol"], answer["interval"]) == ("main", None, "1h")
     assert answer["to"] == time_text(now_ms - now_ms % HOUR_MS + HOUR_MS)
     bucket = answer["buckets"][-1]
-    assert bucket["timestamp"] == time_text(clock() - clock() % HOUR_MS)
+    assert bucket["timestamp"] == time_text(now_ms - now_ms % HOUR_MS)
     last = bucket["last"]
     assert (last["equity"], last["realized_pnl"], last["unrealized_pnl"], last["total_fees"]) == (
         "10019.9", "20", "0", "0.1",
