@@ -58,6 +58,8 @@ async def test_a_refusal_amid_a_handing_over_does_not_end_the_process() -> None:
         made._note_refused("x", 5, "account x is not held under epoch 5 any more")
         await asyncio.sleep(0.1)
         copied[0] = 10
+    assert made._open == {}
+    assert keeper.held == {}
 
 
 def test_watching_the_cluster_costs_the_same_for_each_account() -> None:

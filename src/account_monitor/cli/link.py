@@ -23,6 +23,8 @@ INTERVAL_MS: Final = 250
 """How often prices are told."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 5.0
+_LONGEST_SINCE = 10_000
+"""The service takes addresses of some 16,000 characters, which hundreds of accounts would need."""
 _PING_SECONDS = 5.0
 """After twice that a service that says nothing is taken for gone."""
 
@@ -76,7 +78,10 @@ class Link:
 
     async def _follow(self) -> None:
         """Connect and hear, until the connection ends."""
-        asked = {"account": self._account, "interval_ms": str(INTERVAL_MS), "risk": "true", "since": self._book.since()}
+        since = self._book.since()
+        if since is not None and len(since) > _LONGEST_SINCE:
+            since = None  # snapshots come instead
+        asked = {"account": self._account, "interval_ms": str(INTERVAL_MS), "risk": "true", "since": since}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         async with connect(
             f"{self._url}?{query}", additional_headers=self._headers, ssl=self._tls, max_size=None, compression=None,

@@ -18,7 +18,7 @@ from account_monitor.cli.markup import Child, Html, element, foreign, joined
 from account_monitor.cli.report_charts import Bar, bar_chart, depth_chart, line_chart
 from account_monitor.cli.screen import MISSING, rounded, visible
 from account_monitor.ledger.events import Adjustment
-from account_monitor.ledger.money import ZERO, divide, to_text
+from account_monitor.ledger.money import ZERO, divide, to_text, total_of
 from account_monitor.ledger.reconciliation import Drift, Reconciliation
 from account_monitor.monitor.period import (
     FLOWS,
@@ -226,24 +226,14 @@ def _total(periods: Sequence[Period], *, is_all: bool) -> Html:
         for line, usd in period.sums.items():
             whole.add(line, usd)
     rows = [cells(foreign(p.account), p.before, p.sums, p.after, p.residual) for p in periods]
-    foot = cells("total", _sum([p.before for p in periods]), whole, _sum([p.after for p in periods]),
-                 _sum([p.residual for p in periods]))  # fmt: skip
+    foot = cells("total", total_of(p.before for p in periods), whole, total_of(p.after for p in periods),
+                 total_of(p.residual for p in periods))  # fmt: skip
     head = ("account", "equity before", "P&L", "flows", "change", "residual", "equity after")
     return element(
         "section",
         element("h3", "All accounts" if is_all else "The accounts below, and no others"),
         _table(head, rows, foot, "accounts"),
     )
-
-
-def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
-    """Return a sum, None where one of the amounts is not known."""
-    total = ZERO
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
 
 
 # -- one account -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
 ZERO = Decimal(0)
@@ -114,6 +115,16 @@ def shown(dividend: Decimal, divisor: Decimal) -> Decimal:
     Of a number with more than 50 integer digits, 60 digits are kept. Raises: decimal.DivisionByZero.
     """
     return _shown(_SHOWN.divide(dividend, divisor))
+
+
+def total_of(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Return a sum, None where one of the amounts is not known."""
+    total = ZERO
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
 
 
 def change_percent(after: Decimal, before: Decimal) -> Decimal:

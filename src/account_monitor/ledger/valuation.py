@@ -15,7 +15,7 @@ from account_monitor.ledger.account import Account
 from account_monitor.ledger.events import MarkPrice, PositionSide
 from account_monitor.ledger.margin import MarginStated, MarginTerms, MarginUse, PositionMargin
 from account_monitor.ledger.margin_book import MarginBook
-from account_monitor.ledger.money import ONE, ZERO, divide
+from account_monitor.ledger.money import ONE, ZERO, divide, total_of
 from account_monitor.ledger.performance import TradeStatistics
 from account_monitor.ledger.position import Leg, Tally
 from account_monitor.ledger.timeline import Timeline
@@ -100,13 +100,13 @@ class PnL:
     @property
     def total_pnl(self) -> Decimal | None:
         """Realized plus unrealized, before fees and funding."""
-        return _sum(self.realized_pnl, self.unrealized_pnl)
+        return total_of((self.realized_pnl, self.unrealized_pnl))
 
     @property
     def net_pnl(self) -> Decimal | None:
         """What is left after fees, with funding and other income."""
         fees = None if self.total_fees is None else -self.total_fees
-        return _sum(self.total_pnl, fees, self.funding, self.other)
+        return total_of((self.total_pnl, fees, self.funding, self.other))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,15 +299,15 @@ class Valuation:
         """Return the results of the whole account."""
         totals, state = self._totals, self._account.state
         return PnL(
-            realized_pnl=_sum(totals.realized_usd, self.usd_of(totals.unvalued_realized)),
+            realized_pnl=total_of((totals.realized_usd, self.usd_of(totals.unvalued_realized))),
             unrealized_pnl=self._unrealized(),
-            total_fees=_sum(totals.fees_usd, self.usd_of(totals.unvalued_fees), self._tally(state.charges)),
-            funding=_sum(totals.funding_usd, self.usd_of(totals.unvalued_funding), self._tally(state.funding)),
+            total_fees=total_of((totals.fees_usd, self.usd_of(totals.unvalued_fees), self._tally(state.charges))),
+            funding=total_of((totals.funding_usd, self.usd_of(totals.unvalued_funding), self._tally(state.funding))),
             other=self._tally(state.other),
             statistics=TradeStatistics(
                 totals.trades, totals.winning, totals.losing, totals.gross_win, totals.gross_loss
             ),
-            equity=_sum(self._wallets_usd(), self._unrealized()),
+            equity=total_of((self._wallets_usd(), self._unrealized())),
         )
 
     def pnl_of(self, key: str) -> PnL:
@@ -316,7 +316,7 @@ class Valuation:
         unvalued = {} if share.unvalued is None else {share.asset: share.unvalued[0]}
         # Other income is of no position.
         return PnL(
-            realized_pnl=_sum(share.realized_usd, self.usd_of(unvalued)),
+            realized_pnl=total_of((share.realized_usd, self.usd_of(unvalued))),
             unrealized_pnl=None if key in self.unpriced_positions else self.usd_of({share.asset: share.unrealized}),
             total_fees=position.total_fees,
             funding=position.funding,
@@ -329,7 +329,7 @@ class Valuation:
         """Return notional and leverage of the whole account."""
         notional = None if self.unpriced_positions else self.usd_of(self._totals.notional)
         wallets = self._wallets_usd()
-        margin_balance = _sum(wallets, self._unrealized())
+        margin_balance = total_of((wallets, self._unrealized()))
         is_positive = margin_balance is not None and margin_balance > 0
         leverage = divide(notional, margin_balance) if notional is not None and is_positive else None  # type: ignore[arg-type]
         return Exposure(notional, margin_balance, leverage, wallets)
@@ -425,11 +425,11 @@ class Valuation:
         total: Decimal | None = ZERO
         for asset, amount in amounts.items():
             if amount:
-                total = _sum(total, _times(amount, self.rate(asset)))
+                total = total_of((total, _times(amount, self.rate(asset))))
         return total
 
     def _tally(self, tally: Tally) -> Decimal | None:
-        return _sum(tally.usd, self.usd_of(tally.unvalued)) if tally.unvalued else tally.usd
+        return total_of((tally.usd, self.usd_of(tally.unvalued))) if tally.unvalued else tally.usd
 
 
 def _share(asset: str, leg: Leg, unrealized: Decimal, notional: Decimal) -> _Share:
@@ -444,15 +444,6 @@ def _share(asset: str, leg: Leg, unrealized: Decimal, notional: Decimal) -> _Sha
 
 def _add(amounts: dict[str, Decimal], asset: str, amount: Decimal) -> None:
     amounts[asset] = amounts.get(asset, ZERO) + amount
-
-
-def _sum(*amounts: Decimal | None) -> Decimal | None:
-    total = ZERO
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
 
 
 def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:

@@ -5,7 +5,7 @@ By the same functions as the present: a scenario without a shock is the account 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from account_monitor.ledger.margin import (
     all_pools,
 )
 from account_monitor.ledger.margin_book import MarginBook
-from account_monitor.ledger.money import ONE, ZERO, decimal_from_text, divide
+from account_monitor.ledger.money import ONE, ZERO, decimal_from_text, divide, total_of
 from account_monitor.ledger.valuation import Balance, PositionValue
 from account_monitor.ledger.worth import DOLLARS
 
@@ -136,10 +136,10 @@ def scenario(held: Holdings, shocks: Shocks) -> Scenario:
     wallets = _wallets(held.balances)
     rates = {asset: _rate(balance, shocks) for asset, balance in held.balances.items()}
     margin = book.use(wallets, rates.get)
-    unrealized = _total(_times(p.unrealized_pnl, p.usd_rate) for p in positions.values() if p.quantity)
-    money = None if wallets is None else _total(_times(amount, rates[asset]) for asset, amount in wallets.items())
+    unrealized = total_of(_times(p.unrealized_pnl, p.usd_rate) for p in positions.values() if p.quantity)
+    money = None if wallets is None else total_of(_times(amount, rates[asset]) for asset, amount in wallets.items())
     equity = None if unrealized is None or money is None else money + unrealized
-    notional = _total(None if p.value_usd is None else abs(p.value_usd) for p in positions.values() if p.quantity)
+    notional = total_of(None if p.value_usd is None else abs(p.value_usd) for p in positions.values() if p.quantity)
     leverage = divide(notional, equity) if notional is not None and equity is not None and equity > ZERO else None
     return Scenario(positions, equity, unrealized, leverage, margin if terms is not None else held.margin)
 
@@ -256,12 +256,3 @@ def _rate(balance: Balance, shocks: Shocks) -> Decimal | None:
 
 def _times(amount: Decimal | None, rate: Decimal | None) -> Decimal | None:
     return None if amount is None or rate is None else amount * rate
-
-
-def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    total = ZERO
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
