@@ -68,6 +68,29 @@ async def test_a_restart_repeats_nothing(tmp_path: Path, server: NatsServer, hoo
     assert "s3cret" not in service.log_file.read_text()
 
 
+async def test_a_letter_on_its_way_at_the_stop_arrives_and_is_not_told_again(
+    tmp_path: Path, server: NatsServer, hook: Webhook
+) -> None:
+    service = configured(tmp_path, server.url, hook.url)
+    client = await server.connect()
+    await add_stream(client.jetstream())
+    await asyncio.to_thread(service.start)
+    hook.hangs = True
+    await publish(client, [b"no fill"])
+    await eventually(lambda: hook.attempts == 1, timeout_seconds=10)
+    stopping = asyncio.create_task(asyncio.to_thread(service.stop))
+    await asyncio.sleep(0.5)
+    hook.hangs = False
+    assert await stopping == 0
+    assert len(hook.posts) == 1
+    await asyncio.to_thread(service.start)
+    await asyncio.sleep(1.5)
+    assert await asyncio.to_thread(service.stop) == 0
+    await client.close()
+
+    assert len(hook.posts) == 1
+
+
 async def test_a_channel_that_hangs_keeps_no_service_from_stopping(
     tmp_path: Path, server: NatsServer, hook: Webhook
 ) -> None:

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 REDIS_STOP_SECONDS = 1.0
 """How long writing the last state to Redis may take."""
 
+REST_SECONDS = 2.0
+"""How long letters that are on their way to people may take at the end."""
+
+SHARED_REST_SECONDS = 0.2
+"""The same where another process waits for the accounts: it tells at most once more what had not arrived."""
+
 WATCH_SECONDS = 0.25
 
 COLLECT_SECONDS = 300.0
@@ -451,6 +457,8 @@ class App:
 
     async def _close(self) -> None:
         started = time.monotonic()
+        if self._people is not None:
+            await self._people.rest(REST_SECONDS if self._membership is None else SHARED_REST_SECONDS)
         if self._membership is not None:
             await self._membership.stop(self.tasks["cluster"])
         await self.tasks.cancel_all_but("account:", "redis")

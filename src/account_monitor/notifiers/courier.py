@@ -99,6 +99,9 @@ class Courier:
         self._attempts = 0
         self._failing_since_ms: int | None = None
         self._owes = True  # until the journals were read
+        self._rests = False
+        self._is_idle = asyncio.Event()  # nothing is on its way
+        self._is_idle.set()
         self.note: Final = self._outbox.note
         """Takes the name of an account, and the entries of the alerts that its journal holds now."""
 
@@ -108,17 +111,22 @@ class Courier:
         return self._failing_since_ms is None and not self._owes
 
     async def run(self) -> None:
-        """Carry until cancelled."""
+        """Carry until cancelled, or told to rest."""
         while True:
             parcel, patience_seconds = await self._look()
             self._owes = parcel is not None
+            if self._rests:
+                return
             if parcel is None:
                 await self._wait(patience_seconds)
-            elif await self._carried(parcel):
-                await self._note(parcel)
-            else:
+            elif not await self._delivered(parcel):
                 pause = FIRST_RETRY_SECONDS * 2 ** min(self._attempts - 1, 10)
                 await asyncio.sleep(min(pause, LONGEST_RETRY_SECONDS))
+
+    async def rest(self) -> None:
+        """Begin no more letters; return once the one on its way was sent, and the journals know it."""
+        self._rests = True
+        await self._is_idle.wait()
 
     @property
     def _door(self) -> Door:
@@ -232,6 +240,17 @@ class Courier:
             return  # something may be due by the clock
 
     # -- what became of it -------------------------------------------------------------------------------------------
+
+    async def _delivered(self, parcel: Parcel) -> bool:
+        """Return whether the channel took a letter; the journals know it then."""
+        self._is_idle.clear()
+        try:
+            if not await self._carried(parcel):
+                return False
+            await self._note(parcel)
+            return True
+        finally:
+            self._is_idle.set()
 
     async def _carried(self, parcel: Parcel) -> bool:
         """Send a letter, and return whether the channel took it."""

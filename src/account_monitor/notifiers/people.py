@@ -112,6 +112,14 @@ class People:
         if wanted:
             log.info("channels_served", channels=[channel.name for channel in reach.channels])
 
+    async def rest(self, within_seconds: float) -> None:
+        """Let nothing leave any more, and wait for what is on its way: the next start would tell it again."""
+        resting = [asyncio.create_task(courier.rest()) for courier in self._couriers.values()]
+        if resting:
+            _, unsent = await asyncio.wait(resting, timeout=within_seconds)
+            for each in unsent:
+                each.cancel()
+
     def couriers(self) -> Sequence[Courier]:
         """Return who serves the channels."""
         return list(self._couriers.values())
