@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 async def _run(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("tests.integration.drill").setLevel(logging.INFO)
+    logging.getLogger("nats").setLevel(logging.CRITICAL)  # of the publisher, when the server is restarted
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(exist_ok=True)

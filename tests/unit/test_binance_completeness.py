@@ -33,3 +33,14 @@ def test_it_is_written_down_now_and_then_and_recalled() -> None:
     again.recall({source: StreamPosition(source, "", sequence) for source, sequence in saved(inbox).items()})
     again.recall({"nats:fills": StreamPosition("nats:fills", "", 4)})
     assert (again.trades, again.money_ms) == ({"BTCUSDT": 9}, 3_000)
+
+
+def test_a_start_that_proves_nothing_new_does_not_keep_the_next_proof_from_being_written_down() -> None:
+    inbox = Inbox()
+    complete = Completeness(inbox)
+    complete.recall({"exchange:income": StreamPosition("exchange:income", "", 1_000)})
+    complete.prove({}, 1_000, 0.0)  # where the account was opened
+    assert saved(inbox) == {}
+    complete.prove({"BTCUSDT": 7}, 2_000, 1.0)
+
+    assert saved(inbox) == {"exchange:trades:BTCUSDT": 7, "exchange:income": 2_000}

@@ -28,7 +28,9 @@ A busy account has thousands of rows a minute, and each thousand costs 30 of the
 TRADES_OVERLAPS_MS = (0, 0, HALF_HOUR_MS, DAY_MS, WEEK_MS)
 """Trades are asked for from the last that is proved on, and then also since so long ago, whatever is proved."""
 
-FIRST_OVERLAP = len(INCOME_OVERLAPS_MS) - 1
+START_OVERLAP, DEEPEST_OVERLAP = 1, 2
+"""Which of them at a start: accounts that are taken over in great numbers share the weight of one address."""
+
 SEARCHED = len(TRADES_OVERLAPS_MS)
 """After so many searches that did not help, what there is has been seen."""
 
@@ -92,7 +94,7 @@ class Backfill:
         VenueLimited; what was handed over then is part of it, and the next search begins where this one did.
         """
         end_ms = self._server_time.now_ms()
-        overlap = FIRST_OVERLAP if self._is_first else min(attempt, FIRST_OVERLAP)
+        overlap = min(max(attempt, START_OVERLAP if self._is_first else 0), DEEPEST_OVERLAP)
         start_ms = max(opened_ms + 1, self._completeness.money_ms - INCOME_OVERLAPS_MS[overlap])
         trades_overlap_ms = TRADES_OVERLAPS_MS[attempt] if attempt < SEARCHED else HALF_HOUR_MS
         trades_since_ms = max(opened_ms + 1, end_ms - trades_overlap_ms) if trades_overlap_ms else None

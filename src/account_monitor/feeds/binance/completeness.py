@@ -75,9 +75,10 @@ class Completeness:
             self._waiting = _Proof(dict(trades), at_ms, now)
 
     def _prove(self, trades: Mapping[str, int], at_ms: int, now: float) -> None:
-        for symbol, number in trades.items():
-            if number > self.trades.get(symbol, -1):
-                self.trades[symbol] = number
+        news = {symbol: number for symbol, number in trades.items() if number > self.trades.get(symbol, -1)}
+        if not news and at_ms <= self.money_ms:
+            return  # nothing to save: the next that is proved must not wait for it
+        self.trades |= news
         self.money_ms = max(self.money_ms, at_ms)
         if now >= self._save_at:
             self._save_at = now + SAVE_EVERY_SECONDS
