@@ -332,7 +332,8 @@ async def cluster(
         port = await desk.server.start("127.0.0.1", 0)
         servers = {"exchange": port, "nats": nats.port, "postgres": postgres.port, "redis": redis.port}
         here = Cluster(desk, nats, postgres, database, redis, lease=lease, ttl_seconds=ttl_seconds)
-        async with networks(len(REPLICAS), servers) as places:
+        # The exchange counts the weight of requests by address, and each process has its own.
+        async with networks(len(REPLICAS), servers, telling_apart=("exchange",)) as places:
             here.replicas = [
                 Replica(folder / name, name, place, here) for name, place in zip(REPLICAS, places, strict=True)
             ]

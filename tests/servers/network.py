@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -67,21 +67,26 @@ def namespaces_missing() -> str | None:
 
 
 @asynccontextmanager
-async def networks(count: int, servers: dict[str, int]) -> AsyncIterator[list[Network]]:
-    """Make so many networks, from which servers on ports of 127.0.0.1 are reached, for the length of the block."""
+async def networks(
+    count: int, servers: dict[str, int], *, telling_apart: Collection[str] = ()
+) -> AsyncIterator[list[Network]]:
+    """Make so many networks, from which servers on ports of 127.0.0.1 are reached, for the length of the block.
+
+    Those named in `telling_apart` see each network by an address of its own, where there are namespaces.
+    """
     async with contextlib.AsyncExitStack() as stack:
         if namespaces_missing() is not None:
             yield [
-                _RelayedNetwork(await stack.enter_async_context(_relays("127.0.0.1", servers))) for _ in range(count)
+                _RelayedNetwork(await stack.enter_async_context(_relays("127.0.0.1", servers, telling_apart)))
+                for _ in range(count)
             ]
             return
         _remove_forgotten()
         hub = f"198.{18 + (os.getpid() >> 8) % 2}.{os.getpid() % 256}"  # of a range that is kept for benchmarks
         _ip("address", "replace", f"{hub}.1/32", "dev", "lo")
         stack.callback(_ip, "address", "delete", f"{hub}.1/32", "dev", "lo")
-        ports = {
-            name: relay.port for name, relay in (await stack.enter_async_context(_relays(f"{hub}.1", servers))).items()
-        }
+        relays = await stack.enter_async_context(_relays(f"{hub}.1", servers, telling_apart))
+        ports = {name: relay.port for name, relay in relays.items()}
         yield [stack.enter_context(_namespace(hub, number, ports)) for number in range(1, count + 1)]
 
 
@@ -193,8 +198,10 @@ class _RelayedNetwork:
 class _Relay:
     """A port that stands for another one, and can stop handing on."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, tells_apart: bool) -> None:
         self.target = target
+        self.tells_apart = tells_apart
+        """Whether the server sees who connects by an address of its own."""
         self.port = 0
         self.is_stalled = False
         self.ends = set[_End]()
@@ -235,8 +242,13 @@ class _End(asyncio.Protocol):
 
     async def _open(self) -> None:
         other = _End(self._relay, self)
+        sender = self._transport.get_extra_info("peername")[0]
+        # All of 127.0.0.0/8 is this machine.
+        shown = (f"127.{sender.partition('.')[2]}", 0) if self._relay.tells_apart else None
         try:
-            await asyncio.get_running_loop().create_connection(lambda: other, "127.0.0.1", self._relay.target)
+            await asyncio.get_running_loop().create_connection(
+                lambda: other, "127.0.0.1", self._relay.target, local_addr=shown
+            )
         except OSError:
             self._transport.abort()
             return
@@ -292,12 +304,14 @@ class _End(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def _relays(host: str, servers: dict[str, int]) -> AsyncIterator[dict[str, _Relay]]:
+async def _relays(
+    host: str, servers: dict[str, int], telling_apart: Collection[str]
+) -> AsyncIterator[dict[str, _Relay]]:
     """Relay to servers as long as the block runs."""
     loop = asyncio.get_running_loop()
     relays, listeners = {}, []
     for name, target in servers.items():
-        relay = relays[name] = _Relay(target)
+        relay = relays[name] = _Relay(target, tells_apart=name in telling_apart)
         listener = await loop.create_server(functools.partial(_End, relay), host, 0)
         listeners.append(listener)
         relay.port = listener.sockets[0].getsockname()[1]

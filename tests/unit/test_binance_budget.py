@@ -55,6 +55,7 @@ async def test_what_the_exchange_reports_counts() -> None:
 
 async def test_answers_that_overtake_each_other_do_not_lower_the_count() -> None:
     rig = Rig()
+    await rig.spend(1)
     first, second = await rig.budget.acquire(5), await rig.budget.acquire(5)
 
     rig.budget.settle(second, 110)
@@ -260,6 +261,49 @@ def test_no_minute_ever_costs_more_than_its_limit(
             assert rig.budget.used_weight >= spent[permit.minute]
 
     asyncio.run(run())
+
+
+async def test_before_the_exchange_has_answered_one_request_leaves_at_a_time() -> None:
+    rig = Rig()
+    first = await rig.budget.acquire(1, "urgent")
+    others = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in others)
+
+    rig.budget.settle(first, 1900)  # others behind this address are at work
+    await asyncio.sleep(0)
+
+    assert sum(task.done() for task in others) == 1
+    for task in others:
+        task.cancel()
+
+
+async def test_what_is_on_its_way_leaves_room_for_other_programs_that_do_the_same() -> None:
+    programs = [Rig() for _ in range(4)]
+    for rig in programs:
+        await rig.spend(1)
+    tasks = [asyncio.create_task(rig.budget.acquire(5)) for rig in programs for _ in range(400)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    under_way = sum(5 for task in tasks if task.done())
+    assert 0.7 * 2400 < under_way <= 2400  # with 2,000 each, the minute would be over for all of them
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_request_that_is_cancelled_in_its_turn_passes_it_on() -> None:
+    rig = Rig()
+    first = await rig.budget.acquire(1)
+    waiting = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(20)]
+    await asyncio.sleep(0)
+    rig.budget.settle(first, 1)
+    for task in waiting[:12]:
+        task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert all(task.done() for task in waiting)
 
 
 async def test_refusals_of_requests_that_were_on_their_way_together_are_one() -> None:

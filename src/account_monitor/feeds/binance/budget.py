@@ -1,12 +1,15 @@
 """Budget: may another request leave now? The exchange counts by address, so all accounts here share one.
 
 What the exchange reports is what was used, also by other programs behind the same address; what is on its way is
-counted here. A ban is the exchange's last word: until it ends, nothing leaves.
+counted here. As others do not know of that, no more is on its way than a part of what is left: several programs that
+begin a minute together, or one that was killed and starts again, would else be banned before they know of each other.
+A ban is the exchange's last word: until it ends, nothing leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -25,6 +28,8 @@ _FIRST_PENALTY_MS = {418: 120_000}  # a ban lasts two minutes at least
 _PENALTY_MS = 60_000
 _LONGEST_MS = 3 * 24 * 3_600_000  # the longest ban there is; more is a misreading
 _MAX_DOUBLINGS = 10
+_UNDER_WAY_SHARE = 4  # of what is left of a minute, this part may be on its way at once: four programs fit
+_WOKEN = 8  # of those who wait for an answer; who leaves wakes more by its own
 _SPARE_AGAIN_SECONDS = 1.0  # the shorter the rest of a minute is, the less is kept of it
 
 
@@ -54,6 +59,10 @@ class WeightBudget:
         self._minute = now_ms() // _MINUTE_MS
         self._used = 0
         self._under_way = 0
+        self._is_known = False
+        """Whether the exchange has answered, and with it told what others had used."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Who waits for answers to what is on its way."""
         self._limited_until_ms = 0
         self._refusals = 0
         self.on_limit: Callable[[int], None] = lambda for_ms: None
@@ -86,7 +95,8 @@ class WeightBudget:
 
         A fifth of each minute is kept for what is urgent, and 3 % for what costs 1 besides: listen keys and the clock,
         without which nothing is heard. From what is spare, that is kept too which the rest of the minute may still
-        need. `settle` must follow. Raises: VenueLimited during a ban.
+        need. Where much is on its way, it waits for answers first. `settle` must follow. Raises: VenueLimited during a
+        ban.
         """
         while True:
             until_ms = self.limited_until_ms
@@ -98,15 +108,43 @@ class WeightBudget:
             if urgency == "spare":
                 ceiling -= self.expected(left_seconds)
             if used + weight <= ceiling or not used:
-                self._under_way += weight
-                return Permit(weight, self._minute)
+                if self._may_leave(weight, ceiling):
+                    self._under_way += weight
+                    return Permit(weight, self._minute)
+                await self._answer()
+                continue
             soon = urgency == "spare" and left_seconds > _SPARE_AGAIN_SECONDS
             await self._sleep(_SPARE_AGAIN_SECONDS if soon else left_seconds + _AFTER_THE_MINUTE_MS / 1000)
+
+    def _may_leave(self, weight: int, ceiling: float) -> bool:
+        """Whether what is on its way is little enough for others; one request always may be."""
+        if not self._under_way:
+            return True
+        return self._is_known and self._under_way + weight <= (ceiling - self._used) / _UNDER_WAY_SHARE
+
+    async def _answer(self) -> None:
+        """Wait for an answer to something that is on its way."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        try:
+            await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                self._wake()  # it was this one's turn: now it is somebody else's
+            raise
+
+    def _wake(self) -> None:
+        for _ in range(min(len(self._waiting), _WOKEN)):
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_result(None)
 
     def settle(self, permit: Permit, used: int | None) -> None:
         """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
         self._turn()
         self._under_way -= permit.weight
+        self._is_known = True
+        self._wake()
         if used is None or permit.minute != self._minute:  # the figure may be that of the minute before
             self._used += permit.weight
         else:
