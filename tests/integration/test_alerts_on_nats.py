@@ -35,6 +35,12 @@ def resolved(name: str) -> Alert:
     return firing(name)._replace(state="RESOLVED", at_ms=2, revision=1)
 
 
+def transition(message: Msg) -> str:
+    """Return the alert and the number of the transition that a message tells of."""
+    assert message.headers is not None
+    return message.headers["Nats-Msg-Id"].rpartition(":")[0]
+
+
 class Ear:
     """A service that listens."""
 
@@ -50,7 +56,8 @@ class Ear:
 
     @property
     def ids(self) -> list[str]:
-        return [message.headers["Nats-Msg-Id"] for message in self.messages if message.headers]
+        """Return the alert and the number of each transition."""
+        return [transition(message) for message in self.messages]
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
@@ -130,7 +137,26 @@ async def test_what_was_journaled_while_nats_was_away_is_published_when_it_is_ba
         await eventually(lambda: noted(desk) == 4, timeout_seconds=10)
         kept = [await js.get_msg("ALERTS", seq) for seq in (1, 2, 3)]
 
-    assert [message.headers and message.headers["Nats-Msg-Id"] for message in kept] == ["a:0", "b:0", "b:1"]
+    assert [transition(message) for message in kept] == ["a:0", "b:0", "b:1"]
+
+
+async def test_what_a_successor_tells_under_the_number_of_a_transition_that_was_lost_is_no_repeat_of_it(
+    tmp_path: Path, server: NatsServer
+) -> None:
+    worse = firing("a")._replace(severity="CRITICAL", at_ms=3, revision=1)
+    async with stream_of_alerts(server) as js:
+        for name, then in (("dies", resolved("a")), ("succeeds", worse)):
+            async with trading_desk(tmp_path / name) as desk, notifying(desk, server):
+                await desk.open()
+                await desk.trade(firing("a"), then)
+                await eventually(lambda desk=desk: noted(desk) == 3)  # type: ignore[misc]
+        kept = [json.loads((await js.get_msg("ALERTS", seq)).data or b"") for seq in (1, 2, 3)]
+        count = (await js.stream_info("ALERTS")).state.messages
+
+    assert [(alert["state"], alert["severity"]) for alert in kept] == [
+        ("FIRING", "WARNING"), ("RESOLVED", "WARNING"), ("FIRING", "CRITICAL")
+    ]  # fmt: skip
+    assert count == 3  # the first one was a repeat
 
 
 async def test_a_journal_that_cannot_be_read_keeps_no_other_account_from_being_published(

@@ -283,8 +283,9 @@ class Witness:
         for message in told:
             copies[message.id].append(message)
         self.counts["alerts"] = len(copies)
+        transitions_told = {identity.rpartition(":")[0] for identity in copies}
         for account, ids in transitions.items():
-            for missing in ids - copies.keys():
+            for missing in ids - transitions_told:
                 self.accuse(f"an alert of {account} was never told: {missing}")
         known = {each.rpartition(":")[0] for ids in transitions.values() for each in ids}
         for identity, messages in copies.items():
@@ -298,7 +299,7 @@ class Witness:
             self.counts["alerts told again"] += len(messages) - 1
             if first.body["type"] == "STORAGE_UNAVAILABLE" and first.body["symbol"] == "journal":
                 self.accuse(f"people heard that nothing is recorded, where another process does: {first.body}")
-            if identity.rpartition(":")[0] not in known:
+            if identity.partition(":")[0] not in known:
                 self.counts["alerts told that no journal has"] += 1
         self._judge_dips(told)
 

@@ -20,6 +20,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.reconciliation import digest
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import StreamPosition
@@ -282,7 +283,7 @@ class AlertNotifier:
 
     async def _send(self, connection: Client, account: str, alert: Alert, *, is_stored: bool) -> None:
         payload = msgspec.json.encode(alert_report(account, alert))
-        headers = {"Nats-Msg-Id": f"{alert.id}:{alert.revision}"}
+        headers = {"Nats-Msg-Id": _message_id(alert)}
         if is_stored:
             await connection.jetstream(timeout=ANSWER_SECONDS).publish(self._subject, payload, headers=headers)
         else:
@@ -304,3 +305,13 @@ async def _is_stored(connection: Client, subject: str) -> bool:
         log.debug("alerts_not_stored", subject=subject, reason=str(error) or type(error).__name__)
         return False  # no stream, or a server without streams
     return True
+
+
+def _message_id(alert: Alert) -> str:
+    """Return what a repeat of this transition is known by.
+
+    Who takes an account over may not have its last transitions, which were told and died with a process. What comes
+    instead may have the same number, and say something else: it must not pass for a repeat.
+    """
+    said = digest(alert.state, alert.severity, alert.cause, alert.acked_by)[:8]
+    return f"{alert.id}:{alert.revision}:{said}"
