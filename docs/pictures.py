@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.text import Text
 
 from account_monitor.cli.questions import Questions
-from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
+from account_monitor.cli.watch_screen import Frame, Shown, draw
 from account_monitor.clock import now_ms
 
 FOLDER = Path(__file__).resolve().parent / "assets"
@@ -133,7 +133,7 @@ def terminal(url: str) -> str:
     warnings = asked.warnings({each.report.account for each in shown if each.alerts})
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="256")
-        for line in frame_lines(Frame(url, now_ms(), None, "", warnings, shown), COLUMNS, LINES):
+        for line in draw(Frame(url, now_ms(), None, "", warnings, shown), COLUMNS, LINES).lines:
             console.print(Text.from_ansi(line))
     drawing = console.export_svg(title="account-monitor status --watch")
     return re.sub(r"@font-face \{.*?\}\s*", "", drawing, flags=re.DOTALL)

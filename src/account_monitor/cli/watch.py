@@ -24,7 +24,7 @@ from account_monitor.cli.options import check_way, given_token, tls_context
 from account_monitor.cli.questions import Questions
 from account_monitor.cli.screen import Elsewhere
 from account_monitor.cli.terminal import Terminal
-from account_monitor.cli.watch_screen import Frame, Shown, frame_lines
+from account_monitor.cli.watch_screen import Frame, Shown, draw
 from account_monitor.clock import now_ms
 
 FRAME_SECONDS: Final = 0.1
@@ -129,7 +129,9 @@ class Watch:
         while True:
             self._news.clear()
             size = self._terminal.size()
-            self._terminal.show(frame_lines(self._frame(), size.columns, size.lines))
+            drawn = draw(self._frame(), size.columns, size.lines)
+            self._skipped = drawn.skipped
+            self._terminal.show(drawn.lines)
             await asyncio.sleep(FRAME_SECONDS)
             try:
                 await asyncio.wait_for(self._news.wait(), IDLE_SECONDS - FRAME_SECONDS)

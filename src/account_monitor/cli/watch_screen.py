@@ -70,8 +70,16 @@ class Frame(NamedTuple):
     """Accounts that other replicas hold."""
 
 
-def frame_lines(frame: Frame, width: int, height: int) -> list[str]:
-    """Return the lines of a frame, as a terminal of this size takes them.
+class Drawn(NamedTuple):
+    """What a terminal shows of a frame."""
+
+    lines: list[str]
+    skipped: int
+    """Lines that were scrolled away: no more than there are."""
+
+
+def draw(frame: Frame, width: int, height: int) -> Drawn:
+    """Return a frame as a terminal of this size takes it.
 
     While nothing is heard, figures are dimmed and without colour. What does not fit is said in the last line.
     """
@@ -85,12 +93,12 @@ def frame_lines(frame: Frame, width: int, height: int) -> list[str]:
         body = _written(console, Group(*(Text(line, style="dim", no_wrap=True) for line in old)))
     room = max(0, height - len(head))
     if len(body) <= room:
-        return [*head, *body]
+        return Drawn([*head, *body], 0)
     skipped = min(frame.skipped, len(body) - room + 1)
     window = body[skipped : skipped + room - 1]
     left = len(body) - skipped - len(window)
     foot = Text(f"lines ↑ {skipped}  ↓ {left}  arrow keys scroll", style="reverse", no_wrap=True, overflow="ellipsis")
-    return [*head, *window, *_written(console, foot)][:height]
+    return Drawn([*head, *window, *_written(console, foot)][:height], skipped)
 
 
 def _written(console: Console, shown: RenderableType) -> list[str]:
