@@ -3,7 +3,7 @@
 Real processes, NATS, PostgreSQL and Valkey, and the simulated exchange; each process in a network of its own. One after
 the other is killed, stopped, frozen or cut off, or the store of the leases is restarted, as a seed says, while all
 accounts trade. What clients, Redis, NATS and the database see is held against what was promised, all the time, and
-the books against the exchange's at the end. `--kills N`: only kill -9, so often.
+the books against the exchange's at the end. `--kills N`: only kill -9, so often; `--stops N`: only SIGTERM.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks failover")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--kills", type=int, help="kill so often, and do nothing else")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--kills", type=int, help="kill so often, and do nothing else")
+    only.add_argument("--stops", type=int, help="stop one in good order so often, and do nothing else")
     parser.add_argument("--accounts", type=int, default=30)
     parser.add_argument("--rate", type=float, default=300, help="fills a second, of all accounts")
     parser.add_argument("--lease", choices=("postgres", "nats"), default="postgres")
@@ -60,7 +62,7 @@ async def _run(options: argparse.Namespace) -> None:
                 await drill.even()
                 await _disturb(drill, options)
                 took = time.monotonic() - began
-                await asyncio.sleep(dip_seconds if options.kills is None else 0)
+                await asyncio.sleep(dip_seconds if options.kills is None and options.stops is None else 0)
             began = time.monotonic()
             differing = await here.end_equal(BOOKS_SECONDS)
             caught_up = time.monotonic() - began
@@ -73,9 +75,10 @@ async def _run(options: argparse.Namespace) -> None:
 
 async def _disturb(drill: Drill, options: argparse.Namespace) -> None:
     chance = chance_of(options.seed + 1)
-    if options.kills is not None:
-        for _ in range(options.kills):
-            await drill.do(KILL)
+    for kind, count in ((KILL, options.kills), (DRAIN, options.stops)):
+        for _ in range(count or 0):
+            await drill.do(kind)
+    if options.kills is not None or options.stops is not None:
         return
     until = time.monotonic() + options.minutes * 60
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { isRead, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { now } from "../now.ts";
@@ -46,12 +46,16 @@ function Item({ alert }: { alert: Alert }) {
       </p>
       <p>{alert.message}</p>
       {isFiring && alert.acked_by !== null && <p class="faint">{alert.acked_by} looks after it</p>}
+      {isFiring && pending.value[alert.id] && <p class="faint">{pending.value[alert.id]}</p>}
       {isFiring && alert.acked_by === null && mayOperate.value && <Acknowledge alert={alert} />}
     </li>
   );
 }
 
 const NAME = "account-monitor.name";
+
+/** By alert, why what was said of it may still be lost: where processes share the accounts, and it is not copied yet. */
+const pending = signal<Record<string, string>>({});
 
 function Acknowledge({ alert }: { alert: Alert }) {
   const isAsking = useSignal(false);
@@ -62,7 +66,9 @@ function Acknowledge({ alert }: { alert: Alert }) {
     if (!name) return;
     localStorage.setItem(NAME, name);
     try {
-      await order(`/api/alerts/${alert.id}/ack?account=${encodeURIComponent(alert.account)}`, { by: name });
+      const path = `/api/alerts/${alert.id}/ack?account=${encodeURIComponent(alert.account)}`;
+      const answer = await order<{ pending: string | null }>(path, { by: name });
+      if (answer.pending !== null) pending.value = { ...pending.value, [alert.id]: answer.pending };
       isAsking.value = false;
     } catch (error) {
       problem.value = (error as Error).message;
