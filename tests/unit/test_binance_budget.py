@@ -292,15 +292,37 @@ async def test_what_is_on_its_way_leaves_room_for_other_programs_that_do_the_sam
         task.cancel()
 
 
+async def test_who_is_urgent_waits_for_nobody_who_is_not() -> None:
+    rig = Rig(limit=200)
+    rig.budget.settle(await rig.budget.acquire(1), 40)
+    first = await rig.budget.acquire(40)
+    regular = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(50)]
+    await asyncio.sleep(0)
+    urgent = asyncio.create_task(rig.budget.acquire(5, "urgent"))
+    key = asyncio.create_task(rig.budget.acquire(1, "urgent"))
+    await asyncio.sleep(0)
+    assert (key.done(), urgent.done()) == (True, False)
+
+    rig.budget.settle(first, 80)
+    await asyncio.sleep(0)
+
+    assert urgent.done()
+    for task in regular:
+        task.cancel()
+
+
 async def test_a_request_that_is_cancelled_in_its_turn_passes_it_on() -> None:
     rig = Rig()
     first = await rig.budget.acquire(1)
     waiting = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(20)]
     await asyncio.sleep(0)
+    for task in waiting[2:12]:
+        task.cancel()  # before it is their turn
+    await asyncio.sleep(0)
     rig.budget.settle(first, 1)
-    for task in waiting[:12]:
-        task.cancel()
-    for _ in range(5):
+    for task in waiting[:2] + waiting[12:14]:
+        task.cancel()  # those that were woken
+    for _ in range(10):
         await asyncio.sleep(0)
 
     assert all(task.done() for task in waiting)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from account_monitor.feeds.binance.refusals import VenueLimited
 
@@ -29,7 +29,7 @@ _PENALTY_MS = 60_000
 _LONGEST_MS = 3 * 24 * 3_600_000  # the longest ban there is; more is a misreading
 _MAX_DOUBLINGS = 10
 _UNDER_WAY_SHARE = 4  # of what is left of a minute, this part may be on its way at once: four programs fit
-_WOKEN = 8  # of those who wait for an answer; who leaves wakes more by its own
+_WOKEN = 4  # of each urgency that wait for an answer; who leaves then wakes more with its own
 _SPARE_AGAIN_SECONDS = 1.0  # the shorter the rest of a minute is, the less is kept of it
 
 
@@ -61,8 +61,8 @@ class WeightBudget:
         self._under_way = 0
         self._is_known = False
         """Whether the exchange has answered, and with it told what others had used."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        """Who waits for answers to what is on its way."""
+        self._waiting: dict[Urgency, deque[asyncio.Future[None]]] = {each: deque() for each in get_args(Urgency)}
+        """Who waits for answers to what is on its way, the urgent first."""
         self._limited_until_ms = 0
         self._refusals = 0
         self.on_limit: Callable[[int], None] = lambda for_ms: None
@@ -108,24 +108,26 @@ class WeightBudget:
             if urgency == "spare":
                 ceiling -= self.expected(left_seconds)
             if used + weight <= ceiling or not used:
-                if self._may_leave(weight, ceiling):
+                if self._may_leave(weight, urgency, ceiling):
                     self._under_way += weight
                     return Permit(weight, self._minute)
-                await self._answer()
+                await self._answer(self._waiting[urgency])
                 continue
             soon = urgency == "spare" and left_seconds > _SPARE_AGAIN_SECONDS
             await self._sleep(_SPARE_AGAIN_SECONDS if soon else left_seconds + _AFTER_THE_MINUTE_MS / 1000)
 
-    def _may_leave(self, weight: int, ceiling: float) -> bool:
-        """Whether what is on its way is little enough for others; one request always may be."""
+    def _may_leave(self, weight: int, urgency: Urgency, ceiling: float) -> bool:
+        """Whether what is on its way is little enough for others; one request always may be, and listen keys are."""
         if not self._under_way:
             return True
-        return self._is_known and self._under_way + weight <= (ceiling - self._used) / _UNDER_WAY_SHARE
+        is_light = weight == 1 and urgency == "urgent"
+        part = self._under_way + weight <= (ceiling - self._used) / _UNDER_WAY_SHARE
+        return self._is_known and (is_light or part)
 
-    async def _answer(self) -> None:
-        """Wait for an answer to something that is on its way."""
+    async def _answer(self, waiting: deque[asyncio.Future[None]]) -> None:
+        """Wait in a queue for an answer to something that is on its way."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
+        waiting.append(answer)
         try:
             await answer
         except asyncio.CancelledError:
@@ -134,10 +136,13 @@ class WeightBudget:
             raise
 
     def _wake(self) -> None:
-        for _ in range(min(len(self._waiting), _WOKEN)):
-            answer = self._waiting.popleft()
-            if not answer.done():
-                answer.set_result(None)
+        for waiting in self._waiting.values():
+            woken = 0
+            while waiting and woken < _WOKEN:
+                answer = waiting.popleft()
+                if not answer.done():  # else whoever waited was cancelled
+                    answer.set_result(None)
+                    woken += 1
 
     def settle(self, permit: Permit, used: int | None) -> None:
         """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
