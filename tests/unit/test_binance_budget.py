@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import get_args
 
 import pytest
@@ -55,7 +56,7 @@ async def test_what_the_exchange_reports_counts() -> None:
 
 async def test_answers_that_overtake_each_other_do_not_lower_the_count() -> None:
     rig = Rig()
-    await rig.spend(1)
+    rig.budget.settle(await rig.budget.acquire(1), 1)
     first, second = await rig.budget.acquire(5), await rig.budget.acquire(5)
 
     rig.budget.settle(second, 110)
@@ -267,65 +268,107 @@ async def test_before_the_exchange_has_answered_one_request_leaves_at_a_time() -
     rig = Rig()
     first = await rig.budget.acquire(1, "urgent")
     others = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(3)]
-    await asyncio.sleep(0)
+    await turns()
     assert not any(task.done() for task in others)
 
-    rig.budget.settle(first, 1900)  # others behind this address are at work
-    await asyncio.sleep(0)
-
+    rig.budget.settle(first, None)  # it was refused a connection: nobody knows what others have used
+    await turns()
     assert sum(task.done() for task in others) == 1
-    for task in others:
+    rig.budget.settle(others[0].result(), 1000)
+    await turns()
+
+    assert all(task.done() for task in others)
+
+
+@pytest.mark.parametrize("weight", [5, 30])
+@pytest.mark.parametrize("seed", range(3))
+async def test_four_programs_behind_one_address_never_ask_for_more_than_there_is(weight: int, seed: int) -> None:
+    chance, used, most = Random(seed), 0, 0
+
+    async def over(_seconds: float) -> None:
+        await asyncio.get_running_loop().create_future()  # the next minute does not come
+
+    async def ask(budget: WeightBudget) -> None:
+        nonlocal used, most
+        permit = await budget.acquire(weight, "urgent")
+        await asyncio.sleep(chance.uniform(0.001, 0.003))
+        used += weight
+        most, told = max(most, used), used
+        await asyncio.sleep(chance.uniform(0.001, 0.003))
+        budget.settle(permit, told)
+
+    programs = [WeightBudget(lambda: START_MS, sleep=over) for _ in range(4)]
+    asking = [asyncio.create_task(ask(budget)) for budget in programs for _ in range(2400 // weight)]
+    await asyncio.wait(asking, timeout=1)
+    for task in asking:
         task.cancel()
 
-
-async def test_what_is_on_its_way_leaves_room_for_other_programs_that_do_the_same() -> None:
-    programs = [Rig() for _ in range(4)]
-    for rig in programs:
-        await rig.spend(1)
-    tasks = [asyncio.create_task(rig.budget.acquire(5)) for rig in programs for _ in range(400)]
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-    under_way = sum(5 for task in tasks if task.done())
-    assert 0.7 * 2400 < under_way <= 2400  # with 2,000 each, the minute would be over for all of them
-    for task in tasks:
-        task.cancel()
+    assert 0.9 * 2400 < most <= 2400
 
 
-async def test_who_is_urgent_waits_for_nobody_who_is_not() -> None:
-    rig = Rig(limit=200)
-    rig.budget.settle(await rig.budget.acquire(1), 40)
-    first = await rig.budget.acquire(40)
-    regular = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(50)]
-    await asyncio.sleep(0)
-    urgent = asyncio.create_task(rig.budget.acquire(5, "urgent"))
+async def test_each_has_its_turn_and_who_is_urgent_waits_for_nobody_who_is_not() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(1), 1000)
+    first = await rig.budget.acquire(130)
+    heavy, light = [asyncio.create_task(rig.budget.acquire(weight)) for weight in (40, 1)]
+    await turns()
+    urgent = asyncio.create_task(rig.budget.acquire(90, "urgent"))
     key = asyncio.create_task(rig.budget.acquire(1, "urgent"))
-    await asyncio.sleep(0)
-    assert (key.done(), urgent.done()) == (True, False)
+    await turns()
+    assert [task.done() for task in (heavy, light, urgent, key)] == [False, False, False, True]
 
-    rig.budget.settle(first, 80)
-    await asyncio.sleep(0)
+    rig.budget.settle(first, 1100)
+    await turns()
 
-    assert urgent.done()
-    for task in regular:
-        task.cancel()
+    assert all(task.done() for task in (heavy, light, urgent))
 
 
-async def test_a_request_that_is_cancelled_in_its_turn_passes_it_on() -> None:
+async def test_a_request_that_is_cancelled_keeps_nobody_waiting() -> None:
     rig = Rig()
     first = await rig.budget.acquire(1)
-    waiting = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(20)]
-    await asyncio.sleep(0)
-    for task in waiting[2:12]:
-        task.cancel()  # before it is their turn
-    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(30)]
+    await turns()
+    for task in waiting[:12]:
+        task.cancel()
+    await turns()
     rig.budget.settle(first, 1)
-    for task in waiting[:2] + waiting[12:14]:
-        task.cancel()  # those that were woken
-    for _ in range(10):
-        await asyncio.sleep(0)
+    waiting[12].cancel()  # in its turn
+    await turns(60)
 
     assert all(task.done() for task in waiting)
+
+
+async def test_a_ban_stops_all_who_wait_for_answers() -> None:
+    rig = Rig()
+    await rig.budget.acquire(1)
+    waiting = [asyncio.create_task(rig.budget.acquire(5, urgency)) for urgency in get_args(Urgency) for _ in range(20)]
+    await turns()
+
+    rig.budget.limit_until(START_MS + DAY_MS)
+    await turns(60)
+
+    assert all(isinstance(task.exception(), VenueLimited) for task in waiting)
+
+
+async def test_a_request_without_an_answer_keeps_nobody_beyond_the_minute() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(1), 1860)
+    await rig.budget.acquire(40)  # and hangs
+    rig.now_ms += MINUTE_MS - 20
+    waiting = [asyncio.create_task(rig.budget.acquire(5)) for _ in range(4)]
+    await turns()
+    assert not any(task.done() for task in waiting)
+
+    rig.now_ms += 20
+    await asyncio.wait(waiting, timeout=2)
+
+    assert all(task.done() for task in waiting)
+
+
+async def turns(count: int = 6) -> None:
+    """Let everybody who can go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_refusals_of_requests_that_were_on_their_way_together_are_one() -> None:

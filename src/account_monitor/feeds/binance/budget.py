@@ -2,15 +2,15 @@
 
 What the exchange reports is what was used, also by other programs behind the same address; what is on its way is
 counted here. As others do not know of that, no more is on its way than a part of what is left: several programs that
-begin a minute together, or one that was killed and starts again, would else be banned before they know of each other.
+begin a minute together, or one that was killed and starts again, would else be banned before they heard of each other.
 A ban is the exchange's last word: until it ends, nothing leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from account_monitor.feeds.binance.refusals import VenueLimited
@@ -21,6 +21,7 @@ WEIGHT_PER_MINUTE = 2400
 Urgency: TypeAlias = Literal["urgent", "regular", "spare"]
 """`spare` may wait: it gets what the others leave of a minute."""
 
+_LIGHT = "light"  # a kind of its own beside the urgencies: urgent, and of weight 1
 _SMALLEST_LIMIT = 100  # the heaviest request that we make is 40
 _MINUTE_MS = 60_000
 _AFTER_THE_MINUTE_MS = 200  # our idea of when the exchange's minute begins may be that wrong
@@ -28,8 +29,7 @@ _FIRST_PENALTY_MS = {418: 120_000}  # a ban lasts two minutes at least
 _PENALTY_MS = 60_000
 _LONGEST_MS = 3 * 24 * 3_600_000  # the longest ban there is; more is a misreading
 _MAX_DOUBLINGS = 10
-_UNDER_WAY_SHARE = 4  # of what is left of a minute, this part may be on its way at once: four programs fit
-_WOKEN = 4  # of each urgency that wait for an answer; who leaves then wakes more with its own
+_UNDER_WAY_SHARE = 6  # of what is left of a minute, this part may be on its way at once: four programs fit
 _SPARE_AGAIN_SECONDS = 1.0  # the shorter the rest of a minute is, the less is kept of it
 
 
@@ -60,9 +60,10 @@ class WeightBudget:
         self._used = 0
         self._under_way = 0
         self._is_known = False
-        """Whether the exchange has answered, and with it told what others had used."""
-        self._waiting: dict[Urgency, deque[asyncio.Future[None]]] = {each: deque() for each in get_args(Urgency)}
-        """Who waits for answers to what is on its way, the urgent first."""
+        """Whether an answer has told what others had used."""
+        self._turns = {kind: asyncio.Lock() for kind in (_LIGHT, *get_args(Urgency))}
+        """By kind of request: held by who is next. The others wait behind it, in their order."""
+        self._answered = asyncio.Event()
         self._limited_until_ms = 0
         self._refusals = 0
         self.on_limit: Callable[[int], None] = lambda for_ms: None
@@ -95,61 +96,49 @@ class WeightBudget:
 
         A fifth of each minute is kept for what is urgent, and 3 % for what costs 1 besides: listen keys and the clock,
         without which nothing is heard. From what is spare, that is kept too which the rest of the minute may still
-        need. Where much is on its way, it waits for answers first. `settle` must follow. Raises: VenueLimited during a
-        ban.
+        need. Where much is on its way, it waits for answers first. Nobody waits for who is less urgent. `settle` must
+        follow. Raises: VenueLimited during a ban.
         """
-        while True:
-            until_ms = self.limited_until_ms
-            if until_ms is not None:
-                raise VenueLimited(until_ms)
-            used = self.used_weight
-            ceiling: float = self._limit - self._limit // _kept_share(weight, urgency)
-            left_seconds = ((self._minute + 1) * _MINUTE_MS - self._now_ms()) / 1000
-            if urgency == "spare":
-                ceiling -= self.expected(left_seconds)
-            if used + weight <= ceiling or not used:
-                if self._may_leave(weight, urgency, ceiling):
+        is_light = urgency == "urgent" and weight == 1
+        async with self._turns[_LIGHT if is_light else urgency]:
+            while True:
+                until_ms = self.limited_until_ms
+                if until_ms is not None:
+                    raise VenueLimited(until_ms)
+                used = self.used_weight
+                ceiling: float = self._limit - self._limit // _kept_share(weight, urgency)
+                left_seconds = ((self._minute + 1) * _MINUTE_MS - self._now_ms()) / 1000
+                if urgency == "spare":
+                    ceiling -= self.expected(left_seconds)
+                if used + weight > ceiling and used:
+                    soon = urgency == "spare" and left_seconds > _SPARE_AGAIN_SECONDS
+                    await self._sleep(_SPARE_AGAIN_SECONDS if soon else left_seconds + _AFTER_THE_MINUTE_MS / 1000)
+                elif self._may_be_on_its_way(weight, ceiling, is_light=is_light):
                     self._under_way += weight
                     return Permit(weight, self._minute)
-                await self._answer(self._waiting[urgency])
-                continue
-            soon = urgency == "spare" and left_seconds > _SPARE_AGAIN_SECONDS
-            await self._sleep(_SPARE_AGAIN_SECONDS if soon else left_seconds + _AFTER_THE_MINUTE_MS / 1000)
+                else:
+                    await self._wait_for_answer(left_seconds)
 
-    def _may_leave(self, weight: int, urgency: Urgency, ceiling: float) -> bool:
-        """Whether what is on its way is little enough for others; one request always may be, and listen keys are."""
+    def _may_be_on_its_way(self, weight: int, ceiling: float, *, is_light: bool) -> bool:
+        """Whether that leaves room for what other programs have on their way, of which nobody here knows."""
         if not self._under_way:
-            return True
-        is_light = weight == 1 and urgency == "urgent"
+            return True  # of each program one request
         part = self._under_way + weight <= (ceiling - self._used) / _UNDER_WAY_SHARE
         return self._is_known and (is_light or part)
 
-    async def _answer(self, waiting: deque[asyncio.Future[None]]) -> None:
-        """Wait in a queue for an answer to something that is on its way."""
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(answer)
-        try:
-            await answer
-        except asyncio.CancelledError:
-            if answer.done() and not answer.cancelled():
-                self._wake()  # it was this one's turn: now it is somebody else's
-            raise
-
-    def _wake(self) -> None:
-        for waiting in self._waiting.values():
-            woken = 0
-            while waiting and woken < _WOKEN:
-                answer = waiting.popleft()
-                if not answer.done():  # else whoever waited was cancelled
-                    answer.set_result(None)
-                    woken += 1
+    async def _wait_for_answer(self, seconds: float) -> None:
+        """Wait until something is answered, so long at most."""
+        self._answered.clear()  # everybody who waits has looked since it was set
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._answered.wait()
 
     def settle(self, permit: Permit, used: int | None) -> None:
         """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
         self._turn()
         self._under_way -= permit.weight
-        self._is_known = True
-        self._wake()
+        self._is_known |= used is not None
+        self._answered.set()
         if used is None or permit.minute != self._minute:  # the figure may be that of the minute before
             self._used += permit.weight
         else:
@@ -178,6 +167,7 @@ class WeightBudget:
     def limit_until(self, until_ms: int) -> None:
         """Let nothing leave before this time; an earlier time than the one in force changes nothing."""
         self._limited_until_ms = max(self._limited_until_ms, min(until_ms, self._now_ms() + _LONGEST_MS))
+        self._answered.set()  # who waits has nothing to wait for
 
     def _turn(self) -> None:
         """Begin a new minute when the exchange does. An estimate of its clock that is set right may step back."""
