@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--rate", type=float, default=300, help="fills a second, of all accounts")
     parser.add_argument("--lease", choices=("postgres", "nats"), default="postgres")
     parser.add_argument("--ttl", type=float, default=5, help="seconds")
+    parser.add_argument("--one-address", action="store_true", help="all processes share one at the exchange")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a folder for the logs of the processes, which is not removed")
     asyncio.run(_run(parser.parse_args(arguments)))
@@ -52,7 +53,8 @@ async def _run(options: argparse.Namespace) -> None:
         folder = options.keep or Path(scratch)
         folder.mkdir(exist_ok=True)
         async with cluster(
-            folder, accounts=options.accounts, seed=options.seed, lease=options.lease, ttl_seconds=options.ttl
+            folder, accounts=options.accounts, seed=options.seed, lease=options.lease, ttl_seconds=options.ttl,
+            has_one_address=options.one_address,
         ) as here, Witness(here) as witness:  # fmt: skip
             drill = Drill(here, witness, chance_of(options.seed))
             print(f"each process in {namespaces_missing() or 'a network namespace'}; load {_load()}", flush=True)
@@ -95,6 +97,7 @@ def _print(drill: Drill, options: argparse.Namespace, took: float) -> None:
     print(f"  looked at: {', '.join(f'{what} {count:,}' for what, count in sorted(witness.counts.items()))}")
     print(f"  an account after kill -9 (asked: {options.ttl + 1:g} s): {_shares(drill.killed)}")
     print(f"  an account after SIGTERM (asked: 0.5 s): {_shares(drill.drained)}")
+    print(f"  requests that came although the exchange had told their address to wait: {drill.cluster.desk.violations}")
     print(f"  violations: {len(witness.violations)}")
     for text in witness.violations[:50]:
         print(f"    {text}")

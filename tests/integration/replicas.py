@@ -27,7 +27,7 @@ from exchange_simulator.admin import Admin
 from exchange_simulator.bots import RandomTrader
 from exchange_simulator.clock import Clock
 from exchange_simulator.errors import VenueError
-from exchange_simulator.exchange import Exchange, Reply, Request
+from exchange_simulator.exchange import Exchange
 from exchange_simulator.server import Server
 from exchange_simulator.venue import Venue
 from tests.integration.market import SELDOM_MS, books
@@ -47,8 +47,6 @@ HEARD_SHARE = 5
 """One account in so many is known from NATS alone."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 SECRET = "s" * 64
-WEIGHT_A_MINUTE = 2_400 * len(REPLICAS)
-"""The relays share one address, where each replica would have one of its own."""
 HELD = ("ready", "recording_stopped")
 LOOK_SECONDS = 0.3
 ADOPTED_SECONDS = 90.0
@@ -70,8 +68,8 @@ class Desk:
             for number, name in enumerate(names)
             if name not in self.heard
         }
-        exchange = _Exchange(self.venue, seed=seed, weight_a_minute=WEIGHT_A_MINUTE)
-        self.server = Server(exchange, Admin(exchange, clock.shift))
+        self._exchange = Exchange(self.venue, seed=seed)
+        self.server = Server(self._exchange, Admin(self._exchange, clock.shift))
         self.venue.on_user_event.append(self._count)
         self.fills = 0
         self.is_over = False
@@ -79,6 +77,11 @@ class Desk:
         self.dips: dict[str, list[float]] = {name: [] for name in self.customers}
         """By account, when it lost nearly all, and got it back, and so on: time of day in seconds."""
         self._trader = _Trader(self.venue, list(self.customers.values()), seed=seed, symbols=SYMBOLS)
+
+    @property
+    def violations(self) -> int:
+        """Requests that came although the exchange had told their address to wait."""
+        return self._exchange.limits.violations
 
     @property
     def names(self) -> list[str]:
@@ -164,16 +167,6 @@ class Desk:
 
 def _text(amounts: dict[str, Decimal]) -> dict[str, str]:
     return {key: str(amount) for key, amount in amounts.items()}
-
-
-class _Exchange(Exchange):
-    """Says in exchangeInfo what its limit is."""
-
-    def handle(self, request: Request) -> Reply:
-        reply = super().handle(request)
-        if request.path == "/fapi/v1/exchangeInfo":
-            return reply._replace(body=reply.body.replace(b'"limit":2400', b'"limit":%d' % WEIGHT_A_MINUTE))
-        return reply
 
 
 class _Trader(RandomTrader):
@@ -315,9 +308,19 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    folder: Path, *, accounts: int, seed: int, lease: str, ttl_seconds: float, flushes: bool = False
+    folder: Path,
+    *,
+    accounts: int,
+    seed: int,
+    lease: str,
+    ttl_seconds: float,
+    flushes: bool = False,
+    has_one_address: bool = False,
 ) -> AsyncIterator[Cluster]:
-    """Let three processes share accounts; all of them are held, and nothing has happened in them yet."""
+    """Let three processes share accounts; all of them are held, and nothing has happened in them yet.
+
+    The exchange counts the weight of requests by address: each process has its own, or all have one.
+    """
     desk = Desk(accounts, seed)
     with (
         NatsServer(folder / "nats", flushes=flushes) as nats,
@@ -332,8 +335,8 @@ async def cluster(
         port = await desk.server.start("127.0.0.1", 0)
         servers = {"exchange": port, "nats": nats.port, "postgres": postgres.port, "redis": redis.port}
         here = Cluster(desk, nats, postgres, database, redis, lease=lease, ttl_seconds=ttl_seconds)
-        # The exchange counts the weight of requests by address, and each process has its own.
-        async with networks(len(REPLICAS), servers, telling_apart=("exchange",)) as places:
+        telling_apart = () if has_one_address else ("exchange",)
+        async with networks(len(REPLICAS), servers, telling_apart=telling_apart) as places:
             here.replicas = [
                 Replica(folder / name, name, place, here) for name, place in zip(REPLICAS, places, strict=True)
             ]

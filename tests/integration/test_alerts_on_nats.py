@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 
 from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
@@ -35,7 +36,7 @@ def resolved(name: str) -> Alert:
     return firing(name)._replace(state="RESOLVED", at_ms=2, revision=1)
 
 
-def transition(message: Msg) -> str:
+def transition(message: Msg | RawStreamMsg) -> str:
     """Return the alert and the number of the transition that a message tells of."""
     assert message.headers is not None
     return message.headers["Nats-Msg-Id"].rpartition(":")[0]

@@ -259,3 +259,14 @@ def test_a_thousand_warnings_do_not_mute_what_is_critical() -> None:
 
     assert alerts.fire("LOW_BALANCE", "low", now_ms=1) is None
     assert alerts.fire("HIGH_MARGIN_RATIO", "high", now_ms=1, severity="CRITICAL") is not None
+
+
+def test_a_repeat_is_known_by_what_it_says_and_not_by_when_it_was_said() -> None:
+    alert = Alert("a", "LOW_BALANCE", None, "WARNING", "FIRING", "little is left", 1, 1, revision=1)
+    others = [
+        alert._replace(state="RESOLVED"), alert._replace(severity="CRITICAL"), alert._replace(cause="FEE"),
+        alert._replace(acked_by="me"), alert._replace(revision=2),
+    ]  # fmt: skip
+
+    assert alert._replace(at_ms=2, message="less is left").told_id == alert.told_id
+    assert len({alert.told_id, *(other.told_id for other in others)}) == 6

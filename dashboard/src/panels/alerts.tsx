@@ -56,6 +56,16 @@ const NAME = "account-monitor.name";
 
 /** By alert, why what was said of it may still be lost: where processes share the accounts, and it is not copied yet. */
 const pending = signal<Record<string, string>>({});
+const PENDING_MS = 60_000;
+
+/** Say for a minute what the service answered: it does not tell when it is over. */
+function sayPending(alert: string, why: string): void {
+  pending.value = { ...pending.value, [alert]: why };
+  setTimeout(() => {
+    const { [alert]: _, ...others } = pending.value;
+    pending.value = others;
+  }, PENDING_MS);
+}
 
 function Acknowledge({ alert }: { alert: Alert }) {
   const isAsking = useSignal(false);
@@ -68,7 +78,7 @@ function Acknowledge({ alert }: { alert: Alert }) {
     try {
       const path = `/api/alerts/${alert.id}/ack?account=${encodeURIComponent(alert.account)}`;
       const answer = await order<{ pending: string | null }>(path, { by: name });
-      if (answer.pending !== null) pending.value = { ...pending.value, [alert.id]: answer.pending };
+      if (answer.pending !== null) sayPending(alert.id, answer.pending);
       isAsking.value = false;
     } catch (error) {
       problem.value = (error as Error).message;

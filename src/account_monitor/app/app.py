@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 REDIS_STOP_SECONDS = 1.0
 """How long writing the last state to Redis may take."""
 
-REST_SECONDS = 2.0
-"""How long letters that are on their way to people may take at the end."""
+REST_SECONDS = 1.0
+"""How long letters that are on their way to people may take at the end; the promise is 5 s for all of a stop."""
 
 SHARED_REST_SECONDS = 0.2
 """The same where another process waits for the accounts: it tells at most once more what had not arrived."""

@@ -78,6 +78,16 @@ class Alert(NamedTuple):
         return f"alert:{self.id}:{self.revision}"
 
     @property
+    def told_id(self) -> str:
+        """What a repeat of this transition is known by to whoever was told of it.
+
+        Who takes an account over may not have its last transitions, which were told and died with a process. What comes
+        instead may have the same number and say something else: it must not pass for a repeat.
+        """
+        said = digest(self.state, self.severity, self.cause, self.acked_by)[:8]
+        return f"{self.id}:{self.revision}:{said}"
+
+    @property
     def resolved_ms(self) -> int | None:
         """When it was over, None while it fires."""
         return self.at_ms if self.state == "RESOLVED" else None

@@ -93,7 +93,7 @@ class Courier:
         self._outbox = Outbox(desk, self.source)
         self._pace = Pace(monotonic)
         self._told: dict[tuple[str, str], None] = {}
-        """(account, event id) of transitions that were told, the oldest first."""
+        """(account, `told_id`) of transitions that were told, the oldest first."""
         self._silences: dict[str, SilencesInEffect] = {}
         """By account, as of this look."""
         self._attempts = 0
@@ -124,7 +124,7 @@ class Courier:
                 await asyncio.sleep(min(pause, LONGEST_RETRY_SECONDS))
 
     async def rest(self) -> None:
-        """Begin no more letters; return once the one on its way was sent, and the journals know it."""
+        """Take up no more letters; return once the one in hand was sent, and the journals know it."""
         self._rests = True
         await self._is_idle.wait()
 
@@ -195,7 +195,7 @@ class Courier:
         ]
 
     def _is_told(self, told: Told) -> bool:
-        return (told.account, told.alert.event_id) in self._told
+        return (told.account, told.alert.told_id) in self._told
 
     def _is_for_here(self, told: Told) -> bool:
         """Whether people are told of it here: of a channel that fails the others tell, and not all want everything."""
@@ -277,7 +277,7 @@ class Courier:
             self._reports.sent(f"{self.source}:report", parcel.report)
 
     def _remember(self, transitions: Sequence[Told]) -> None:
-        self._told.update(((told.account, told.alert.event_id), None) for told in transitions)
+        self._told.update(((told.account, told.alert.told_id), None) for told in transitions)
         for key in list(self._told)[: max(0, len(self._told) - REMEMBERED)]:
             del self._told[key]
 

@@ -20,7 +20,6 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from account_monitor.errors import JournalError
 from account_monitor.ledger.alerts import Alert
-from account_monitor.ledger.reconciliation import digest
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import StreamPosition
@@ -197,7 +196,7 @@ class AlertNotifier:
         self._desk = desk
         self._unrecorded = unrecorded
         self._told_unrecorded: set[tuple[str, str]] = set()
-        """(account, event id) of what was published although it is not journaled, while that lasts."""
+        """(account, `told_id`) of what was published although it is not journaled, while that lasts."""
         self._server = server
         self._subject = subject
         self._published: WeakKeyDictionary[Monitor, int] = WeakKeyDictionary()
@@ -245,15 +244,15 @@ class AlertNotifier:
     async def _publish_unrecorded(self, connection: Client) -> None:
         """Publish what is not in a journal; whatever fails is tried again with the next look."""
         found = {
-            (account, alert.event_id): alert for account in self._desk.accounts for alert in self._unrecorded(account)
+            (account, alert.told_id): alert for account in self._desk.accounts for alert in self._unrecorded(account)
         }
         self._told_unrecorded &= found.keys()
         try:
-            for (account, event_id), alert in found.items():
-                if (account, event_id) not in self._told_unrecorded:
-                    await self._send(connection, account, alert, is_stored=await _is_stored(connection, self._subject))
+            for key, alert in found.items():
+                if key not in self._told_unrecorded:
+                    await self._send(connection, key[0], alert, is_stored=await _is_stored(connection, self._subject))
                     await connection.flush(ANSWER_SECONDS)
-                    self._told_unrecorded.add((account, event_id))
+                    self._told_unrecorded.add(key)
             self._complaints.withdraw("")
         except (Error, OSError, TimeoutError) as error:
             self._complaints.say("", str(error) or type(error).__name__)
@@ -283,7 +282,7 @@ class AlertNotifier:
 
     async def _send(self, connection: Client, account: str, alert: Alert, *, is_stored: bool) -> None:
         payload = msgspec.json.encode(alert_report(account, alert))
-        headers = {"Nats-Msg-Id": _message_id(alert)}
+        headers = {"Nats-Msg-Id": alert.told_id}
         if is_stored:
             await connection.jetstream(timeout=ANSWER_SECONDS).publish(self._subject, payload, headers=headers)
         else:
@@ -305,13 +304,3 @@ async def _is_stored(connection: Client, subject: str) -> bool:
         log.debug("alerts_not_stored", subject=subject, reason=str(error) or type(error).__name__)
         return False  # no stream, or a server without streams
     return True
-
-
-def _message_id(alert: Alert) -> str:
-    """Return what a repeat of this transition is known by.
-
-    Who takes an account over may not have its last transitions, which were told and died with a process. What comes
-    instead may have the same number, and say something else: it must not pass for a repeat.
-    """
-    said = digest(alert.state, alert.severity, alert.cause, alert.acked_by)[:8]
-    return f"{alert.id}:{alert.revision}:{said}"

@@ -113,7 +113,7 @@ class People:
             log.info("channels_served", channels=[channel.name for channel in reach.channels])
 
     async def rest(self, within_seconds: float) -> None:
-        """Let nothing leave any more, and wait for what is on its way: the next start would tell it again."""
+        """Let nobody take up another letter, and wait for those in hand: the next start would tell them again."""
         resting = [asyncio.create_task(courier.rest()) for courier in self._couriers.values()]
         if resting:
             _, unsent = await asyncio.wait(resting, timeout=within_seconds)

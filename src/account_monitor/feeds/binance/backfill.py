@@ -28,8 +28,10 @@ A busy account has thousands of rows a minute, and each thousand costs 30 of the
 TRADES_OVERLAPS_MS = (0, 0, HALF_HOUR_MS, DAY_MS, WEEK_MS)
 """Trades are asked for from the last that is proved on, and then also since so long ago, whatever is proved."""
 
-START_OVERLAP, DEEPEST_OVERLAP = 1, 2
-"""Which of them at a start: accounts that are taken over in great numbers share the weight of one address."""
+START_OVERLAP = 1
+"""Which of them is the least at a start. Accounts that are taken over together share the weight of an address."""
+
+DEEPEST_OVERLAP = len(INCOME_OVERLAPS_MS) - 1
 
 SEARCHED = len(TRADES_OVERLAPS_MS)
 """After so many searches that did not help, what there is has been seen."""
