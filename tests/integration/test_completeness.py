@@ -73,6 +73,8 @@ COMMANDS = {
     "report": ("report", "--account", "main"),
     "explain": ("explain", "--account", "main"),
     "replay": ("replay", "--account", "main"),
+    "export fills": ("export", "fills", "--account", "main"),
+    "backup": ("backup", "--force", "backup.tar"),
 }
 """What reads the journals that are here, by its name."""
 
@@ -120,6 +122,7 @@ async def test_an_account_of_another_replica_and_a_parted_file_are_warned_of(
     await journal.close()
 
     said = (await parted.ask("report")).stderr
+    backed_up = await elsewhere.ask("backup", "backup.tar")
     await desk.record(fill("3"), fill("4"))
     await desk.follow()
     shorter = (await parted.ask("report")).stderr
@@ -128,6 +131,8 @@ async def test_an_account_of_another_replica_and_a_parted_file_are_warned_of(
     assert "warning: account main: entry 3 of the journal here is another one than that which a replica has" in said
     assert "warning: account main: entry 4 of the journal here is another one than that which a replica" in shorter
     told = "account main: another replica has recorded 5 entries of it, and here is no journal"
+    assert (backed_up.code, backed_up.stdout) == (0, "backup.tar: other\n")
+    assert backed_up.stderr == f"account-monitor: warning: {told.replace('5 entries', '3 entries')}\n"
     assert f"warning: {told}" in left_out.stderr
     assert told in left_out.stdout
 
@@ -140,7 +145,8 @@ async def test_it_is_said_where_nobody_knows_whether_another_replica_has_more(tm
     answer = await desk.ask(*COMMANDS[command])
 
     assert answer.code == 0
-    begins = "account-monitor: warning: cluster.lease is postgres: whether another replica has recorded more of main"
+    of = "main, other" if command == "backup" else "main"
+    begins = f"account-monitor: warning: cluster.lease is postgres: whether another replica has recorded more of {of}"
     assert answer.stderr.startswith(f"{begins} cannot be said: ")
     assert len(answer.stderr.splitlines()) == 1
 
