@@ -82,7 +82,7 @@ async def succeed(
         if goes_on:
             await asyncio.to_thread(_see_as_far, path, account, replica, clock())
             return Succession(Outcome.KEPT)
-    elif await _holds(store, account, own):
+    elif await holds(store, account, own):
         await _extend(store, path, account, replica, own, clock=clock, progress=progress)
         return Succession(Outcome.EXTENDED, replica.seq - own.seq)
     aside = await asyncio.to_thread(_set_aside, path, account, clock())
@@ -157,7 +157,7 @@ def _hash_at(path: Path, seq: int) -> bytes | None:
             ) from None
 
 
-async def _holds(store: HistoryStore, account: str, own: Head) -> bool:
+async def holds(store: HistoryStore, account: str, own: Head) -> bool:
     """Whether the last entry of a journal is in the copy."""
     if own.seq == 0:
         return True
