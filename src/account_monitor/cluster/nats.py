@@ -31,10 +31,11 @@ from account_monitor.monitor.ports import Clock
 BUCKET = "account-monitor-leases"
 ANSWER_SECONDS = 2.0
 FORGET_SECONDS = 600.0
-"""How long the key of a session that is over stays: everybody has seen it by then."""
+"""How long the key of a session that is over stays, for everybody has seen it by then; and a card without a session."""
 
 _READ_AT_ONCE = 1_000  # messages of one answer
 _WRITES_AT_ONCE = 64
+_TIDIED_AT_ONCE = 10
 _WRONG_LAST_SEQUENCE = 10_071
 _NOT_ENABLED = (10_039, 10_076)  # JetStream, for the account and for the server
 
@@ -113,6 +114,8 @@ class NatsLeases:
         self._read_to = 0
         self._sessions: dict[str, _Seen] = {}
         self._cards: dict[str, Card] = {}
+        self._bare: dict[str, float] = {}
+        """Cards of which no session is seen, and since when."""
         self._leases: dict[str, _Lease] = {}
 
     # -- the connection ----------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class NatsLeases:
     # -- a session ---------------------------------------------------------------------------------------------------
 
     async def join(self, session: Session, card: Card) -> None:
-        """Begin a session."""
+        """Begin a session. Its card comes first, so that nobody sees a member without one; some are left over so."""
         await self._put(f"c.{session.id}", encode_card(card))
         try:
             self._mine[session.id] = await self._replace(f"s.{session.id}", 0, self._value(session))
@@ -234,7 +237,8 @@ class NatsLeases:
         except _Refused:
             found = await self._get(f"s.{session_id}")
             if found is None:
-                return False  # removed since it was seen; the next look decides
+                self._drop(session_id)  # removed since it was seen; the next look decides
+                return False
             value = msgspec.json.decode(found[1], type=_SessionValue)
             self._sessions[session_id] = _Seen(value, found[0], self._clock())
             return value.is_over
@@ -413,23 +417,33 @@ class NatsLeases:
                 self._leases[name] = _Lease(msgspec.json.decode(message.data, type=_LeaseValue), revision)
 
     async def _tidy(self) -> None:
-        """Remove the keys of sessions that were over long ago, some at a time."""
+        """Remove what sessions that were over long ago have left, some at a time."""
         now = self._clock()
-        old = [
-            name for name, seen in self._sessions.items() if now - seen.since > FORGET_SECONDS + seen.value.ttl_seconds
-        ]
-        for name in old[:10]:
-            if not await self._end(name, self._sessions[name]):
-                continue
-            client = await self._connected()
-            try:
-                js = client.jetstream(timeout=self._answer_seconds)
-                for key in (f"s.{name}", f"c.{name}"):
-                    await js.purge_stream(self._stream, subject=self._prefix + key)
-            except _FAILURES as error:
-                raise self._explained(error) from error
-            self._sessions.pop(name, None)
-            self._cards.pop(name, None)
+        self._bare = {name: self._bare.get(name, now) for name in self._cards.keys() - self._sessions.keys()}
+        old = [each for each in self._sessions.items() if _is_old(each[1], now)]
+        for name, seen in old[:_TIDIED_AT_ONCE]:
+            if await self._end(name, seen):
+                await self._remove(name)
+        bare = [name for name, since in self._bare.items() if now - since > FORGET_SECONDS]
+        for name in bare[:_TIDIED_AT_ONCE]:
+            if await self._get(f"s.{name}") is None:  # what is read may be late
+                await self._remove(name)
+
+    async def _remove(self, session_id: str) -> None:
+        """Remove the keys of a session. Its card goes first: where that is all that is done, somebody does the rest."""
+        client = await self._connected()
+        try:
+            js = client.jetstream(timeout=self._answer_seconds)
+            for key in (f"c.{session_id}", f"s.{session_id}"):
+                await js.purge_stream(self._stream, subject=self._prefix + key)
+        except _FAILURES as error:
+            raise self._explained(error) from error
+        self._drop(session_id)
+
+    def _drop(self, session_id: str) -> None:
+        """Know a session no more, whose keys are gone."""
+        self._sessions.pop(session_id, None)
+        self._cards.pop(session_id, None)
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
@@ -470,6 +484,10 @@ class NatsLeases:
             raise self._explained(error) from error
         assert message.seq is not None  # a stored message has one
         return message.seq, message.data or b""
+
+
+def _is_old(seen: _Seen, now: float) -> bool:
+    return now - seen.since > FORGET_SECONDS + seen.value.ttl_seconds
 
 
 async def _ignore(_error: Exception) -> None:
