@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -652,8 +652,8 @@ class Speaker:
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:
         self.leases.pop(lease.account, None)
 
-    def known_epoch(self, account: str) -> int:
-        return 0
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(accounts, 0)
 
     @property
     def valid(self) -> set[str]:
