@@ -22,9 +22,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.js.errors import APIError, NotFoundError
 
-from account_monitor.cluster.leases import Seconds, Session, next_epoch
+from account_monitor.cluster.leases import Seconds, Session, next_epoch, session_over
 from account_monitor.cluster.members import Board, Card, Holding, Member, decode_card, encode_card
-from account_monitor.errors import LeaseLost, StorageRefused, StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
 from account_monitor.failures import reason
 from account_monitor.monitor.ports import Clock
 
@@ -188,13 +188,13 @@ class NatsLeases:
         try:
             self._mine[session.id] = await self._replace(f"s.{session.id}", 0, self._value(session))
         except _Refused:
-            raise _over(session) from None
+            raise session_over(session) from None
 
     async def beat(self, session: Session) -> None:
         """Renew a session with all that it holds: one key. Raises: LeaseLost."""
         revision = self._mine.get(session.id)
         if revision is None:
-            raise _over(session)
+            raise session_over(session)
         try:
             self._mine[session.id] = await self._replace(f"s.{session.id}", revision, self._value(session))
         except _Refused:
@@ -204,11 +204,11 @@ class NatsLeases:
         """Renew where the answer to an earlier renewal was lost: then the key is as this process wrote it."""
         found = await self._get(f"s.{session.id}")
         if found is None or msgspec.json.decode(found[1], type=_SessionValue).is_over:
-            raise _over(session)
+            raise session_over(session)
         try:
             return await self._replace(f"s.{session.id}", found[0], self._value(session))
         except _Refused:
-            raise _over(session) from None
+            raise session_over(session) from None
 
     async def show(self, session: Session, card: Card) -> None:
         """Replace what a member says of itself."""
@@ -492,7 +492,3 @@ def _is_old(seen: _Seen, now: float) -> bool:
 
 async def _ignore(_error: Exception) -> None:
     """Whoever asks gets the error."""
-
-
-def _over(session: Session) -> LeaseLost:
-    return LeaseLost(f"session {session.id} of member {session.member} is over: it was not renewed in time, or ended")
