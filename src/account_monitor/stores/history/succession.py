@@ -184,12 +184,27 @@ async def _extend(
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs], Base(own.seq, own.hash))
         with of_copy(account, store.description):
             async for rows in store.entries(account, after=own.seq, until=replica.seq):
-                await asyncio.to_thread(append_copies, connection, chain, rows, replica.epochs, path)
+                await _to_its_end(append_copies, connection, chain, rows, replica.epochs, path)
                 progress(chain.seq, replica.seq)
             if (chain.seq, chain.hash) != (replica.seq, replica.hash):
                 raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
-        with explained(path), transaction(connection):
-            end_like(connection, replica)
+        await _to_its_end(_end_with, connection, replica, path)
+
+
+async def _to_its_end(write: Callable[..., None], *arguments: object) -> None:
+    """Write in a thread; where it is cancelled meanwhile, only then: the file is closed, and let go of, after that."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
+
+
+def _end_with(connection: apsw.Connection, replica: Replica, path: Path) -> None:
+    """Let a journal that holds all of a copy know what that knows beside its entries."""
+    with explained(path), transaction(connection):
+        end_like(connection, replica)
 
 
 def append_copies(
