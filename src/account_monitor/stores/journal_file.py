@@ -12,7 +12,14 @@ from typing import Any, BinaryIO
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew, JournalTooOld
+from account_monitor.errors import (
+    JournalCorrupt,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalTooNew,
+    JournalTooOld,
+)
 from account_monitor.stores.chain import Base, Head
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -115,7 +122,7 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
         raise JournalError(f"{path} is the journal of account {owner!r}, expected {account!r}")
     newest = connection.execute(SQL["newest_entry"]).fetchone() or read_base(connection)
     if newest != (head.seq, head.hash):
-        raise JournalCorrupt(f"{path}: entry {head.seq} was the newest, found entry {newest[0]} with another hash")
+        raise JournalDamaged(f"{path}: entry {head.seq} was the newest, found entry {newest[0]} with another hash")
 
 
 def open_for_reading(path: Path) -> apsw.Connection:
@@ -223,13 +230,25 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a file into a JournalError, or JournalCorrupt where the file is damaged."""
+    """Turn what SQLite says about a file into a JournalError, or JournalDamaged where the file is damaged."""
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
-        raise JournalCorrupt(f"{path}: {cause(error)}") from error
+        raise JournalDamaged(f"{path}: {cause(error)}") from error
     except apsw.Error as error:
         raise JournalError(f"{path}: {cause(error)}") from error
+
+
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Say of what is wrong with entries that were read from a file that the file is damaged."""
+    try:
+        yield
+    except JournalDamaged:
+        raise
+    except JournalCorrupt as error:
+        text = str(error)
+        raise JournalDamaged(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
