@@ -7,8 +7,9 @@ from pathlib import Path
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
-from account_monitor.errors import JournalCorrupt, JournalDamaged
+from account_monitor.errors import HistoryUnavailable, JournalCorrupt, JournalDamaged
 from account_monitor.ledger.account import USD_ASSETS, fold
 from account_monitor.stores.checkpoints import Folding, encode_state
 from account_monitor.stores.history import following as followings
@@ -219,7 +220,7 @@ async def test_two_that_are_set_aside_in_one_millisecond_both_stay(
     names = set()
     for _ in range(2):
         await take_over(store, path)
-        names.add(set_aside(path, "main", NOW, is_damaged=False))
+        names.add(set_aside(path, "main", NOW, damage=""))
 
     assert len(names) == 2
     assert all(name.exists() for name in names)
@@ -230,7 +231,48 @@ def test_what_sqlite_kept_beside_a_damaged_file_stays_beside_it(path: Path) -> N
     path.write_bytes(b"garbage")
     Path(f"{path}-wal").write_bytes(b"what was recorded last")
 
-    aside = set_aside(path, "main", NOW, is_damaged=True)
+    aside = set_aside(path, "main", NOW, damage="no SQLite file")
 
     assert leftovers(path) == []
     assert Path(f"{aside}-wal").read_bytes() == b"what was recorded last"
+
+
+def is_away(*_: object, **__: object) -> object:
+    raise HistoryUnavailable("away")
+
+
+async def test_it_is_said_at_once_that_a_file_is_set_aside_though_the_copy_cannot_be_read_then(
+    store: HistoryStore, holder: Holder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await holder.records(numbered(1, 3))
+    await take_over(store, path)
+    holds_garbage(path)
+
+    with monkeypatch.context() as patch, capture_logs() as said:
+        patch.setattr(store, "entries", is_away)
+        with pytest.raises(HistoryUnavailable):
+            await take_over(store, path)
+
+    [told] = [each for each in said if each["event"] == "journal_set_aside"]
+    assert told["path"] in [str(each) for each in path.parent.glob("main.journal.*")]
+    assert "this is no SQLite file" in told["reason"]
+    assert (await take_over(store, path)).outcome is Outcome.RESTORED
+
+
+async def test_what_was_set_aside_is_told_to_who_takes_the_account_over_at_last(
+    store: HistoryStore, holder: Holder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await holder.records(numbered(1, 3))
+    await take_over(store, path)
+    holds_garbage(path)
+
+    async with following(store, path.parent) as subject:
+        await until(lambda: "main" in subject.warm)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "entries", is_away)
+            with pytest.raises(HistoryUnavailable):
+                await hand_over(subject, store)
+        heritage = await hand_over(subject, store)
+
+    assert heritage.aside is not None
+    assert "this is no SQLite file" in heritage.aside.damage

@@ -316,7 +316,6 @@ class Membership:
         if done.damage:
             why = f"the journal that was here is damaged ({done.damage})"
         text = f"{why}: it lies in {done.set_aside}, and the account goes on from the history"
-        log.warning("journal_set_aside", account=account, path=str(done.set_aside), reason=why)
         self._alarms.fire(account, "STORAGE_UNAVAILABLE", text, symbol=SET_ASIDE, for_seconds=PASSING_SECONDS)
 
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:

@@ -273,6 +273,10 @@ class Following:
                 if isinstance(error, JournalDamaged):
                     aside = await self._set_aside(account, error)
                 return Heritage(aside=aside)
+            except HistoryUnavailable:
+                if aside is not None:
+                    self._aside[account] = aside  # of which nobody has heard yet
+                raise
             finally:
                 await self._leave(account)
 
@@ -288,10 +292,9 @@ class Following:
         return Succession(Outcome.EXTENDED, followed.seq - before)
 
     async def _set_aside(self, account: str, error: JournalDamaged) -> Succession:
-        """Rename a damaged file that nobody has open, and say so. Raises: JournalError; OSError."""
+        """Rename a damaged file that nobody has open. Raises: JournalError; OSError."""
         path = journal_path(self._data_dir, account)
-        aside = await asyncio.to_thread(set_aside, path, account, self._clock(), is_damaged=True)
-        log.warning("journal_set_aside", account=account, path=str(aside), reason=str(error))
+        aside = await asyncio.to_thread(set_aside, path, account, self._clock(), damage=str(error))
         return Succession(Outcome.SET_ASIDE, set_aside=aside, damage=str(error))
 
     async def _mend(self, account: str, error: JournalDamaged) -> None:
@@ -410,10 +413,6 @@ class Following:
                 self._store, self._data_dir, account, replica, clock=self._clock, progress=self._break_off_if_closing
             )
             if done.outcome is Outcome.SET_ASIDE:
-                log.warning(
-                    "journal_set_aside", account=account, path=str(done.set_aside), entries=done.entries,
-                    reason=done.damage or "it parted from the copy",
-                )  # fmt: skip
                 self._aside[account] = done
             if account not in self._wanted:
                 return  # it is taken over, or nobody wants it any more

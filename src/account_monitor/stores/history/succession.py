@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
+import structlog
 
 from account_monitor.errors import (
     HistoryUnavailable,
@@ -42,6 +43,8 @@ from account_monitor.stores.journal_file import (
     transaction,
 )
 from account_monitor.stores.journal_reader import JournalReader
+
+log = structlog.get_logger()
 
 
 class Outcome(StrEnum):
@@ -99,7 +102,7 @@ async def succeed(
             return done
     except JournalDamaged as error:
         damage = str(error)
-    aside = await asyncio.to_thread(set_aside, path, account, clock(), is_damaged=bool(damage))
+    aside = await asyncio.to_thread(set_aside, path, account, clock(), damage=damage)
     done = Succession(Outcome.SET_ASIDE, set_aside=aside, damage=damage)
     return await _restored(store, data_dir, account, replica, done, clock, progress)
 
@@ -292,16 +295,17 @@ def put_epochs(connection: apsw.Connection, epochs: Sequence[tuple[int, int, int
     connection.executemany(SQL["add_epoch"], epochs)
 
 
-def set_aside(path: Path, account: str, now_ms: int, *, is_damaged: bool) -> Path:
-    """Rename a journal for good; return its new name.
+def set_aside(path: Path, account: str, now_ms: int, *, damage: str) -> Path:
+    """Rename a journal for good, and say so at once: what comes next may fail. Return its new name.
 
     It is one file that can be read where it lies, or, where it is damaged, as it is with all that SQLite kept beside.
+    `damage`: what is wrong with it; empty where it parted from the copy.
     """
     lock = WriterLock(path)
     try:
         if not path.exists():
             raise JournalError(f"there is no journal at {path}")
-        if not is_damaged:
+        if not damage:
             _make_one_file(path, account, now_ms)
         aside = _free_name(path, now_ms)
         for leftover in leftovers(path):  # the journal first: another one that is made meanwhile has no WAL of this one
@@ -309,6 +313,7 @@ def set_aside(path: Path, account: str, now_ms: int, *, is_damaged: bool) -> Pat
         sync_directory(path.parent)
     finally:
         lock.release()
+    log.warning("journal_set_aside", account=account, path=str(aside), reason=damage or "it parted from the copy")
     return aside
 
 
