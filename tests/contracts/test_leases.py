@@ -650,12 +650,14 @@ async def spoil(backend: NatsBackend, key: str, how: str) -> None:
             await keys.purge(key)
         case "unreadable":
             await keys.put(key, b"hello")
+        case "senseless":
+            await keys.put(key, b'{"epoch":100000000000000000000,"session":null,"member":"one"}')
         case _:  # gone, without a trace
             await js.purge_stream(f"KV_{BUCKET}", subject=f"$KV.{BUCKET}.{key}")
     await client.close()
 
 
-SPOILT = ["deleted", "purged", "unreadable"]
+SPOILT = ["deleted", "purged", "unreadable", "senseless"]
 
 
 async def test_a_lease_that_somebody_removed_or_spoilt_is_free_under_a_greater_epoch(

@@ -16,7 +16,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 import nats
@@ -67,7 +67,8 @@ class _SessionValue(msgspec.Struct):
 
 
 class _LeaseValue(msgspec.Struct):
-    epoch: int
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    """No greater than every reader of JSON has exactly: the database refuses more than 64 bits of it."""
     session: str | None
     member: str
     heir: str | None = None
