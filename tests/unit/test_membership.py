@@ -150,8 +150,9 @@ async def test_who_takes_over_what_was_damaged_while_it_was_followed_says_so_and
     made._standby = SimpleNamespace(hand_over=hand_over)
     made._alarms = SimpleNamespace(fire=lambda *told, **more: fired.append((*told, more["symbol"])))
 
-    done, state = await made._inherit(None, "x", object())
-    made._tell_set_aside("x", done)
+    made._untold = {}
+    _, state = await made._inherit(None, "x", object())
+    made._tell_set_aside("x", made._untold["x"])
 
     assert state is None
     text = (

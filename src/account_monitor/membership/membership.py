@@ -157,6 +157,8 @@ class Membership:
         """Accounts whose journals here were asked for their epochs; what comes later is told."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
+        self._untold: dict[str, Succession] = {}
+        """By account that is still to be taken up, how its journal was set aside: what comes between may fail."""
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By account, held by whoever lays it down."""
         self._laying_down: set[str] = set()
@@ -254,8 +256,8 @@ class Membership:
         self._open[lease.account] = lease
         self._know(lease.account, lease.epoch)
         self._news.set()
-        if done.set_aside is not None:
-            self._tell_set_aside(lease.account, done)
+        if (aside := self._untold.pop(lease.account, None)) is not None:
+            self._tell_set_aside(lease.account, aside)
         log.info(
             "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
             entries=done.entries, is_warm=folded is not None, seconds=round(time.monotonic() - began, 3),
@@ -286,14 +288,16 @@ class Membership:
         self, store: HistoryStore, account: str, replica: Replica | None
     ) -> tuple[Succession, AccountState | None]:
         done, state, aside = Heritage() if replica is None else await self._standby.hand_over(account, replica)
+        if aside is not None:
+            self._untold[account] = aside
         if done is None:
             data_dir = self._accounts.settings.service.data_dir
             done = await succeed(
                 store, data_dir, account, replica, clock=now_ms, progress=lambda done, whole: None,
                 folding=self._folding,
             )  # fmt: skip
-        if aside is not None and done.set_aside is None:
-            done = done._replace(set_aside=aside.set_aside, damage=aside.damage)  # while it was followed, or before
+        if done.set_aside is not None:
+            self._untold[account] = done
         return done, state if done.outcome in _GOES_ON else None
 
     async def _claim(self, lease: HeldLease) -> None:
