@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -92,9 +92,14 @@ class Watch:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def end(self, code: int) -> None:
-        """Let it be over."""
+        """Let it be over; whoever asks a second time is not kept waiting, whatever hangs."""
+        if self._is_over.is_set():
+            self._terminal.leave()
+            os._exit(code)
         self._code = code
         self._is_over.set()
+        if self._terminal.keys is not None:
+            asyncio.get_running_loop().remove_reader(self._terminal.keys)
 
     def pause(self) -> None:
         """Give the terminal back while the shell stops the program, and take it again when it goes on."""
@@ -126,17 +131,17 @@ class Watch:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     async def _draw(self) -> None:
-        while True:
+        while not self._is_over.is_set():
             self._news.clear()
             size = self._terminal.size()
             drawn = draw(self._frame(), size.columns, size.lines)
             self._skipped = drawn.skipped
             self._terminal.show(drawn.lines)
             await asyncio.sleep(FRAME_SECONDS)
-            try:
-                await asyncio.wait_for(self._news.wait(), IDLE_SECONDS - FRAME_SECONDS)
-            except TimeoutError:
-                pass  # nothing is new but the time
+            with suppress(TimeoutError):  # nothing is new but the time
+                # Not `wait_for`, which in Python 3.11 forgets that it was cancelled where news come in the same turn.
+                async with asyncio.timeout(IDLE_SECONDS - FRAME_SECONDS):
+                    await self._news.wait()
 
     def _frame(self) -> Frame:
         shown = [
@@ -213,6 +218,7 @@ class _Signals:
             signal.SIGINT: lambda: watch.end(130),
             signal.SIGTERM: lambda: watch.end(143),
             signal.SIGHUP: lambda: watch.end(129),
+            signal.SIGQUIT: lambda: watch.end(131),
             signal.SIGTSTP: watch.pause,
             signal.SIGWINCH: watch.draw_anew,
         }
