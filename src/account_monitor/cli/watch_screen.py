@@ -22,6 +22,7 @@ from account_monitor.cli.screen import (
     alert_line,
     elsewhere_line,
     money,
+    number,
     price_text,
     rounded,
     visible,
@@ -162,7 +163,7 @@ def _total(accounts: Sequence[AccountReport], *, is_all: bool) -> Table:
     table.add_column("account", footer="total" if is_all else "total here", no_wrap=True, overflow="ellipsis")
     for name, figure, has_sign in _COLUMNS:
         amounts = [figure(account.pnl) for account in accounts]
-        total = None if None in amounts else to_text(sum((Decimal(each) for each in amounts if each is not None), ZERO))
+        total = None if None in amounts else to_text(sum((number(each) for each in amounts if each is not None), ZERO))
         table.add_column(name, footer=_amount(total, has_sign=has_sign), justify="right", no_wrap=True)
     for account in accounts:
         cells = (_amount(figure(account.pnl), has_sign=has_sign) for _, figure, has_sign in _COLUMNS)
@@ -186,7 +187,7 @@ def _distances(positions: dict[str, PositionReport], width: int) -> Iterator[Tex
     """
     known = sorted(
         (
-            _Distance(visible(key), Decimal(each.liquidation_distance_pct), whole(each.liquidation_price))
+            _Distance(visible(key), number(each.liquidation_distance_pct), whole(each.liquidation_price))
             for key, each in positions.items()
             if each.liquidation_distance_pct is not None
         ),
