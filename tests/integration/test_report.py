@@ -270,7 +270,9 @@ def test_a_file_appears_whole_and_is_not_replaced_unasked(data: Path, capsys: py
     [
         (["--account", "nobody"], 2, "there is no account 'nobody'"),
         (["--from", "2025-11-26", "--to", "2025-11-25"], 2, "--from: 2025-11-26T00:00:00.000Z is later than --to"),
-        (["--from", "2999-01-01"], 2, "is later than now"),
+        (["--from", "2199-01-01"], 2, "--from: 2199-01-01T00:00:00.000Z is later than now"),
+        (["--from", "2999-01-01"], 2, "--from: '2999-01-01' is not a time of the years 1970 to 2199 in UTC"),
+        (["--from", "0001-01-01", "--timezone", "Asia/Tokyo"], 2, "'0001-01-01' is not a time of the years 1970"),
         (["--from", "yesterday"], 2, "--from: 'yesterday' is not a time"),
         (["--to", "2025-11-25T00:00:00"], 2, "has no time zone"),
         (["--to", "2025-11-24"], 1, "account main: began at 2025-11-25T00:00:01.000Z, after the span"),

@@ -72,9 +72,7 @@ def report(
 
 
 def _asked(from_text: str | None, to_text: str | None, zone: ZoneInfo, at_ms: int) -> _Asked:
-    from_ms, to_ms = span_ms(from_text, to_text, zone)
-    if from_ms is not None and from_ms > at_ms:
-        raise click.UsageError(f"--from: {time_text(from_ms)} is later than now, {time_text(at_ms)}")
+    from_ms, to_ms = span_ms(from_text, to_text, zone, at_ms)
     return _Asked(from_ms, to_ms if to_ms is None or to_ms < at_ms else None, at_ms, zone)
 
 
