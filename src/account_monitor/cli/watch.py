@@ -144,8 +144,10 @@ class Watch:
                     await self._news.wait()
 
     def _frame(self) -> Frame:
+        told = self._book.told
         shown = [
-            Shown(page.report(), list(page.alerts.values()), page.fills) for _, page in sorted(self._book.pages.items())
+            Shown(page.report(), list(page.alerts.values()), page.fills, is_old=name not in told)
+            for name, page in sorted(self._book.pages.items())
         ]
         lost_ms, why = self._link.lost_ms, self._link.why
         return Frame(self._questions.url, now_ms(), lost_ms, why, self._warnings, shown, self._skipped, self._elsewhere)
