@@ -142,7 +142,7 @@ def _accounts(frame: Frame, width: int) -> Iterator[RenderableType]:
         yield Text(f"of {len(frame.accounts)} accounts, what each holds: --account NAME", style="dim")
         return
     for each in frame.accounts:
-        if each.is_old:
+        if each.is_old and frame.lost_ms is None:  # else all of them are
             yield Text(f"{visible(each.report.account)} is not told yet: what stands below is old", style=WARNING)
             yield from _dimmed(_account(each, width), width)
         else:
