@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,10 @@ def report(
     absent = [] if accounts else [each.name for each in settings.accounts if each.name not in names]
     lacking = warned_shortfalls(config_file, data_dir, [*names, *absent])
     if output is None or str(output) == "-":
-        click.echo(_made(journals, names, absent, lacking, asked).page, nl=False)
+        if sys.stdout is None:
+            raise CommandFailed("the standard output is closed; --output names a file")
+        page = _made(journals, names, absent, lacking, asked).page
+        click.echo(page.encode(), nl=False)  # it says itself that it is UTF-8, whatever the terminal takes
         return
     with whole_file(output, force=force) as scratch:
         made = _made(journals, names, absent, lacking, asked)

@@ -240,7 +240,7 @@ class _Signals:
 
 def watch(questions: Questions, account: str | None) -> int:
     """Watch in the terminal until it is ended; return the exit code. Raises: CommandFailed."""
-    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+    keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     terminal = Terminal(sys.stdout.fileno(), keys)
 
     async def watched() -> int:
