@@ -88,6 +88,14 @@ async def test_whoever_asks_twice_is_not_kept_waiting(monkeypatch: pytest.Monkey
     made.end(130)
     assert happened == ["left", 130]
 
+    def leave() -> None:
+        raise OSError
+
+    made._terminal.leave = leave  # the terminal is gone
+    with pytest.raises(OSError):  # noqa: PT011  # which nobody sees: the process ended
+        made.end(129)
+    assert happened[-1] == 129
+
 
 def test_what_steers_a_terminal_is_told_as_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "\x1b]0;owned\x07"]) == 2

@@ -94,8 +94,10 @@ class Watch:
     def end(self, code: int) -> None:
         """Let it be over; whoever asks a second time is not kept waiting, whatever hangs."""
         if self._is_over.is_set():
-            self._terminal.leave()
-            os._exit(code)
+            try:
+                self._terminal.leave()
+            finally:  # also where the terminal is gone
+                os._exit(code)
         self._code = code
         self._is_over.set()
         if self._terminal.keys is not None:
