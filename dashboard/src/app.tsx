@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { health, shownLedgers } from "./book.ts";
-import { linkState } from "./link.ts";
+import { isLive } from "./link.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Balances } from "./panels/balances.tsx";
 import { Door } from "./panels/door.tsx";
@@ -40,7 +40,7 @@ export function App() {
 
 function Account() {
   return (
-    <main class={linkState.value === "lost" ? "old" : ""}>
+    <main class={isLive.value ? "" : "old"}>
       <Key />
       <div class="columns wide">
         <Equity />
