@@ -97,11 +97,13 @@ async def test_an_alert_is_shown_and_can_be_acknowledged(tmp_path: Path, monkeyp
         async with looking_at(address(service)) as page:
             alert = page.locator("li[data-alert]", has_text="low balance")
             await alert.get_by_role("button", name="Acknowledge").click()
+            await expect(alert.get_by_label("Your name")).to_be_focused()
             await alert.get_by_label("Your name").fill(HOSTILE)
             await page.route("**/ack?**", answer_as_if_not_copied)
             await alert.get_by_role("button", name="I look after it").click()
             await expect(alert).to_contain_text(f"{HOSTILE} looks after it")  # as text, not as a page
             await expect(alert).to_contain_text("not copied yet <b>")
+            await expect(alert).to_be_focused()
             assert await page.evaluate("window.entered") is None
         told = (await asyncio.to_thread(service.get, "/api/alerts?type=LOW_BALANCE"))[1]["alerts"]
         assert [each["acked_by"] for each in told] == [HOSTILE]
