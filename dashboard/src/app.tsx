@@ -6,6 +6,7 @@ import { Balances } from "./panels/balances.tsx";
 import { Door } from "./panels/door.tsx";
 import { Equity } from "./panels/equity.tsx";
 import { Fills } from "./panels/fills.tsx";
+import { Guarded } from "./panels/guarded.tsx";
 import { Header } from "./panels/header.tsx";
 import { Key } from "./panels/key.tsx";
 import { Positions } from "./panels/positions.tsx";
@@ -24,8 +25,8 @@ export function App() {
   return (
     <>
       <a class="skip" href="#positions">Skip to positions</a>
-      <Header />
-      {shownLedgers.value.length === 0 ? <Opening /> : <Account />}
+      <Guarded name="Top"><Header /></Guarded>
+      {shownLedgers.value.length === 0 ? <Guarded name="Accounts"><Opening /></Guarded> : <Account />}
       <footer>
         Times are UTC
         {" · "}
@@ -41,21 +42,21 @@ export function App() {
 function Account() {
   return (
     <main class={isLive.value ? "" : "old"}>
-      <Key />
+      <Guarded name="Key figures"><Key /></Guarded>
       <div class="columns wide">
-        <Equity />
-        <Alerts />
+        <Guarded name="Equity"><Equity /></Guarded>
+        <Guarded name="Alerts"><Alerts /></Guarded>
       </div>
-      <Positions />
+      <Guarded name="Positions"><Positions /></Guarded>
       <div class="columns three">
-        <Fills />
-        <Balances />
-        <Reports />
+        <Guarded name="Fills"><Fills /></Guarded>
+        <Guarded name="Balances"><Balances /></Guarded>
+        <Guarded name="Reconciliation"><Reports /></Guarded>
       </div>
       <div class="columns three">
-        <Waterfall />
-        <WhatIf />
-        <Sources />
+        <Guarded name="Why equity changed"><Waterfall /></Guarded>
+        <Guarded name="What if"><WhatIf /></Guarded>
+        <Guarded name="Sources"><Sources /></Guarded>
       </div>
     </main>
   );

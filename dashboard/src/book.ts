@@ -1,7 +1,7 @@
 /** Book: the accounts as the stream tells them. Every row has a signal of its own, so that only what changed is drawn. */
 
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import { sum } from "./decimal.ts";
+import { isKnown, sum } from "./decimal.ts";
 import { noted, type Point } from "./line.ts";
 import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing, Summary } from "./wire.ts";
 
@@ -128,9 +128,8 @@ export class Ledger {
 
   #count(pnl: PnL, at: number): void {
     this.pnl.value = pnl;
-    if (pnl.equity === null || pnl.net_pnl === null) return;
+    if (!isKnown(pnl.equity) || !isKnown(pnl.net_pnl) || !Number.isFinite(at)) return;
     const heard = { time: at / 1000, equity: Number(pnl.equity), net: Number(pnl.net_pnl) };
-    if (!Object.values(heard).every(Number.isFinite)) return;
     this.line.value = noted(this.line.value, heard, LINE_SECONDS);
   }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.chromium import looking_at
 from tests.integration.market import Market, market, monitored, open_for_business
@@ -113,6 +113,50 @@ async def answer_as_if_not_copied(route: Route) -> None:
     """Answer as where processes share the accounts, and the history is away."""
     answer = await route.fetch()
     await route.fulfill(response=answer, status=202, json={**await answer.json(), "pending": "not copied yet <b>"})
+
+
+async def test_what_cannot_be_read_or_drawn_leaves_the_rest_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        async with looking_at("about:blank") as page:
+            garbling = Garbling()
+            await page.route_web_socket(re.compile(r"/ws\?"), garbling.stand_between)
+            await page.goto(address(service))
+            await expect(page.locator("[data-figure=Equity]")).to_have_text("—")
+            await expect(page.locator("#positions [role=alert]")).to_contain_text("This part cannot be drawn")
+            await expect(page.locator("tr[data-asset=USDT]")).to_be_visible()
+            garbling.is_on = False
+            await expect(page.locator("tr[data-key=BTCUSDT] [data-field=quantity]")).to_have_text("0.5", timeout=20_000)
+            await expect(page.locator("[data-figure=Equity]")).not_to_have_text("—")
+
+
+class Garbling:
+    """Stands between the stream and the page: an equity that is no decimal, and positions in no state."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+
+    def stand_between(self, page_side: WebSocketRoute) -> None:
+        """Connect the page to the service, and change what it is told."""
+        service_side = page_side.connect_to_server()
+        service_side.on_message(lambda text: page_side.send(self.changed(str(text))))
+
+    def changed(self, text: str) -> str:
+        """Return the message as the page gets it."""
+        message = json.loads(text)
+        if not self.is_on:
+            return text
+        if message["type"] == "snapshot":
+            message["data"]["pnl"]["equity"] = "1E+5"
+            for position in message["data"]["positions"].values():
+                position["state"] = None
+        elif message["type"] == "pnl_update":
+            message["data"]["equity"] = "1E+5"
+        elif message["type"] == "position_update":
+            message["data"]["state"] = None
+        return json.dumps(message)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { shownLedgers } from "../book.ts";
-import { shown, sign, signed, signShown, sum } from "../decimal.ts";
+import { isKnown, shown, sign, signed, signShown, sum } from "../decimal.ts";
 import { explained, type Explained } from "../explanation.ts";
 import { repeatedly } from "../repeatedly.ts";
 import type { Decimal, Explanation } from "../wire.ts";
@@ -65,9 +65,9 @@ function Bars({ told }: { told: Explanation }) {
     ["adjustments", causes.adjustments],
     ["priced later", causes.priced_later],
   ];
-  const parts = all.filter(([, amount]) => sign(amount) !== 0);
+  const parts = all.filter(([, amount]) => !isKnown(amount) || sign(amount) !== 0);
   let at = 0;
-  const spans = parts.map(([cause, amount]) => (GIVEN.has(cause) ? ([at, at] as const) : ([at, (at += Number(amount))] as const)));
+  const spans = parts.map(([cause, amount]) => (GIVEN.has(cause) || !isKnown(amount) ? ([at, at] as const) : ([at, (at += Number(amount))] as const)));
   const least = Math.min(0, ...spans.flat());
   const width = Math.max(0, ...spans.flat()) - least || 1;
   return (
@@ -80,7 +80,7 @@ function Bars({ told }: { told: Explanation }) {
               <th scope="row">{cause}</th>
               <td class={`number ${tone(signShown(amount, 2))}`}>{signed(amount, 2)}</td>
               <td>
-                {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
+                {!GIVEN.has(cause) && isKnown(amount) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
                   <rect
                     class={`bar ${tone(sign(amount))}`}
                     x={((Math.min(start, end) - least) / width) * WIDTH}
