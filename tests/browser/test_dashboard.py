@@ -132,6 +132,72 @@ async def test_what_cannot_be_read_or_drawn_leaves_the_rest_of_the_page(
             await expect(page.locator("[data-figure=Equity]")).not_to_have_text("—")
 
 
+async def test_old_figures_are_not_live_until_the_account_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        market(2) as here,
+        monitored(tmp_path, here, monkeypatch) as service,
+        looking_at("about:blank", size=(320, 844)) as page,
+    ):
+        stream = Folding()
+        await page.route_web_socket(re.compile(r"/ws\?"), stream.stand_between)
+        await page.route("**/api/accounts", stream.tell_accounts)
+        await page.goto(address(service))
+        await expect(page.locator(".pill", has_text="live")).to_be_visible()
+        await stream.restart()
+        await expect(page.locator(".pill.warn", has_text="main is being folded, figures are ")).to_be_visible()
+        await expect(page.locator("main.old")).to_have_count(1)
+        assert await page.evaluate(BEYOND_THE_EDGE) == []
+        stream.end()
+        await expect(page.locator(".pill", has_text="live")).to_be_visible()
+        await expect(page.locator("main.old")).to_have_count(0)
+        await page.unroute_all(behavior="ignoreErrors")  # a question may be on its way
+
+
+class Folding:
+    """Stands between the service and the page, and tells of no account while it is on, as after a restart."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self._page_side: WebSocketRoute | None = None
+        self._withheld: list[str] = []
+
+    def stand_between(self, page_side: WebSocketRoute) -> None:
+        """Connect the page to the service, and withhold what is of an account."""
+        self._page_side, self._withheld = page_side, []
+        page_side.connect_to_server().on_message(lambda text: self._tell(page_side, str(text)))
+
+    def _tell(self, page_side: WebSocketRoute, text: str) -> None:
+        if page_side is not self._page_side:
+            return  # of a connection that was cut
+        if self.is_on and json.loads(text)["account"] is not None:
+            self._withheld.append(text)
+        else:
+            page_side.send(text)
+
+    async def tell_accounts(self, route: Route) -> None:
+        """Answer which accounts there are."""
+        answer = await route.fetch()
+        told = await answer.json()
+        await route.fulfill(
+            response=answer, json=[{**each, "status": "folding"} for each in told] if self.is_on else told
+        )
+
+    async def restart(self) -> None:
+        """Cut the connection, and tell the next one of no account."""
+        assert self._page_side is not None
+        self.is_on = True
+        await self._page_side.close()
+
+    def end(self) -> None:
+        """Tell what was withheld."""
+        assert self._page_side is not None
+        self.is_on = False
+        for text in self._withheld:
+            self._page_side.send(text)
+
+
 class Garbling:
     """Stands between the stream and the page: an equity that is no decimal, and positions in no state."""
 

@@ -63,8 +63,13 @@ function told(): [string, string] {
   if (linkState.value === "lost") return ["bad", `disconnected for ${age}, figures are old`];
   const names = unheard.value.map((each) => each.name);
   const folded = names.filter((name) => folding.value.has(name));
-  if (folded.length > 0) return ["warn", `${folded.join(", ")} is being folded, figures are ${age} old`];
-  return ["warn", `connected, nothing of ${names.join(", ")} yet, figures are ${age} old`];
+  if (folded.length > 0) return ["warn", `${few(folded)} ${folded.length === 1 ? "is" : "are"} being folded, figures are ${age} old`];
+  return ["warn", `connected, nothing of ${few(names)} yet, figures are ${age} old`];
+}
+
+/** Accounts in few words. */
+function few(names: readonly string[]): string {
+  return names.length === 1 ? (names[0] ?? "") : `${names.length} accounts`;
 }
 
 const WORDS = { healthy: "good", degraded: "warn", unhealthy: "bad" } as const;
