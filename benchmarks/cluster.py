@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from account_monitor.clock import boot_seconds, now_ms
@@ -169,8 +170,8 @@ class Speaker:
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:
         self.leases.pop(lease.account, None)
 
-    def known_epoch(self, account: str) -> int:
-        return 0
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(accounts, 0)
 
 
 async def take_over(name: str, one: LeaseStore, other: LeaseStore) -> None:

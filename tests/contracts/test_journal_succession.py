@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
-from account_monitor.errors import JournalError
+from account_monitor.errors import JournalError, JournalInUse
 from account_monitor.monitor.ports import Delivery, StreamPosition
+from account_monitor.stores.history import succession
 from account_monitor.stores.history.sqlite import SqliteHistory
 from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
 from account_monitor.stores.journal import Journal
-from account_monitor.stores.journal_file import journal_path
+from account_monitor.stores.journal_file import journal_path, transaction
 from account_monitor.stores.journal_reader import open_reader
 from tests.contracts.test_history_projector import project
 from tests.journal_samples import deliveries
@@ -99,6 +104,62 @@ async def test_what_others_recorded_is_appended_with_their_epochs_and_places(
     assert [entry.seq for entry in recorded.entries] == [5], "4 was recorded by another"
     await project(tmp_path / "a", copies)
     assert end_of(tmp_path / "a") == (5, [1, 50, 51])
+
+
+@pytest.fixture
+async def behind(tmp_path: Path, copies: HistoryStore) -> Path:
+    """Return the folder of a journal that lacks two of the four entries of its copy."""
+    await record(tmp_path / "a", deliveries(1, 2))
+    await project(tmp_path / "a", copies)
+    await take_over(copies, tmp_path / "b")
+    await record(tmp_path / "b", deliveries(3, 4), epoch=50)
+    await project(tmp_path / "b", copies)
+    return tmp_path / "a"
+
+
+async def test_nothing_is_written_on_the_event_loop_while_a_journal_is_extended(
+    behind: Path, copies: HistoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    @contextmanager
+    def noted(connection: apsw.Connection) -> Iterator[None]:
+        begun.append(threading.get_ident())
+        with transaction(connection):
+            yield
+
+    monkeypatch.setattr(succession, "transaction", noted)
+    await take_over(copies, behind)
+
+    assert len(begun) == 2, "the entries, and what is known beside them"
+    assert threading.get_ident() not in begun
+
+
+@pytest.mark.parametrize("during", ["append_copies", "end_like"])
+async def test_who_is_cancelled_while_it_writes_lets_go_of_the_journal_after_that(
+    behind: Path, copies: HistoryStore, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    writes, goes_on = threading.Event(), threading.Event()
+    write = getattr(succession, during)
+
+    def slowly(*arguments: object) -> None:
+        writes.set()
+        assert goes_on.wait(10)
+        write(*arguments)
+
+    monkeypatch.setattr(succession, during, slowly)
+    taking_over = asyncio.create_task(take_over(copies, behind))
+    assert await asyncio.to_thread(writes.wait, 10)
+
+    taking_over.cancel()
+    await asyncio.sleep(0.05)
+    with pytest.raises(JournalInUse):
+        opened(behind)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taking_over
+    assert end_of(behind) == (4, [1, 50])
+    await opened(behind).close()
 
 
 @pytest.mark.parametrize("tail", [(8,), (8, 9), (7, 8, 9)])

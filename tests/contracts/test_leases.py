@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from account_monitor.clock import boot_seconds, now_ms
 from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, LeaseStore, Loss, Session, Terms, new_session_id
 from account_monitor.cluster.members import Card
-from account_monitor.cluster.nats import BUCKET, NatsLeases
+from account_monitor.cluster.nats import BUCKET, FORGET_SECONDS, NatsLeases
 from account_monitor.cluster.nats import NatsServer as NatsPlace
 from account_monitor.cluster.postgres import PostgresLeases
 from account_monitor.errors import LeaseLost, StorageUnavailable
@@ -541,6 +541,102 @@ async def test_a_server_that_is_not_there_is_said_in_one_line(breakable: Backend
     await store.close()
 
 
+# -- what a bucket keeps -----------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """A clock that a test sets ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return boot_seconds() + self.ahead
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[NatsBackend]:
+    """A bucket of a test's own."""
+    with NatsServer(tmp_path / "nats") as server:
+        yield NatsBackend(server)
+
+
+async def keys_of(backend: NatsBackend) -> set[str]:
+    """Return the keys that are in the bucket."""
+    client = await backend.server.connect()
+    state = (await client.jetstream().stream_info(f"KV_{BUCKET}", subjects_filter=">")).state
+    await client.close()
+    return {subject.removeprefix(f"$KV.{BUCKET}.") for subject in state.subjects or {}}
+
+
+@pytest.fixture
+async def watched(bucket: NatsBackend) -> AsyncIterator[Callable[[Watch], NatsLeases]]:
+    """Makes ways to the bucket by such a clock, which are closed after the test."""
+    made: list[NatsLeases] = []
+
+    def make(watch: Watch) -> NatsLeases:
+        made.append(NatsLeases(NatsPlace((bucket.url,)), clock=watch, wall_clock=now_ms, answer_seconds=1.0))
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.close()
+
+
+Watched = Callable[[Watch], NatsLeases]
+
+
+async def test_a_card_whose_session_never_began_is_removed_in_the_end(bucket: NatsBackend, watched: Watched) -> None:
+    watch = Watch()
+    store = watched(watch)
+    session = await joined(store, "one")
+    await store.show(Session("one", LONG, "cut-off"), Card(address="10.0.0.1:8080"))  # as far as joining came
+    await store.board()
+
+    watch.ahead = FORGET_SECONDS - 5
+    await store.beat(session)
+    await store.board()
+    assert await keys_of(bucket) == {f"s.{session.id}", f"c.{session.id}", "c.cut-off"}, "it may still be joining"
+
+    watch.ahead = FORGET_SECONDS + 5
+    await store.board()
+    assert await keys_of(bucket) == {f"s.{session.id}", f"c.{session.id}"}
+    assert store._cards.keys() == {session.id}
+
+
+async def test_a_card_whose_session_begins_late_stays(bucket: NatsBackend, watched: Watched) -> None:
+    watch = Watch()
+    store, other = watched(watch), watched(Watch())
+    await store.open()
+    late = Session("one", LONG, "late")
+    await other.show(late, Card(address="10.0.0.1:8080"))
+    await store.board()
+    watch.ahead = FORGET_SECONDS + 5
+    await other.join(late, Card(address="10.0.0.1:8080"))
+
+    assert (await store.board()).members["late"].card.address == "10.0.0.1:8080"
+    assert await keys_of(bucket) == {"s.late", "c.late"}
+
+
+async def test_what_one_member_has_removed_leaves_the_boards_of_the_others(
+    bucket: NatsBackend, watched: Watched
+) -> None:
+    watches = [Watch(), Watch()]
+    one, other = (watched(watch) for watch in watches)
+    gone = await joined(one, "gone", SHORT)
+    assert gone.id in (await other.board()).members
+    await one.leave(gone)
+    await one.board()
+    await other.board()
+
+    watches[0].ahead = watches[1].ahead = FORGET_SECONDS + 5
+    await one.board()
+    assert await keys_of(bucket) == set()
+    await other.board()
+
+    assert (await other.board()).members == {}
+
+
 # -- keepers -----------------------------------------------------------------------------------------------------------
 
 
@@ -556,8 +652,8 @@ class Speaker:
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:
         self.leases.pop(lease.account, None)
 
-    def known_epoch(self, account: str) -> int:
-        return 0
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(accounts, 0)
 
     @property
     def valid(self) -> set[str]:

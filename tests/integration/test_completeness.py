@@ -69,7 +69,17 @@ async def test_an_explanation_ends_with_the_last_entry_where_nothing_came_after_
     assert told("--from", "2023-11-16").endswith(f"to now; nothing was recorded after {LAST}")
 
 
-@pytest.mark.parametrize("command", ["report", "explain", "replay"])
+COMMANDS = {
+    "report": ("report", "--account", "main"),
+    "explain": ("explain", "--account", "main"),
+    "replay": ("replay", "--account", "main"),
+    "export fills": ("export", "fills", "--account", "main"),
+    "backup": ("backup", "--force", "backup.tar"),
+}
+"""What reads the journals that are here, by its name."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 async def test_a_file_that_another_replica_has_left_behind_is_warned_of(
     tmp_path: Path, postgres_database: FreshDatabase, command: str
 ) -> None:
@@ -78,16 +88,16 @@ async def test_a_file_that_another_replica_has_left_behind_is_warned_of(
     await desk.follow()
     old = tmp_path / "old"
     shutil.copytree(desk.data_dir, old)
-    even = await desk.ask(command, "--account", "main")
+    even = await desk.ask(*COMMANDS[command])
     await desk.record(fill("2"), fill("3"))
     await desk.follow()
 
-    behind = await desk.ask(command, "--account", "main", "--data-dir", str(old))
-    holder = await desk.ask(command, "--account", "main")
+    behind = await desk.ask(*COMMANDS[command], "--data-dir", str(old))
+    holder = await desk.ask(*COMMANDS[command])
 
     said = (
         f"account main: the journal here ends at entry 2, recorded at {LAST}; another replica has recorded on, to entry"
-        " 4: what follows is not in these figures. Ask the replica that holds the account"
+        " 4: what follows is not here. Ask the replica that holds the account"
     )
     assert (even.code, even.stderr, holder.code, holder.stderr) == (0, "", 0, "")
     assert (behind.code, behind.stderr) == (0, f"account-monitor: warning: {said}\n")
@@ -112,25 +122,43 @@ async def test_an_account_of_another_replica_and_a_parted_file_are_warned_of(
     await journal.close()
 
     said = (await parted.ask("report")).stderr
+    backed_up = await elsewhere.ask("backup", "backup.tar")
+    await desk.record(fill("3"), fill("4"))
+    await desk.follow()
+    shorter = (await parted.ask("report")).stderr
     left_out = await elsewhere.ask("report")
 
     assert "warning: account main: entry 3 of the journal here is another one than that which a replica has" in said
-    told = "account main: another replica has recorded 3 entries of it, and here is no journal"
+    assert "warning: account main: entry 4 of the journal here is another one than that which a replica" in shorter
+    told = "account main: another replica has recorded 5 entries of it, and here is no journal"
+    assert (backed_up.code, backed_up.stdout) == (0, "backup.tar: other\n")
+    assert backed_up.stderr == f"account-monitor: warning: {told.replace('5 entries', '3 entries')}\n"
     assert f"warning: {told}" in left_out.stderr
     assert told in left_out.stdout
 
 
-@pytest.mark.parametrize("command", ["report", "explain", "replay"])
+@pytest.mark.parametrize("command", COMMANDS)
 async def test_it_is_said_where_nobody_knows_whether_another_replica_has_more(tmp_path: Path, command: str) -> None:
     desk = desk_of(tmp_path, "postgresql://nobody@127.0.0.1:1/none", lease="postgres")
     await begun(desk)
 
-    answer = await desk.ask(command, "--account", "main")
+    answer = await desk.ask(*COMMANDS[command])
 
     assert answer.code == 0
-    begins = "account-monitor: warning: cluster.lease is postgres: whether another replica has recorded more of main"
+    of = "main, other" if command == "backup" else "main"
+    begins = f"account-monitor: warning: cluster.lease is postgres: whether another replica has recorded more of {of}"
     assert answer.stderr.startswith(f"{begins} cannot be said: ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+async def test_a_process_that_holds_all_accounts_asks_nobody(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    await begun(desk)
+
+    answers = [await desk.ask(*arguments) for arguments in COMMANDS.values()]
+
+    assert [answer.code for answer in answers] == [0] * len(COMMANDS)
+    assert not any("warning" in answer.stderr for answer in answers)
 
 
 async def test_a_password_that_is_not_there_is_such_a_line_and_no_failure(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import asyncpg
@@ -70,6 +71,54 @@ async def test_another_journal_and_a_service_that_does_not_write_are_told(
     assert (outcome, found) == ("warning", "0 of 3 entries, 3 behind the journal")
 
 
+def sharing(folder: Path, database: FreshDatabase) -> HistoryDesk:
+    """Return the desk of one of several replicas."""
+    desk = alone(HistoryDesk(folder, database.url))
+    desk.document["cluster"] = {"lease": "postgres"}
+    return desk
+
+
+async def test_a_journal_behind_its_copy_is_no_fault_where_replicas_share_accounts(
+    tmp_path: Path, postgres_database: FreshDatabase
+) -> None:
+    holder, follower = (sharing(tmp_path / name, postgres_database) for name in ("holder", "follower"))
+    await holder.record(fill("1"), fill("2"))
+    shutil.copytree(holder.data_dir, follower.data_dir)
+    await holder.record(fill("3"))
+    await holder.follow()
+
+    _, (_, outcome, found, advice) = await findings(follower)
+    follower.document["cluster"]["lease"] = "none"
+    _, (_, alone_outcome, alone_found, alone_advice) = await findings(follower)
+
+    assert (outcome, advice) == ("ok", None)
+    assert found == (
+        "the journal here has 2 of 3 entries, 1 behind the copy: another replica has recorded on, which is no fault"
+        " where replicas share accounts"
+    )
+    assert (alone_outcome, alone_found) == ("FAILED", "it holds 3 entries, and the journal ends at entry 2")
+    assert alone_advice is not None
+    assert alone_advice.startswith("move this journal away, and the next start restores it from the copy")
+
+
+@pytest.mark.parametrize("others", [0, 2])
+async def test_a_journal_that_parted_from_its_copy_failed_although_replicas_share_accounts(
+    tmp_path: Path, postgres_database: FreshDatabase, others: int
+) -> None:
+    """Whether the copy goes on or not: where the shorter one ends they differ."""
+    holder, parted = (sharing(tmp_path / name, postgres_database) for name in ("holder", "parted"))
+    await holder.record(fill("1"))
+    shutil.copytree(holder.data_dir, parted.data_dir)
+    await holder.record(fill("2"), *(fill(str(3 + number)) for number in range(others)))
+    await holder.follow()
+    await parted.record(fill("9"))
+
+    _, (_, outcome, found, _) = await findings(parted)
+
+    assert outcome == "FAILED"
+    assert found == f"it holds another journal of this account, up to entry {2 + others}"
+
+
 async def test_a_journal_that_was_put_back_is_no_failure(tmp_path: Path) -> None:
     desk = alone(HistoryDesk(tmp_path))
     await desk.record(fill("1"))
@@ -94,9 +143,12 @@ async def test_a_history_that_ends_before_the_journal_begins_failed(tmp_path: Pa
     *_, (_, before, _, _) = await findings(desk)
     await desk.meddle("UPDATE projections SET seq = 1")  # as a database of last month
     *_, (_, outcome, found, advice) = await findings(desk)
+    await desk.meddle("DELETE FROM projections")  # as an empty one
+    *_, (_, empty, nothing, _) = await findings(desk)
 
-    assert (before, outcome) == ("ok", "FAILED")
+    assert (before, outcome, empty) == ("ok", "FAILED", "FAILED")
     assert found == "it ends at entry 1, and the journal begins after entry 2"
+    assert nothing == "it ends at entry 0, and the journal begins after entry 2"
     assert advice == "put back the database that holds the entries between"
 
 

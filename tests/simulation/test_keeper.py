@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import pytest
 
@@ -47,8 +47,8 @@ class Desk:
             await asyncio.sleep(self.lay_down_seconds)
         self.spoken_for.pop(lease.account, None)
 
-    def known_epoch(self, account: str) -> int:
-        return 0
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(accounts, 0)
 
     @property
     def valid(self) -> set[str]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from account_monitor.cluster.attendance import Attendance
 from account_monitor.cluster.keeper import Keeper
@@ -15,7 +19,10 @@ from account_monitor.cluster.members import Board, Card, Holding, Member
 from account_monitor.config import Settings
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
+from account_monitor.membership import membership as memberships
 from account_monitor.membership.membership import Membership
+from account_monitor.stores.journal import Journal
+from account_monitor.stores.journal_reader import JournalReader, open_reader
 
 
 class Accounts:
@@ -60,6 +67,38 @@ async def test_a_refusal_amid_a_handing_over_does_not_end_the_process() -> None:
         copied[0] = 10
     assert made._open == {}
     assert keeper.held == {}
+
+
+async def journal_of(data_dir: Path, account: str, epoch: int) -> None:
+    """Make a journal that ends under an epoch."""
+    journal = Journal.open(data_dir, account, clock=lambda: 1_800_000_000_000)
+    await journal.begin_epoch(epoch)
+    await journal.close()
+
+
+async def test_the_epochs_of_journals_are_read_once_and_not_on_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Any = Membership.__new__(Membership)
+    made._known, made._read = {}, set()
+    made._accounts = SimpleNamespace(settings=SimpleNamespace(service=SimpleNamespace(data_dir=tmp_path)))
+    await journal_of(tmp_path, "x", 40)
+    await journal_of(tmp_path, "y", 50)
+    made._know("x", 30)  # told of the copy, which the journal is ahead of
+    made._know("y", 60)
+    read: list[int] = []
+
+    def noted(path: Path) -> JournalReader:
+        read.append(threading.get_ident())
+        return open_reader(path)
+
+    monkeypatch.setattr(memberships, "open_reader", noted)
+
+    assert await made.known_epochs(["x", "y", "new"]) == {"x": 40, "y": 60, "new": 0}
+    made._know("new", 70)
+    assert await made.known_epochs(["new", "x"]) == {"new": 70, "x": 40}
+    assert len(read) == 3
+    assert threading.get_ident() not in read
 
 
 def test_watching_the_cluster_costs_the_same_for_each_account() -> None:

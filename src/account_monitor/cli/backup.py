@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from account_monitor.cli.options import config_option, journal_options, journals_from, settings_from
+from account_monitor.cli.completeness import warned_shortfalls
+from account_monitor.cli.options import config_option, journal_options, journals_of, located, settings_from
 from account_monitor.clock import now_ms
 from account_monitor.errors import CommandFailed
 from account_monitor.monitor.ports import UNROUTED
@@ -19,12 +20,14 @@ from account_monitor.stores import backup as store
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 def backup(config_file: Path | None, data_dir: Path | None, target: Path, force: bool) -> None:
     """Write a consistent copy of every journal to TARGET; the service may be running."""
-    journals = journals_from(config_file, data_dir)
+    settings = located(settings_from(config_file, secrets=()), data_dir)
+    journals = journals_of(settings)
     if target.exists() and not force:
         raise CommandFailed(f"{target}: exists already, and may be the only copy; name another file, or add --force")
     paths = {name: journals.path(name) for name in [*journals.accounts(), UNROUTED] if journals.path(name).exists()}
     if not paths:
         raise CommandFailed(f"{journals.data_dir}: there is no journal to back up")
+    warned_shortfalls(config_file, data_dir, sorted({*journals.accounts(), *(each.name for each in settings.accounts)}))
     store.backup(paths, target, clock=now_ms)
     click.echo(f"{target}: {', '.join(name for name in paths if name != UNROUTED)}")
 

@@ -16,10 +16,10 @@ import click
 from account_monitor.cli.history import connected_history, require_tables
 from account_monitor.cli.options import Journals, located, settings_from
 from account_monitor.config import Lease, Purpose, Settings
-from account_monitor.errors import CommandFailed, ConfigurationError, HistoryUnavailable, JournalCompacted
+from account_monitor.errors import CommandFailed, ConfigurationError, HistoryUnavailable
 from account_monitor.monitor.reports import time_text
-from account_monitor.stores.history.projector import begun_since
-from account_monitor.stores.history.store import HistoryStore, Replica
+from account_monitor.stores.history.comparison import Comparison, Relation, compare
+from account_monitor.stores.history.store import HistoryStore
 from account_monitor.stores.journal_reader import JournalReader
 
 _FOLLOWER_SECONDS: Final = 1.0
@@ -96,25 +96,21 @@ async def shortfall(store: HistoryStore, journals: Journals, account: str) -> st
     with journals.reader(account) as reader:
         if reader.last_seq < replica.seq:
             await asyncio.sleep(_FOLLOWER_SECONDS)
-        return _lacking(reader, replica)
+        return _lacking(reader, await compare(store, reader, replica))
 
 
-def _lacking(reader: JournalReader, replica: Replica) -> str | None:
-    last = reader.last_seq
-    if last < replica.seq:
-        at_ms = recorded_ms(reader, last)
+def _lacking(reader: JournalReader, compared: Comparison) -> str | None:
+    if compared.relation is Relation.LACKS:
+        at_ms = recorded_ms(reader, compared.journal_seq)
         when = "" if at_ms is None else f", recorded at {time_text(at_ms)}"
         return (
-            f"account {reader.account}: the journal here ends at entry {last:,}{when}; another replica has recorded on,"
-            f" to entry {replica.seq:,}: what follows is not in these figures. Ask the replica that holds the account"
+            f"account {reader.account}: the journal here ends at entry {compared.journal_seq:,}{when}; another replica"
+            f" has recorded on, to entry {compared.copy_seq:,}: what follows is not here. Ask the replica that holds"
+            " the account"
         )
-    try:
-        held = reader.hash_at(replica.seq)
-    except JournalCompacted:
-        return None  # only what is in the copy was forgotten
-    if held != replica.hash and not begun_since(reader.epochs(), replica):
+    if compared.relation is Relation.PARTED:
         return (
-            f"account {reader.account}: entry {replica.seq:,} of the journal here is another one than that which a"
-            " replica has recorded since: these figures are not those of the account. Ask the replica that holds it"
+            f"account {reader.account}: entry {compared.compared_seq:,} of the journal here is another one than that"
+            " which a replica has recorded: what is here is not the past of the account. Ask the replica that holds it"
         )
-    return None
+    return None  # it holds all of the copy, or forgot only what is in the copy

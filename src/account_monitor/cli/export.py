@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import click
 
+from account_monitor.cli.completeness import warned_shortfalls
 from account_monitor.cli.export_files import CsvSheet, Sheet, parquet_sheet, require_parquet, whole_file
 from account_monitor.cli.export_tables import (
     ALERTS,
@@ -115,6 +116,9 @@ def export(
     def load(*secrets: Purpose) -> Settings:
         return located(settings_from(config_file, secrets=secrets), data_dir)
 
+    if what == "fills":  # the history, of which the others are read, has what every replica recorded
+        account = journals_of(load()).chosen(account)
+        warned_shortfalls(config_file, data_dir, [account])
     count = asyncio.run(_export(load, _Order(what, account, span, interval), where))
     if where.target is not None:
         click.echo(f"{where.target}: {count:,} rows")

@@ -19,7 +19,7 @@ from account_monitor.cli.options import (
     settings_from,
 )
 from account_monitor.cli.times import TIME
-from account_monitor.config import Purpose, Settings
+from account_monitor.config import Lease, Purpose, Settings
 from account_monitor.errors import CommandFailed, HistoryDiffers, HistoryUnavailable, JournalCorrupt
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.ledger.events import Event
@@ -99,16 +99,23 @@ async def _verify_history(reader: JournalReader, settings: Settings) -> str:
     try:
         async with connected_history(settings) as store:
             description = (await store.condition()).description
-            replica = await verify_replica(store, reader)
+            is_shared = settings.cluster.lease is not Lease.NONE
+            replica = await verify_replica(store, reader, may_lack=is_shared)
     except HistoryDiffers:
         raise
     except HistoryUnavailable as error:
         raise CommandFailed(f"the copy in the history is not verified: {error}; --local leaves it out") from error
     if replica is None:
         return f"history ({description}): there is no copy of this journal yet"
-    behind = reader.last_seq - replica.seq
-    rest = f"; the {behind} after them are not there yet" if behind else ""
-    return f"history ({description}): the first {replica.seq} entries verified, each the one of the journal{rest}"
+    last_seq = reader.last_seq
+    verified = (
+        f"history ({description}): the first {min(last_seq, replica.seq)} entries verified, each the one of the journal"
+    )
+    if last_seq < replica.seq:
+        more = replica.seq - last_seq
+        return f"{verified}; the {more} after them are another replica's, no fault where replicas share accounts"
+    behind = last_seq - replica.seq
+    return f"{verified}; the {behind} after them are not there yet" if behind else verified
 
 
 def _verify_checkpoint(reader: JournalReader, journals: Journals) -> None:

@@ -62,8 +62,8 @@ class Holder(Protocol):
         While the lease is valid that may still be written; after a TAKEN nothing may.
         """
 
-    def known_epoch(self, account: str) -> int:
-        """Return the highest epoch that is known of an account's journals, 0 for none."""
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        """Return the highest epoch that is known of each account's journals, 0 for none."""
 
 
 class Keeper:
@@ -385,7 +385,8 @@ class Keeper:
         missed = 0
         for start in range(0, len(wanted), ACQUIRED_AT_ONCE):
             some = wanted[start : start + ACQUIRED_AT_ONCE]
-            above = {a: max(self._holder.known_epoch(a), self._latest.get(a, 0)) for a in some}
+            known = await self._holder.known_epochs(some)
+            above = {account: max(known[account], self._latest.get(account, 0)) for account in some}
             taken = await self._store.acquire(session, above)
             for account, epoch in taken.items():
                 if session is self.session:

@@ -33,8 +33,6 @@ class Loss(StrEnum):
     """By the holder: handed over, drained, or not wanted any more."""
     TAKEN = "taken"
     """The store says that the session is over; somebody else may hold it by now."""
-    UNCONFIRMED = "unconfirmed"
-    """The store did not answer in time. Nobody may hold it, and nobody knows."""
 
 
 class Terms(NamedTuple):
@@ -81,6 +79,11 @@ class Session:
     def is_valid(self, now: float) -> bool:
         """Whether nobody else can have been given its leases by this moment."""
         return not self.is_over and now < self.valid_until
+
+
+def session_over(session: Session) -> LeaseLost:
+    """Return what is said of a session that the store knows no more."""
+    return LeaseLost(f"session {session.id} of member {session.member} is over: it was not renewed in time, or ended")
 
 
 class HeldLease:

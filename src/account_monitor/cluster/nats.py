@@ -22,19 +22,20 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.js.errors import APIError, NotFoundError
 
-from account_monitor.cluster.leases import Seconds, Session, next_epoch
+from account_monitor.cluster.leases import Seconds, Session, next_epoch, session_over
 from account_monitor.cluster.members import Board, Card, Holding, Member, decode_card, encode_card
-from account_monitor.errors import LeaseLost, StorageRefused, StorageUnavailable
+from account_monitor.errors import StorageRefused, StorageUnavailable
 from account_monitor.failures import reason
 from account_monitor.monitor.ports import Clock
 
 BUCKET = "account-monitor-leases"
 ANSWER_SECONDS = 2.0
 FORGET_SECONDS = 600.0
-"""How long the key of a session that is over stays: everybody has seen it by then."""
+"""How long the key of a session that is over stays, for everybody has seen it by then; and a card without a session."""
 
 _READ_AT_ONCE = 1_000  # messages of one answer
 _WRITES_AT_ONCE = 64
+_TIDIED_AT_ONCE = 10
 _WRONG_LAST_SEQUENCE = 10_071
 _NOT_ENABLED = (10_039, 10_076)  # JetStream, for the account and for the server
 
@@ -113,6 +114,8 @@ class NatsLeases:
         self._read_to = 0
         self._sessions: dict[str, _Seen] = {}
         self._cards: dict[str, Card] = {}
+        self._bare: dict[str, float] = {}
+        """Cards of which no session is seen, and since when."""
         self._leases: dict[str, _Lease] = {}
 
     # -- the connection ----------------------------------------------------------------------------------------------
@@ -180,18 +183,18 @@ class NatsLeases:
     # -- a session ---------------------------------------------------------------------------------------------------
 
     async def join(self, session: Session, card: Card) -> None:
-        """Begin a session."""
+        """Begin a session. Its card comes first, so that nobody sees a member without one; some are left over so."""
         await self._put(f"c.{session.id}", encode_card(card))
         try:
             self._mine[session.id] = await self._replace(f"s.{session.id}", 0, self._value(session))
         except _Refused:
-            raise _over(session) from None
+            raise session_over(session) from None
 
     async def beat(self, session: Session) -> None:
         """Renew a session with all that it holds: one key. Raises: LeaseLost."""
         revision = self._mine.get(session.id)
         if revision is None:
-            raise _over(session)
+            raise session_over(session)
         try:
             self._mine[session.id] = await self._replace(f"s.{session.id}", revision, self._value(session))
         except _Refused:
@@ -201,11 +204,11 @@ class NatsLeases:
         """Renew where the answer to an earlier renewal was lost: then the key is as this process wrote it."""
         found = await self._get(f"s.{session.id}")
         if found is None or msgspec.json.decode(found[1], type=_SessionValue).is_over:
-            raise _over(session)
+            raise session_over(session)
         try:
             return await self._replace(f"s.{session.id}", found[0], self._value(session))
         except _Refused:
-            raise _over(session) from None
+            raise session_over(session) from None
 
     async def show(self, session: Session, card: Card) -> None:
         """Replace what a member says of itself."""
@@ -234,7 +237,8 @@ class NatsLeases:
         except _Refused:
             found = await self._get(f"s.{session_id}")
             if found is None:
-                return False  # removed since it was seen; the next look decides
+                self._drop(session_id)  # removed since it was seen; the next look decides
+                return False
             value = msgspec.json.decode(found[1], type=_SessionValue)
             self._sessions[session_id] = _Seen(value, found[0], self._clock())
             return value.is_over
@@ -413,23 +417,33 @@ class NatsLeases:
                 self._leases[name] = _Lease(msgspec.json.decode(message.data, type=_LeaseValue), revision)
 
     async def _tidy(self) -> None:
-        """Remove the keys of sessions that were over long ago, some at a time."""
+        """Remove what sessions that were over long ago have left, some at a time."""
         now = self._clock()
-        old = [
-            name for name, seen in self._sessions.items() if now - seen.since > FORGET_SECONDS + seen.value.ttl_seconds
-        ]
-        for name in old[:10]:
-            if not await self._end(name, self._sessions[name]):
-                continue
-            client = await self._connected()
-            try:
-                js = client.jetstream(timeout=self._answer_seconds)
-                for key in (f"s.{name}", f"c.{name}"):
-                    await js.purge_stream(self._stream, subject=self._prefix + key)
-            except _FAILURES as error:
-                raise self._explained(error) from error
-            self._sessions.pop(name, None)
-            self._cards.pop(name, None)
+        self._bare = {name: self._bare.get(name, now) for name in self._cards.keys() - self._sessions.keys()}
+        old = [each for each in self._sessions.items() if _is_old(each[1], now)]
+        for name, seen in old[:_TIDIED_AT_ONCE]:
+            if await self._end(name, seen):
+                await self._remove(name)
+        bare = [name for name, since in self._bare.items() if now - since > FORGET_SECONDS]
+        for name in bare[:_TIDIED_AT_ONCE]:
+            if await self._get(f"s.{name}") is None:  # what is read may be late
+                await self._remove(name)
+
+    async def _remove(self, session_id: str) -> None:
+        """Remove the keys of a session. Its card goes first: where that is all that is done, somebody does the rest."""
+        client = await self._connected()
+        try:
+            js = client.jetstream(timeout=self._answer_seconds)
+            for key in (f"c.{session_id}", f"s.{session_id}"):
+                await js.purge_stream(self._stream, subject=self._prefix + key)
+        except _FAILURES as error:
+            raise self._explained(error) from error
+        self._drop(session_id)
+
+    def _drop(self, session_id: str) -> None:
+        """Know a session no more, whose keys are gone."""
+        self._sessions.pop(session_id, None)
+        self._cards.pop(session_id, None)
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
@@ -472,9 +486,9 @@ class NatsLeases:
         return message.seq, message.data or b""
 
 
+def _is_old(seen: _Seen, now: float) -> bool:
+    return now - seen.since > FORGET_SECONDS + seen.value.ttl_seconds
+
+
 async def _ignore(_error: Exception) -> None:
     """Whoever asks gets the error."""
-
-
-def _over(session: Session) -> LeaseLost:
-    return LeaseLost(f"session {session.id} of member {session.member} is over: it was not renewed in time, or ended")

@@ -12,18 +12,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any
 
 import asyncpg
 import structlog
-from asyncpg.pool import PoolConnectionProxy
 
-from account_monitor.cluster.leases import HeldLease, Session
+from account_monitor.cluster.leases import HeldLease, Session, session_over
 from account_monitor.cluster.members import Board, Card, Holding, Member, decode_card, encode_card
 from account_monitor.config.secrets import Secret
 from account_monitor.errors import LeaseLost, StorageRefused, StorageUnavailable
 from account_monitor.failures import reason
+from account_monitor.postgres import AnyConnection, server_of, transaction
 
 ANSWER_SECONDS = 2.0
 """How long a question may take, and to connect; after that it is given up with its connection."""
@@ -58,8 +57,6 @@ _NEEDS_HELP = (
 
 log = structlog.get_logger()
 
-AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-
 
 def _statements() -> Mapping[str, str]:
     text = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
@@ -74,7 +71,7 @@ class PostgresLeases:
     """Implements `LeaseStore`. The role that connects needs to make two tables, or find them made."""
 
     def __init__(self, url: str, password: Secret | None = None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        self.description = _described(url)
+        self.description = f"PostgreSQL {server_of(url)}"
         self._beats = _Line(url, self.description, password, answer_seconds)
         self.line = _Line(url, self.description, password, answer_seconds)
         """For all that is not a renewal."""
@@ -114,14 +111,14 @@ class PostgresLeases:
         async with self._beats.connection() as connection:
             is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
         if not is_renewed:
-            raise _over(session)
+            raise session_over(session)
 
     async def show(self, session: Session, card: Card) -> None:
         """Replace what a member says of itself. Raises: LeaseLost."""
         async with self.line.connection() as connection:
             is_shown = await connection.fetchval(SQL["show"], session.id, encode_card(card).decode())
         if not is_shown:
-            raise _over(session)
+            raise session_over(session)
         await self._tell()
 
     async def leave(self, session: Session) -> None:
@@ -260,18 +257,8 @@ class _Line:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
         """Commit what happens inside, or nothing of it."""
-        async with self.connection() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                yield connection
-            except asyncio.CancelledError:
-                raise  # the connection is given up, and the transaction with it
-            except BaseException:
-                if not connection.is_closed():
-                    await transaction.rollback()
-                raise
-            await transaction.commit()
+        async with self.connection() as connection, transaction(connection):
+            yield connection
 
     async def _opened(self) -> asyncpg.Connection[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
@@ -295,16 +282,6 @@ class _Line:
         if isinstance(error, asyncpg.PostgresError):
             said = f"{' '.join(str(error).split()).rstrip('.')} ({error.sqlstate})"
         return kind(f"leases in {self._server}: {said}")
-
-
-def _over(session: Session) -> LeaseLost:
-    return LeaseLost(f"session {session.id} of member {session.member} is over: it was not renewed in time, or ended")
-
-
-def _described(url: str) -> str:
-    """Return where a URI leads, without user and password."""
-    parts = urlsplit(url)
-    return f"PostgreSQL {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 # -- fences ------------------------------------------------------------------------------------------------------------

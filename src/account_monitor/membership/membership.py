@@ -10,7 +10,7 @@ import asyncio
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -152,6 +152,8 @@ class Membership:
         """Those that the database of the history refuses."""
         self._known: dict[str, int] = {}
         """By account, the highest epoch that was seen."""
+        self._read: set[str] = set()
+        """Accounts whose journals here were asked for their epochs; what comes later is told."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -364,14 +366,17 @@ class Membership:
             await asyncio.sleep(LOOK_SECONDS)
         return True
 
-    def known_epoch(self, account: str) -> int:
-        """Return the highest epoch that is known of an account's journals, 0 for none."""
-        if account not in self._known:
-            self._known[account] = _epoch_of(self._accounts.settings, account)
-        return self._known[account]
+    async def known_epochs(self, accounts: Collection[str]) -> Mapping[str, int]:
+        """Return the highest epoch that is known of each account's journals, 0 for none."""
+        if unread := [account for account in accounts if account not in self._read]:
+            found = await asyncio.to_thread(_epochs_of, self._accounts.settings, unread)
+            for account, epoch in found.items():
+                self._know(account, epoch)  # more may have become known meanwhile
+            self._read.update(unread)
+        return {account: self._known[account] for account in accounts}
 
     def _know(self, account: str, epoch: int) -> None:
-        self._known[account] = max(self.known_epoch(account), epoch)
+        self._known[account] = max(self._known.get(account, 0), epoch)
 
     # -- who is refused ----------------------------------------------------------------------------------------------
 
@@ -528,6 +533,10 @@ def _lease_store(settings: Settings) -> LeaseStore:
     assert nats.urls is not None  # the configuration refuses leases there without them
     server = NatsServer(nats.urls, nats.credentials_file, nats.ca_file)
     return NatsLeases(server, clock=boot_seconds, wall_clock=now_ms)
+
+
+def _epochs_of(settings: Settings, accounts: Iterable[str]) -> dict[str, int]:
+    return {account: _epoch_of(settings, account) for account in accounts}
 
 
 def _epoch_of(settings: Settings, account: str) -> int:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote
 
 import asyncpg
 import structlog
@@ -27,6 +26,7 @@ from account_monitor.monitor.ports import (
     PnLHistory,
     PnLQuery,
 )
+from account_monitor.postgres import server_of, transaction
 from account_monitor.stores.chain import START
 from account_monitor.stores.history import timescale
 from account_monitor.stores.history.batch import (
@@ -113,7 +113,7 @@ class PostgresHistory:
         self._fence = fence
         self.is_timescale = False
         self._url = url
-        self._server = _server(url)
+        self._server = server_of(url)
         self._password = password
         self._connections = connections
         self._connect_seconds = connect_seconds
@@ -183,18 +183,8 @@ class PostgresHistory:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         """Commit what happens inside, or nothing of it."""
-        async with self._connection() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                yield connection
-            except asyncio.CancelledError:
-                raise  # the connection is given up, and the transaction with it
-            except BaseException:
-                if not connection.is_closed():
-                    await transaction.rollback()
-                raise
-            await transaction.commit()
+        async with self._connection() as connection, transaction(connection):
+            yield connection
 
     async def _recognize(self, connection: Connection) -> None:
         self.is_timescale = await uses_timescale(connection)
@@ -459,17 +449,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         return f"{' '.join(str(error).split()).rstrip('.')} ({error.sqlstate})"
     return reason(error)
-
-
-def _server(url: str) -> str:
-    """Return where a URI leads, such as `db.example.org:5432/trading`: without the user."""
-    address = url.partition("://")[2].partition("?")[0].rpartition("@")[2]
-    authority, _, database = address.partition("/")
-    asked = re.search(r"[?&]host=([^&]*)", url)
-    named = unquote(authority or (asked[1] if asked else "")) or "PostgreSQL"
-    if named.startswith("/"):  # the directory of a socket
-        return f"{unquote(database)} in {named}" if database else named
-    return f"{named}/{unquote(database)}" if database else named
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ async def succeed(
         if goes_on:
             await asyncio.to_thread(_see_as_far, path, account, replica, clock())
             return Succession(Outcome.KEPT)
-    elif await _holds(store, account, own):
+    elif await holds(store, account, own):
         await _extend(store, path, account, replica, own, clock=clock, progress=progress)
         return Succession(Outcome.EXTENDED, replica.seq - own.seq)
     aside = await asyncio.to_thread(_set_aside, path, account, clock())
@@ -157,7 +157,7 @@ def _hash_at(path: Path, seq: int) -> bytes | None:
             ) from None
 
 
-async def _holds(store: HistoryStore, account: str, own: Head) -> bool:
+async def holds(store: HistoryStore, account: str, own: Head) -> bool:
     """Whether the last entry of a journal is in the copy."""
     if own.seq == 0:
         return True
@@ -184,12 +184,27 @@ async def _extend(
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs], Base(own.seq, own.hash))
         with of_copy(account, store.description):
             async for rows in store.entries(account, after=own.seq, until=replica.seq):
-                await asyncio.to_thread(append_copies, connection, chain, rows, replica.epochs, path)
+                await _to_its_end(append_copies, connection, chain, rows, replica.epochs, path)
                 progress(chain.seq, replica.seq)
             if (chain.seq, chain.hash) != (replica.seq, replica.hash):
                 raise JournalCorrupt(f"entry {chain.seq + 1} of {replica.seq} is missing")
-        with explained(path), transaction(connection):
-            end_like(connection, replica)
+        await _to_its_end(_end_with, connection, replica, path)
+
+
+async def _to_its_end(write: Callable[..., None], *arguments: object) -> None:
+    """Write in a thread; where it is cancelled meanwhile, only then: the file is closed, and let go of, after that."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
+
+
+def _end_with(connection: apsw.Connection, replica: Replica, path: Path) -> None:
+    """Let a journal that holds all of a copy know what that knows beside its entries."""
+    with explained(path), transaction(connection):
+        end_like(connection, replica)
 
 
 def append_copies(

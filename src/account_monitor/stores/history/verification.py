@@ -16,11 +16,16 @@ BREATH_SECONDS = 0.05
 
 
 async def verify_replica(
-    store: HistoryStore, reader: JournalReader, progress: Callable[[int], None] | None = None
+    store: HistoryStore,
+    reader: JournalReader,
+    progress: Callable[[int], None] | None = None,
+    *,
+    may_lack: bool = False,
 ) -> Replica | None:
     """Recompute the chain of the copy, and compare it with a journal whose own chain was verified.
 
-    What the journal forgot is compared by the hash of the last of it.
+    What the journal forgot is compared by the hash of the last of it. Where it may lack what others recorded
+    (`may_lack`), the copy is proved to its end, and compared up to where the journal ends.
 
     Return the end of the copy, which may be behind the journal; None where there is no copy. `progress` is called with
     the entries done so far. Raises: HistoryUnavailable; JournalCorrupt, naming the first entry of the copy that does
@@ -29,7 +34,7 @@ async def verify_replica(
     replica = await store.replica(reader.account)  # before the journal is looked at, which goes on meanwhile
     if replica is None:
         return None
-    _compare_epochs(replica, reader)
+    _compare_epochs(replica, reader, may_lack=may_lack)
     chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in replica.epochs])
     try:
         async for rows in store.entries(reader.account, after=0, until=replica.seq):
@@ -61,18 +66,20 @@ async def verify_oldest(store: HistoryStore, reader: JournalReader, until: int) 
         raise HistoryDiffers(f"entry {until} of the history is another one in the journal")
 
 
-def _compare_epochs(replica: Replica, reader: JournalReader) -> None:
-    epochs, head = reader.epochs(), reader.head()
-    if replica.seq > head.seq:
+def _compare_epochs(replica: Replica, reader: JournalReader, *, may_lack: bool) -> None:
+    head, epochs = reader.head(), reader.epochs()  # in this order: a journal that is followed grows meanwhile
+    lacks = replica.seq > head.seq
+    if lacks and not may_lack:
         raise HistoryDiffers(f"the history has {replica.seq} entries of a journal that has {head.seq}")
     for copied in replica.epochs:
-        if copied not in epochs:
+        is_further = lacks and copied[1] > head.seq
+        if copied not in epochs and not is_further:
             raise HistoryDiffers(f"epoch {copied[0]} of the history, from entry {copied[1]} on, is none of the journal")
-    begun = [epoch for epoch in epochs if epoch[1] <= replica.seq]
+    begun = [epoch for epoch in epochs if epoch[1] <= min(replica.seq, head.seq)]
     for epoch, first_seq, _ in begun:
         if epoch not in (copied[0] for copied in replica.epochs):
             raise HistoryDiffers(f"the history lacks epoch {epoch} of the journal, from entry {first_seq} on")
-    if replica.epoch != begun[-1][0]:
+    if not lacks and replica.epoch != begun[-1][0]:
         raise HistoryDiffers(f"the history ends in epoch {replica.epoch}, and entry {replica.seq} is of {begun[-1][0]}")
 
 
