@@ -128,8 +128,8 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
 def open_for_reading(path: Path) -> apsw.Connection:
     """Open a journal that another connection or process may be writing.
 
-    Raises: JournalTooNew; JournalTooOld for one that must be migrated first; JournalCorrupt; JournalError where there
-    is none.
+    Raises: JournalTooNew; JournalTooOld for one that its writer has to bring up to date first; JournalCorrupt;
+    JournalError where there is none.
     """
     if not path.exists():
         raise JournalError(f"there is no journal at {path}")
@@ -137,8 +137,11 @@ def open_for_reading(path: Path) -> apsw.Connection:
         connection = _connect_for_reading(path)
         try:
             if (version := schema_version(connection, path)) != len(MIGRATIONS):
+                if version == 0:
+                    raise JournalTooOld(f"{path} is no journal: nothing of one was written to it")
                 raise JournalTooOld(
-                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first"
+                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}; start the service once with this"
+                    " version, which brings it up to date"
                 )
         except BaseException:
             connection.close()
