@@ -114,7 +114,7 @@ def test_watching_the_cluster_costs_the_same_for_each_account() -> None:
         made._keeper, made._member, made._open, made._has_settled = keeper, "one", keeper._held, True
         settings = SimpleNamespace(accounts=[SimpleNamespace(name=name) for name in names])
         made._accounts = SimpleNamespace(settings=settings)
-        made._leases = SimpleNamespace(description="store")
+        made._leases, made._retreat = SimpleNamespace(description="store"), SimpleNamespace(problem="")
         made._desk = SimpleNamespace(health=SimpleNamespace(report=lambda *_: None))
         began = time.process_time()
         made.watch()
@@ -136,3 +136,16 @@ def test_what_is_written_to_its_end_is_not_begun_again_because_another_account_c
 
     historian.assign(["x", "y"], {"x": Tenure(9, "s1"), "y": tenure})
     assert historian._assignment().accounts == ["x", "y"], "it came back under another lease"
+
+
+async def test_what_is_laid_down_is_not_opened_anew_meanwhile() -> None:
+    made, keeper, lease = membership_with([0])
+    assert made.lease("x") is lease
+    async with asyncio.TaskGroup() as group:
+        keeper._group = group
+        keeper.leave(["x"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert made.lease("x") is None
+        made._historian.replicated = lambda account: 10
+    assert made._open == {}

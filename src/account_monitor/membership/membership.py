@@ -30,12 +30,14 @@ from account_monitor.errors import (
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
 from account_monitor.ledger.account import AccountState
+from account_monitor.membership.retreat import Retreat
 from account_monitor.membership.standby import Standby
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inboxes
-from account_monitor.monitor.ports import UNROUTED
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import UNROUTED, Journal
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
 from account_monitor.stores.history.following import Folding, Following, Heritage
 from account_monitor.stores.history.opening import history_store
@@ -76,6 +78,10 @@ log = structlog.get_logger()
 
 class Accounts(Protocol):
     """What opens and closes accounts."""
+
+    @property
+    def monitors(self) -> Mapping[str, Monitor]:
+        """Those that are open."""
 
     @property
     def settings(self) -> Settings:
@@ -173,6 +179,14 @@ class Membership:
             overheard=accounts.inboxes.overheard,
             kept_seconds=KEPT_TTLS * settings.cluster.ttl_seconds + KEPT_SECONDS,
         )
+        self._retreat = Retreat(
+            self._keeper,
+            service.data_dir,
+            accounts=self._wanted,
+            failed=self._unrecorded,
+            is_copied=lambda account, seq: historian.replicated(account) >= seq,
+            clock=boot_seconds,
+        )
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused
         historian.assign([], {})
@@ -182,7 +196,7 @@ class Membership:
     async def run(self) -> None:
         """Take part until `stop`, through every outage of the store."""
         self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
-        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run())]
+        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run(), self._retreat.run())]
         keeping = asyncio.create_task(self._keeper.run())
         try:
             await asyncio.wait([keeping, *beside], return_when=asyncio.FIRST_COMPLETED)
@@ -215,8 +229,8 @@ class Membership:
         self._news.set()
 
     def lease(self, account: str) -> HeldLease | None:
-        """Return the lease of an account that is taken up."""
-        return self._open.get(account)
+        """Return the lease of an account that is taken up, and not laid down at this moment."""
+        return None if self._closing[account].locked() else self._open.get(account)
 
     def tenures(self) -> dict[str, Tenure]:
         """Return under which lease each account is written that is taken up; what is unrouted has no copy."""
@@ -228,6 +242,11 @@ class Membership:
 
     def _wanted(self) -> list[str]:
         return [*(account.name for account in self._accounts.settings.accounts), UNROUTED]
+
+    def _unrecorded(self) -> dict[str, Journal]:
+        """Return by account the journals that are open and cannot be written any more."""
+        monitors = self._accounts.monitors
+        return {name: each.journal for name, each in monitors.items() if each.journal.failure is not None}
 
     async def _tell(self) -> None:
         """Let others hear of accounts that came and went, once for several of them."""
@@ -436,6 +455,8 @@ class Membership:
                 f"another process takes part as {self._member} ({namesakes[0].card.address or 'it gives no address'}):"
                 " give each a cluster.member of its own"
             )
+        if problem := self._retreat.problem:
+            said.append(problem)
         return "; ".join(said)
 
     def _look_whether_settled(self, wanted: list[str], text: str) -> None:
