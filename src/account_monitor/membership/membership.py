@@ -64,6 +64,12 @@ DRAIN_SECONDS = 2.5
 CANCEL_SECONDS = 0.5
 """How long what still runs of it may take to end then."""
 
+UNHELD_SECONDS = 1.5
+"""How much longer than the ttl nobody may hold an account, until that is a fault: it is on its way until then."""
+
+STEADY_SECONDS = 1.5
+"""How long somebody has to hold it again, until that is over: one after the other may try, and fail."""
+
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
@@ -160,6 +166,10 @@ class Membership:
         """By account, the highest epoch that was seen."""
         self._read: set[str] = set()
         """Accounts whose journals here were asked for their epochs; what comes later is told."""
+        self._unheld: dict[str, float] = {}
+        """Since when this process has seen nobody hold an account for long."""
+        self._held_again: dict[str, float] = {}
+        """Of these, since when somebody has."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -425,6 +435,7 @@ class Membership:
         wanted = self._wanted()
         here, whole = len(self._open.keys() - {UNROUTED}), len(wanted) - 1
         status, text = Status.HEALTHY, f"{store}: {here} of {whole} accounts are held here"
+        unheld = self._note_unheld(wanted)
         if keeper.is_suspended:
             status = Status.DEGRADED
             text = (
@@ -434,17 +445,33 @@ class Membership:
         elif keeper.problem is not None:
             status, text = Status.DEGRADED, keeper.problem
         else:
-            if unable := [name for name in wanted if self._holder(name) is None]:
-                text += f"; nobody holds {', '.join(unable[:10])}"
+            if unheld:
+                text += f"; nobody holds {_named(unheld)}"
             if amiss := self._amiss():
                 status, text = Status.DEGRADED, f"{text}; {amiss}"
         self._desk.health.report(CHECK, status, text)
         if not self._has_settled:
             self._look_whether_settled(wanted, text)
 
+    def _note_unheld(self, wanted: Collection[str]) -> list[str]:
+        """Return the accounts that nobody holds, and note since when; what nobody knows now is no news."""
+        keeper, now = self._keeper, boot_seconds()
+        if keeper.is_suspended or keeper.problem is not None:
+            self._unheld, self._held_again = {}, {}
+            return []
+        unheld = [name for name in wanted if self._holder(name) is None]
+        again = (self._unheld.keys() & set(wanted)).difference(unheld)
+        since = {name: self._held_again.get(name, now) for name in again}
+        self._held_again = {name: began for name, began in since.items() if now - began < STEADY_SECONDS}
+        self._unheld = {name: self._unheld.get(name, now) for name in [*unheld, *self._held_again]}
+        return unheld
+
     def _amiss(self) -> str:
-        """Return what is wrong with other members, in words for people; empty: nothing."""
+        """Return what is wrong with accounts and other members, in words for people; empty: nothing."""
         said = []
+        patience = self._keeper.session.terms.ttl_seconds + UNHELD_SECONDS
+        if long := [name for name, since in self._unheld.items() if boot_seconds() - since > patience]:
+            said.append(f"for more than {patience:g} s nobody has held {_named(long)}")
         if lost := sorted(member.name for member in self._keeper.lost):
             said.append(
                 f"lost {', '.join(lost[:10])}: not stopped, and not heard of; named until it is back, or for"
@@ -534,6 +561,13 @@ class Membership:
             ),
             Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
         ]
+
+
+def _named(accounts: Collection[str]) -> str:
+    """Return the first accounts of many, and how many there are beside."""
+    first = sorted(accounts)[:10]
+    rest = len(accounts) - len(first)
+    return ", ".join(first) + (f" and {rest} more" if rest else "")
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
