@@ -11,6 +11,7 @@ AccountMonitorError
 │   ├── JournalCorrupt        the hash chain or the file is broken
 │   │   └── JournalDamaged    it is this file that is, whatever others hold
 │   ├── JournalCompacted      what is asked for is in the history only
+│   ├── JournalClosing        nobody's: the account is handed over or closed here, and takes nothing more
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until it is opened anew
 ├── StartAborted              nobody's: the process was asked to stop before it had started
 ├── HistoryUnavailable        the history store cannot be reached or used now; what it lacks is written later
@@ -76,6 +77,10 @@ class JournalDamaged(JournalCorrupt):
 
 class JournalCompacted(JournalError):
     """Older entries are in the history only."""
+
+
+class JournalClosing(JournalError):
+    """The account is handed over or closed here; the text says whether what was to be recorded is."""
 
 
 class RecordingStopped(JournalError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from account_monitor.ledger.events import Adjustment, DrawdownReset
 from account_monitor.ledger.money import to_text
 from account_monitor.ledger.reconciliation import Drift, Finding, Quarantine, Reconciliation
+from account_monitor.monitor.roll import RollAccount
 from account_monitor.monitor.views import Comparison
 from tests.integration.trading_desk import TradingDesk, get
 
@@ -228,11 +230,28 @@ async def test_an_account_without_an_exchange_cannot_be_compared(desk: TradingDe
     assert (status, problem["type"]) == (409, "/docs#no-exchange")
 
 
-async def test_what_the_journal_does_not_take_is_not_called_done(
-    desk: TradingDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("account_monitor.api.orders.RECORD_SECONDS", 0.1)
+async def test_what_the_journal_does_not_take_is_not_called_done(desk: TradingDesk) -> None:
+    order = {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}}
     desk.monitor().inbox.shut()
-    status, problem = await post(desk, "/api/corrections", {"reason": "x", "by": "ann", "wallets": {"USDT": "1"}})
-
+    status, problem = await post(desk, "/api/corrections", order)
     assert (status, problem["type"]) == (503, "/docs#not-recorded")
+    assert problem["detail"] == "account main takes nothing more here, and this is not recorded"
+
+
+@pytest.mark.parametrize(
+    ("holder", "told"),
+    [
+        (None, "another process is about to hold it, and /api/cluster says which"),
+        (RollAccount("main", 7, "two", "http://two:1", is_here=False), "account main is held by two, at http://two:1"),
+    ],
+)
+async def test_an_order_that_comes_while_an_account_moves_is_sent_on(
+    desk: TradingDesk, holder: RollAccount | None, told: str
+) -> None:
+    desk.monitor().stop()
+    cluster: Any = SimpleNamespace(elsewhere=lambda account: holder)
+    desk.desk.cluster = cluster
+    status, problem = await post(desk, "/api/drawdown/reset", {"reason": "x", "by": "ann"})
+
+    assert (status, problem["type"]) == (503, "/docs#held-elsewhere")
+    assert problem["detail"] == f"account main takes nothing more here, and this is not recorded; {told}"

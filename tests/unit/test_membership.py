@@ -21,6 +21,8 @@ from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
 from account_monitor.membership import membership as memberships
 from account_monitor.membership.membership import Membership
+from account_monitor.monitor.health import Status
+from account_monitor.monitor.ports import UNROUTED
 from account_monitor.stores.history.following import Heritage
 from account_monitor.stores.history.succession import Outcome, Succession
 from account_monitor.stores.journal import Journal
@@ -114,9 +116,10 @@ def test_watching_the_cluster_costs_the_same_for_each_account() -> None:
         keeper._held = {name: HeldLease(name, 1, session) for name in names}
         keeper.board = Board({"s1": Member("s1", "one", Card(), True)}, {name: Holding(1, "s1") for name in names})
         made._keeper, made._member, made._open, made._has_settled = keeper, "one", keeper._held, True
+        made._unheld, made._held_again = {}, {}
         settings = SimpleNamespace(accounts=[SimpleNamespace(name=name) for name in names])
         made._accounts = SimpleNamespace(settings=settings)
-        made._leases = SimpleNamespace(description="store")
+        made._leases, made._retreat = SimpleNamespace(description="store"), SimpleNamespace(problem="")
         made._desk = SimpleNamespace(health=SimpleNamespace(report=lambda *_: None))
         began = time.process_time()
         made.watch()
@@ -160,3 +163,94 @@ async def test_who_takes_over_what_was_damaged_while_it_was_followed_says_so_and
         " history"
     )
     assert fired == [("x", "STORAGE_UNAVAILABLE", text, "set_aside")]
+
+
+async def test_what_is_laid_down_is_not_opened_anew_meanwhile() -> None:
+    made, keeper, lease = membership_with([0])
+    assert made.lease("x") is lease
+    async with asyncio.TaskGroup() as group:
+        keeper._group = group
+        keeper.leave(["x"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert made.lease("x") is None
+        made._historian.replicated = lambda account: 10
+    assert made._open == {}
+
+
+class Watched:
+    """A membership that is watched, with time and the board as arguments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+        self.now = 1_000.0
+        monkeypatch.setattr(memberships, "boot_seconds", lambda: self.now)
+        self.told: list[tuple[Status, str]] = []
+        made = self.made = Membership.__new__(Membership)
+        keeper = self.keeper = Keeper.__new__(Keeper)
+        keeper.session, keeper.problem, keeper._is_suspended = Session("one", Terms(2), "s1"), None, False
+        keeper._attendance, keeper._clock, keeper._held = Attendance("one", Terms(2)), lambda: self.now, {}
+        self.names = names
+        parts: dict[str, Any] = {
+            "_keeper": keeper, "_member": "one", "_card": Card(), "_open": {},
+            "_unheld": {}, "_held_again": {}, "_has_settled": True,
+            "_accounts": SimpleNamespace(settings=SimpleNamespace(accounts=[SimpleNamespace(name=n) for n in names])),
+            "_leases": SimpleNamespace(description="store"), "_retreat": SimpleNamespace(problem=""),
+            "_desk": SimpleNamespace(health=SimpleNamespace(report=self.report)),
+        }  # fmt: skip
+        vars(made).update(parts)
+
+    def report(self, check: str, status: Status, text: str) -> None:
+        self.told.append((status, text))
+
+    def watch(self, *unheld: str, after: float = 0.0) -> tuple[Status, str]:
+        """Let time pass, and return what is said where these accounts are held by nobody, and the others elsewhere."""
+        self.now += after
+        held = {name: Holding(1, "s2") for name in [*self.names, UNROUTED] if name not in unheld}
+        self.keeper.board = Board({"s2": Member("s2", "two", Card(), True)}, held)
+        self.made.watch()
+        return self.told[-1]
+
+
+def test_an_account_that_nobody_holds_for_long_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch, ["alpha", "beta"])
+    on_its_way = (Status.HEALTHY, "store: 0 of 2 accounts are held here; nobody holds beta")
+    assert watched.watch("beta") == on_its_way
+    assert watched.watch("beta", after=3.5) == on_its_way
+    assert watched.watch("beta", after=0.1) == (
+        Status.DEGRADED,
+        f"{on_its_way[1]}; for more than 3.5 s nobody has held beta",
+    )
+    watched.watch("alpha", after=1)
+    assert watched.watch("alpha", after=1.5) == (
+        Status.HEALTHY,
+        "store: 0 of 2 accounts are held here; nobody holds alpha",
+    )
+    watched.watch(after=1)
+    assert watched.watch(after=1.5) == (Status.HEALTHY, "store: 0 of 2 accounts are held here")
+    assert watched.watch("beta", after=10)[0] is Status.HEALTHY, "it is counted anew"
+
+
+def test_an_account_that_one_after_the_other_fails_to_take_up_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch, ["alpha"])
+    for _ in range(3):
+        watched.watch("alpha", after=2)
+        watched.watch(after=0.1)  # somebody tries
+    status, text = watched.watch("alpha", after=0.5)
+    assert (status, text.rpartition("; ")[2]) == (Status.DEGRADED, "for more than 3.5 s nobody has held alpha")
+
+
+def test_how_long_nobody_holds_an_account_is_not_counted_while_nobody_can_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Watched(monkeypatch, ["alpha"])
+    watched.watch("alpha")
+    watched.keeper.problem = "the store is away"
+    assert watched.watch("alpha", after=60) == (Status.DEGRADED, "the store is away")
+    watched.keeper.problem = None
+    assert watched.watch("alpha", after=1)[0] is Status.HEALTHY
+    assert watched.watch("alpha", after=4)[0] is Status.DEGRADED
+
+
+def test_of_many_accounts_that_nobody_holds_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"a{number:02}" for number in range(12)]
+    assert Watched(monkeypatch, names).watch(*names)[1].endswith("a08, a09 and 2 more")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from account_monitor.errors import ConfigurationError, StartAborted
+from account_monitor.errors import ConfigurationError, JournalClosing, RecordingStopped, StartAborted
 from account_monitor.ledger.account import USD_ASSETS
-from account_monitor.ledger.alerts import Alert
+from account_monitor.ledger.alerts import Alert, Silence
 from account_monitor.ledger.events import Anchor, Fill, FundingPayment, MarkPrice, Marks, Opening, Transfer
 from account_monitor.monitor import monitor as monitor_module
 from account_monitor.monitor.inbox import Inbox
@@ -614,3 +615,49 @@ async def test_a_position_that_an_opening_does_not_name_is_shown_as_flat(tmp_pat
         await monitor.step()
 
         assert monitor.view.positions["BTCUSDT"].quantity == 0
+
+
+ORDER = Silence(NOW_MS, NOW_MS + 1, "STREAM_GAP", None, "ann", "work")
+
+
+async def test_an_order_is_refused_at_once_by_who_takes_nothing_more(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.inbox.seal()
+        with pytest.raises(JournalClosing, match="account main takes nothing more here, and this is not recorded"):
+            await asyncio.wait_for(monitor.record(ORDER, source="operator"), 10)
+
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.stop()
+        with pytest.raises(JournalClosing):
+            await asyncio.wait_for(monitor.record(ORDER, source="operator"), 10)
+
+
+async def test_an_order_that_came_before_the_stop_is_recorded(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        ordered = asyncio.create_task(monitor.record(ORDER, source="operator"))
+        await asyncio.sleep(0)
+        monitor.stop()
+        await monitor.run()
+
+        assert (await ordered).event == ORDER
+
+
+async def test_nobody_waits_for_an_order_that_was_not_taken_before_the_end(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        running = asyncio.create_task(monitor.run())
+        await asyncio.sleep(0)
+        ordered = asyncio.create_task(monitor.record(ORDER, source="operator"))
+        await asyncio.sleep(0)
+        monitor.inbox.shut()
+        running.cancel()
+
+        with pytest.raises(JournalClosing, match="look before it is ordered again"):
+            await asyncio.wait_for(ordered, 10)
+        assert monitor.observers == []
+
+
+async def test_an_order_is_told_why_nothing_can_be_recorded(tmp_path: Path) -> None:
+    async with opened(tmp_path, Clock()) as monitor:
+        monitor.failure = "the disk is full"
+        with pytest.raises(RecordingStopped, match="the disk is full"):
+            await asyncio.wait_for(monitor.record(ORDER, source="operator"), 10)

@@ -12,6 +12,7 @@ from account_monitor.api.problems import (
 )
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.roll import RollAccount
 
 
 def account_meant(desk: Desk, name: str | None) -> str:
@@ -34,10 +35,15 @@ def monitor_meant(desk: Desk, name: str | None) -> Monitor:
     if monitor is None:
         holder = None if desk.cluster is None else desk.cluster.elsewhere(account)
         if holder is not None:
-            where = f", at {holder.address}" if holder.address else ""
-            raise Refused(HELD_ELSEWHERE, f"account {account} is held by {holder.member}{where}: ask there")
+            raise Refused(HELD_ELSEWHERE, f"{whereabouts(holder)}: ask there")
         raise Refused(FOLDING, f"account {account} is not open yet: {desk.unready or 'its journal is being folded'}")
     return monitor
+
+
+def whereabouts(holder: RollAccount) -> str:
+    """Return who holds an account, and where that process is reached."""
+    where = f", at {holder.address}" if holder.address else ""
+    return f"account {holder.account} is held by {holder.member}{where}"
 
 
 def never_held(account: str, key: str) -> Refused:

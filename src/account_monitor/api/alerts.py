@@ -165,7 +165,7 @@ async def silence(
     by, reason = signed(caller, data.by), text_given("reason", data.reason)
     now_ms = desk.clock()
     until_ms = now_ms + int(_duration(data.duration) * 1000)
-    entry = await recorded(monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
+    entry = await recorded(desk, monitor, Silence(now_ms, until_ms, data.type, symbol, by, reason), by)
     note = None if symbol is None or until_ms == now_ms else _note_on(monitor, symbol)
     silenced = SilencedReport(**msgspec.structs.asdict(entry), note=note)
     return await answer(desk, monitor.name, entry.seq, silenced)

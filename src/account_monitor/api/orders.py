@@ -13,8 +13,10 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from account_monitor.api import problems
 from account_monitor.api.access import Caller
+from account_monitor.api.accounts import whereabouts
 from account_monitor.api.answering import BY_FRAMEWORK, EVERYWHERE, explained
 from account_monitor.api.problems import Refused
+from account_monitor.errors import JournalClosing, RecordingStopped
 from account_monitor.ledger.events import Event
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.monitor import Monitor
@@ -83,18 +85,32 @@ async def answer(desk: Desk, account: str, seq: int, report: Report, *, status: 
 
 async def order(desk: Desk, monitor: Monitor, event: Event, by: str) -> Response[RecordedReport]:
     """Journal what `by` ordered, and answer. Raises: Refused where the journal does not take it in time."""
-    report = await recorded(monitor, event, by)
+    report = await recorded(desk, monitor, event, by)
     return await answer(desk, monitor.name, report.seq, report)
 
 
-async def recorded(monitor: Monitor, event: Event, by: str) -> RecordedReport:
-    """Journal what `by` ordered, and report it. Raises: Refused where the journal does not take it in time."""
+async def recorded(desk: Desk, monitor: Monitor, event: Event, by: str) -> RecordedReport:
+    """Journal what `by` ordered, and report it. Raises: Refused where the journal does not take it, or not in time."""
     late = Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} did not take it in time; look before a retry")
-    entry = await within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
+    try:
+        entry = await within(RECORD_SECONDS, monitor.record(event, source="operator"), late)
+    except RecordingStopped as error:
+        raise Refused(problems.NOT_RECORDED, f"the journal of {monitor.name} cannot be written: {error}") from error
+    except JournalClosing as error:
+        raise _closing(desk, monitor.name, str(error)) from error
     log.info("operator_ordered", account=monitor.name, event_id=event.event_id, seq=entry.seq, by=by)
     return RecordedReport(
         account=monitor.name, seq=entry.seq, event=event.event_id, by=by, timestamp=time_text(entry.recorded_at_ms)
     )
+
+
+def _closing(desk: Desk, account: str, reason: str) -> Refused:
+    """Refuse an order of an account that is closed here: where there are several processes, another will hold it."""
+    if desk.cluster is None:
+        return Refused(problems.NOT_RECORDED, reason)
+    holder = desk.cluster.elsewhere(account)
+    who = "another process is about to hold it, and /api/cluster says which" if holder is None else whereabouts(holder)
+    return Refused(problems.HELD_ELSEWHERE, f"{reason}; {who}")
 
 
 def signed(caller: Caller, by: str | None) -> str:

@@ -159,6 +159,27 @@ class Keeper:
         if (lease := self._held.get(account)) is not None:
             await self._hand_over(lease, None)
 
+    def avoid(self, accounts: Collection[str]) -> None:
+        """Leave accounts to others for a while, and let them know; what is held of them is kept."""
+        is_news = not self._avoided.keys() >= set(accounts)
+        self._avoided |= dict.fromkeys(accounts, self._clock() + AGAIN_SECONDS)
+        if is_news:
+            self._is_card_new = True
+            self._wake.set()
+
+    def leave(self, accounts: Collection[str]) -> list[str]:
+        """Begin to hand accounts over to whoever can hold them; return those for which there was a place on the way."""
+        self.avoid(accounts)
+        going = []
+        for account in accounts:
+            lease = self._held.get(account)
+            if lease is None or account in self._moving or self._draining.is_set():
+                continue
+            if len(self._moving) < self._moves_at_once:
+                self._start_handing_over(lease, None)
+                going.append(account)
+        return going
+
     def drain(self) -> None:
         """Hand over everything, end the session, and let `run` return. For SIGTERM; it may be called twice."""
         self._draining.set()
@@ -417,9 +438,7 @@ class Keeper:
 
     def _avoid(self, account: str) -> None:
         """Tell the others that they should try."""
-        self._avoided[account] = self._clock() + AGAIN_SECONDS
-        self._is_card_new = True
-        self._wake.set()
+        self.avoid([account])
 
     def _lose(self, lease: HeldLease, why: Loss) -> None:
         """Let go of a lease that somebody else may have by now."""

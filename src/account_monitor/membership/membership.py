@@ -30,12 +30,14 @@ from account_monitor.errors import (
 from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
 from account_monitor.ledger.account import AccountState
+from account_monitor.membership.retreat import Retreat
 from account_monitor.membership.standby import Standby
 from account_monitor.monitor.alarms import PASSING_SECONDS, AlarmBoard
 from account_monitor.monitor.desk import Desk
 from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inboxes
-from account_monitor.monitor.ports import UNROUTED
+from account_monitor.monitor.monitor import Monitor
+from account_monitor.monitor.ports import UNROUTED, Journal
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
 from account_monitor.stores.checkpoints import Folding
 from account_monitor.stores.history.following import Following, Heritage
@@ -63,6 +65,12 @@ DRAIN_SECONDS = 2.5
 CANCEL_SECONDS = 0.5
 """How long what still runs of it may take to end then."""
 
+UNHELD_SECONDS = 1.5
+"""How much longer than the ttl nobody may hold an account, until that is a fault: it is on its way until then."""
+
+STEADY_SECONDS = 1.5
+"""How long somebody has to hold it again, until that is over: one after the other may try, and fail."""
+
 TELL_SECONDS = 0.05
 """How often others hear of accounts that come and go, at most: each time, streams are read anew."""
 
@@ -77,6 +85,10 @@ log = structlog.get_logger()
 
 class Accounts(Protocol):
     """What opens and closes accounts."""
+
+    @property
+    def monitors(self) -> Mapping[str, Monitor]:
+        """Those that are open."""
 
     @property
     def settings(self) -> Settings:
@@ -155,6 +167,10 @@ class Membership:
         """By account, the highest epoch that was seen."""
         self._read: set[str] = set()
         """Accounts whose journals here were asked for their epochs; what comes later is told."""
+        self._unheld: dict[str, float] = {}
+        """Since when this process has seen nobody hold an account for long."""
+        self._held_again: dict[str, float] = {}
+        """Of these, since when somebody has."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
         self._untold: dict[str, Succession] = {}
@@ -176,6 +192,14 @@ class Membership:
             overheard=accounts.inboxes.overheard,
             kept_seconds=KEPT_TTLS * settings.cluster.ttl_seconds + KEPT_SECONDS,
         )
+        self._retreat = Retreat(
+            self._keeper,
+            service.data_dir,
+            accounts=self._wanted,
+            failed=self._unrecorded,
+            is_copied=lambda account, seq: historian.replicated(account) >= seq,
+            clock=boot_seconds,
+        )
         self._news = asyncio.Event()
         historian.on_lease_lost = self._note_refused
         historian.assign([], {})
@@ -185,7 +209,7 @@ class Membership:
     async def run(self) -> None:
         """Take part until `stop`, through every outage of the store."""
         self._desk.wait_for(CHECK, f"leases are being asked for in {self._leases.description}")
-        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run())]
+        beside = [asyncio.create_task(work) for work in (self._tell(), self._standby.run(), self._retreat.run())]
         keeping = asyncio.create_task(self._keeper.run())
         try:
             await asyncio.wait([keeping, *beside], return_when=asyncio.FIRST_COMPLETED)
@@ -218,8 +242,8 @@ class Membership:
         self._news.set()
 
     def lease(self, account: str) -> HeldLease | None:
-        """Return the lease of an account that is taken up."""
-        return self._open.get(account)
+        """Return the lease of an account that is taken up, and not laid down at this moment."""
+        return None if self._closing[account].locked() else self._open.get(account)
 
     def tenures(self) -> dict[str, Tenure]:
         """Return under which lease each account is written that is taken up; what is unrouted has no copy."""
@@ -231,6 +255,11 @@ class Membership:
 
     def _wanted(self) -> list[str]:
         return [*(account.name for account in self._accounts.settings.accounts), UNROUTED]
+
+    def _unrecorded(self) -> dict[str, Journal]:
+        """Return by account the journals that are open and cannot be written any more."""
+        monitors = self._accounts.monitors
+        return {name: each.journal for name, each in monitors.items() if each.journal.failure is not None}
 
     async def _tell(self) -> None:
         """Let others hear of accounts that came and went, once for several of them."""
@@ -411,6 +440,7 @@ class Membership:
         wanted = self._wanted()
         here, whole = len(self._open.keys() - {UNROUTED}), len(wanted) - 1
         status, text = Status.HEALTHY, f"{store}: {here} of {whole} accounts are held here"
+        unheld = self._note_unheld(wanted)
         if keeper.is_suspended:
             status = Status.DEGRADED
             text = (
@@ -420,17 +450,33 @@ class Membership:
         elif keeper.problem is not None:
             status, text = Status.DEGRADED, keeper.problem
         else:
-            if unable := [name for name in wanted if self._holder(name) is None]:
-                text += f"; nobody holds {', '.join(unable[:10])}"
+            if unheld:
+                text += f"; nobody holds {_named(unheld)}"
             if amiss := self._amiss():
                 status, text = Status.DEGRADED, f"{text}; {amiss}"
         self._desk.health.report(CHECK, status, text)
         if not self._has_settled:
             self._look_whether_settled(wanted, text)
 
+    def _note_unheld(self, wanted: Collection[str]) -> list[str]:
+        """Return the accounts that nobody holds, and note since when; what nobody knows now is no news."""
+        keeper, now = self._keeper, boot_seconds()
+        if keeper.is_suspended or keeper.problem is not None:
+            self._unheld, self._held_again = {}, {}
+            return []
+        unheld = [name for name in wanted if self._holder(name) is None]
+        again = (self._unheld.keys() & set(wanted)).difference(unheld)
+        since = {name: self._held_again.get(name, now) for name in again}
+        self._held_again = {name: began for name, began in since.items() if now - began < STEADY_SECONDS}
+        self._unheld = {name: self._unheld.get(name, now) for name in [*unheld, *self._held_again]}
+        return unheld
+
     def _amiss(self) -> str:
-        """Return what is wrong with other members, in words for people; empty: nothing."""
+        """Return what is wrong with accounts and other members, in words for people; empty: nothing."""
         said = []
+        patience = self._keeper.session.terms.ttl_seconds + UNHELD_SECONDS
+        if long := [name for name, since in self._unheld.items() if boot_seconds() - since > patience]:
+            said.append(f"for more than {patience:g} s nobody has held {_named(long)}")
         if lost := sorted(member.name for member in self._keeper.lost):
             said.append(
                 f"lost {', '.join(lost[:10])}: not stopped, and not heard of; named until it is back, or for"
@@ -441,6 +487,8 @@ class Membership:
                 f"another process takes part as {self._member} ({namesakes[0].card.address or 'it gives no address'}):"
                 " give each a cluster.member of its own"
             )
+        if problem := self._retreat.problem:
+            said.append(problem)
         return "; ".join(said)
 
     def _look_whether_settled(self, wanted: list[str], text: str) -> None:
@@ -518,6 +566,13 @@ class Membership:
             ),
             Sample("leases_suspended", "Whether nobody confirms what is held here.", "gauge", suspended),
         ]
+
+
+def _named(accounts: Collection[str]) -> str:
+    """Return the first accounts of many, and how many there are beside."""
+    first = sorted(accounts)[:10]
+    rest = len(accounts) - len(first)
+    return ", ".join(first) + (f" and {rest} more" if rest else "")
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

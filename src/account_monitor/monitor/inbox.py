@@ -47,6 +47,11 @@ class Inbox:
         """Whether feeds must stop pulling. What was already pulled may still be put."""
         return len(self._deliveries) >= self._capacity or self._bytes >= CAPACITY_BYTES
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether what is put now is let go."""
+        return self._is_sealed
+
     def put(self, delivery: Delivery) -> None:
         """Add a delivery. Never refuses: a feed looks at `is_full` before it asks its source for more."""
         if self._is_sealed:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import structlog
 
-from account_monitor.errors import ConfigurationError, RecordingStopped, StartAborted
+from account_monitor.errors import ConfigurationError, JournalClosing, JournalError, RecordingStopped, StartAborted
 from account_monitor.ledger.account import Account, AccountState, Entry, Settled, moved
 from account_monitor.ledger.alerts import RISKS, Alert, Silence
 from account_monitor.ledger.events import (
@@ -162,6 +162,8 @@ class Monitor:
         self._kept_settled: Settled | None = None
         """The last horizon that a kept state knows: one more state is kept for each."""
         self._stopping = False
+        self._ordered: set[asyncio.Future[JournalEntry]] = set()
+        """What people wait for until it is recorded."""
         self._opening_until = 0.0
 
     # -- start -------------------------------------------------------------------------------------------------------
@@ -250,6 +252,8 @@ class Monitor:
             self.inbox.shut()  # what comes now stays with its source, and is read again after a restart
             say = log.warning if self.is_taken() else log.critical
             say("recording_stopped", account=self.name, reason=self.failure, seq=self.view.seq)
+        finally:
+            self._refuse_ordered()
 
     def stop(self) -> None:
         """Let `run` end once the inbox is drained."""
@@ -273,9 +277,16 @@ class Monitor:
     async def record(self, event: Event, *, source: str) -> JournalEntry:
         """Journal what a person ordered, and return its entry once it is durable and applied.
 
-        It waits for as long as nothing can be recorded: give up after a while.
+        It waits for as long as the disk takes: give up after a while.
+
+        Raises: JournalClosing where nothing more is taken, at once; RecordingStopped.
         """
+        if self.failure is not None:
+            raise RecordingStopped(self.failure)
+        if self._stopping or self.inbox.is_sealed:
+            raise JournalClosing(f"account {self.name} takes nothing more here, and this is not recorded")
         entered: asyncio.Future[JournalEntry] = asyncio.get_running_loop().create_future()
+        self._ordered.add(entered)
 
         def note(view: View, change: Change) -> None:
             for entry in () if change.recorded is None else change.recorded.entries:
@@ -288,6 +299,21 @@ class Monitor:
             return await entered
         finally:
             self.observers.remove(note)
+            self._ordered.discard(entered)
+
+    def _refuse_ordered(self) -> None:
+        """Let nobody wait for what nobody records any more. What was being written may be recorded all the same."""
+        for entered in self._ordered:
+            if not entered.done():
+                entered.set_exception(self._closing())
+
+    def _closing(self) -> JournalError:
+        if self.failure is not None:
+            return RecordingStopped(self.failure)
+        return JournalClosing(
+            f"account {self.name} was closed here before it was known whether this is recorded: look before it is"
+            " ordered again"
+        )
 
     def state_free(self, free: Mapping[str, Decimal]) -> None:
         """Show what the exchange states as free, by asset, from now on."""

@@ -296,6 +296,15 @@ def has_room(directory: Path) -> bool:
     return True
 
 
+def is_out_of_room(directory: Path) -> bool:
+    """Whether it is plain, without a try, that no journal can be written there."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return True
+    return bool(found.f_flag & os.ST_RDONLY) or found.f_bavail * found.f_frsize < _ROOM_BYTES
+
+
 def _code(error: Any) -> str:
     code = getattr(error, "extendedresult", 0)
     name = apsw.mapping_extended_result_codes.get(code) or apsw.mapping_result_codes.get(code & 0xFF)
