@@ -354,7 +354,7 @@ async def test_a_renewal_is_refused_once_somebody_took_over(stores: Stores) -> N
 
     with pytest.raises(LeaseLost, match=f"session {late.id}"):
         await one.beat(late)
-    await one.release(late, {"main": None})  # says nothing about what others hold
+    assert await one.release(late, {"main": None}) == set()  # says nothing about what others hold
 
     holder = (await other.board()).holder("main")
     assert holder is not None
@@ -394,7 +394,7 @@ async def test_what_is_given_up_names_its_heir(stores: Stores) -> None:
     holder, heir = await joined(one, "one"), await joined(other, "other")
     await one.acquire(holder, {"main": 0, "alt": 0})
 
-    await one.release(holder, {"main": heir.id})
+    assert await one.release(holder, {"main": heir.id, "never held": None}) == {"main"}
 
     board = await other.board()
     assert board.holder("main") is None

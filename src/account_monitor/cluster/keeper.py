@@ -44,6 +44,8 @@ LOOKING_SHARE = 10
 
 EVERYTHING = 1 << 30
 
+NOT_OURS = "the store has it under another session, or not at all: the board is read anew"
+
 log = structlog.get_logger()
 
 
@@ -444,8 +446,10 @@ class Keeper:
             lease.is_given_up = True
             if self._held.get(lease.account) is lease:
                 del self._held[lease.account]
-                await self._store.release(lease.session, {lease.account: heir})
-                log.info("lease_given_up", account=lease.account, epoch=lease.epoch, heir=heir)
+                if await self._store.release(lease.session, {lease.account: heir}):
+                    log.info("lease_given_up", account=lease.account, epoch=lease.epoch, heir=heir)
+                else:
+                    log.warning("lease_was_lost", account=lease.account, epoch=lease.epoch, reason=NOT_OURS)
         except StorageUnavailable as error:
             log.warning("lease_not_given_up", account=lease.account, reason=str(error))  # the next look tries again
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,12 @@ ANSWER_SECONDS = 2.0
 
 OVERLAP = timedelta(seconds=30)
 """How far back changes are read again: one that was committed late bears an earlier time."""
+
+WHOLE_SECONDS = 15.0
+"""How often all leases are read, and not only what changed: rows that are restored or edited bear earlier times."""
+
+WHOLE_SHARE = 500
+"""How many times as long as that took there is no other one, unless something contradicts what is known."""
 
 IDLE_SECONDS = 5.0
 """How long a fenced transaction may wait for its client: after that the server ends it, and a takeover goes on."""
@@ -77,6 +84,9 @@ class PostgresLeases:
         """For all that is not a renewal."""
         self.line.on_open = self._listen
         self._news = asyncio.Event()
+        self._is_doubted = False
+        """Whether something contradicts what is known of the leases: the next board is read whole."""
+        self._whole_due = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -111,6 +121,7 @@ class PostgresLeases:
         async with self._beats.connection() as connection:
             is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
         if not is_renewed:
+            self._is_doubted = True  # whoever emptied one table may have emptied the other one
             raise session_over(session)
 
     async def show(self, session: Session, card: Card) -> None:
@@ -135,13 +146,14 @@ class PostgresLeases:
         async with self.line.connection() as connection:
             await connection.execute(SQL["end_expired"])
         async with self.line.transaction() as connection:
-            if missing := [account for account in accounts if account not in self._holdings]:
-                await connection.execute(SQL["add_missing"], missing)
+            await connection.execute(SQL["add_missing"], accounts)  # also those that were there once
             locked = [row[0] for row in await connection.fetch(SQL["lock"], accounts)]
             told = (session.id, session.member, locked, [above[account] for account in locked])
             taken = {row[0]: row[1] for row in await connection.fetch(SQL["acquire"], *told)}
         if taken:
             await self._tell()
+        if len(taken) < len(locked):
+            self._is_doubted = True  # somebody holds what seemed to be free
         if missed := sorted(above.keys() - set(locked)):
             await self.end_hanging(missed)
         return taken
@@ -152,21 +164,32 @@ class PostgresLeases:
             for account, process, _ in await connection.fetch(SQL["end_hanging"], accounts, HANGING_SECONDS):
                 log.warning("hanging_writer_ended", account=account, backend=process, seconds=HANGING_SECONDS)
 
-    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
-        """Give up leases, each for a session that is to take it next."""
+    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> set[str]:
+        """Give up leases, each for a session that is to take it next; return those that were this session's."""
         async with self.line.connection() as connection:
-            await connection.execute(SQL["release"], session.id, list(heirs), list(heirs.values()))
+            rows = await connection.fetch(SQL["release"], session.id, list(heirs), list(heirs.values()))
+        released = {row[0] for row in rows}
+        if len(released) < len(heirs):
+            self._is_doubted = True  # what is known of the others would say for ever that they are this session's
+        return released
 
     # -- the board ---------------------------------------------------------------------------------------------------
 
     async def board(self) -> Board:
-        """Return who is there and who holds what: what changed since the last time is read."""
+        """Return who is there and who holds what: what changed since the last time is read, and all now and then."""
         async with self.line.connection() as connection:
+            began = time.monotonic()
+            if is_whole := self._is_doubted or began >= self._whole_due:
+                self._forget()
+                self._is_doubted = False
             sessions = await connection.fetch(SQL["members"], self._shown_at - OVERLAP)
             changes = await connection.fetch(SQL["changes"], self._changed_at - OVERLAP)
         for account, epoch, session, member, heir, changed_at in changes:
             self._holdings[account] = Holding(epoch, session, member, heir)
             self._changed_at = max(self._changed_at, changed_at)
+        if is_whole:
+            now = time.monotonic()
+            self._whole_due = now + max(WHOLE_SECONDS, WHOLE_SHARE * (now - began))
         members, cards = {}, {}
         for session, name, card, shown_at, seconds in sessions:
             cards[session] = decode_card(card) if card is not None else self._cards.get(session, Card())
