@@ -15,6 +15,7 @@ from account_monitor.cluster.keeper import Keeper
 from account_monitor.cluster.leases import HeldLease, Loss, Session, Terms, new_session_id
 from account_monitor.cluster.members import Board, Card
 from account_monitor.cluster.postgres import PostgresLeases
+from account_monitor.errors import LeaseLost, StorageUnavailable
 from tests.servers.postgres import FreshDatabase
 
 pytestmark = pytest.mark.integration
@@ -169,6 +170,56 @@ async def test_a_time_to_come_hides_nothing(hands: Hands) -> None:
     assert board.members[holder.id].card.is_draining
 
 
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+DROPS = [
+    "DROP TABLE account_monitor_leases, account_monitor_sessions",
+    "DROP TABLE account_monitor_leases",
+    "DROP TABLE account_monitor_sessions",
+]
+
+
+@pytest.mark.parametrize("dropped", DROPS)
+async def test_a_session_is_over_once_tables_are_dropped_and_the_next_one_makes_them(
+    hands: Hands, dropped: str
+) -> None:
+    one, holder, taken = await hands.member("one", "main")
+    await hands.do(dropped)
+    with pytest.raises(StorageUnavailable, match="does not exist"):
+        await one.board()
+
+    with pytest.raises(LeaseLost, match=f"session {holder.id}"):
+        await one.beat(holder)
+
+    await one.open()
+    again = await joined(one, "one")
+    assert (await one.acquire(again, taken))["main"] > taken["main"]
+    await one.beat(again)
+
+
+async def test_nothing_is_written_of_an_account_once_the_tables_are_dropped(hands: Hands) -> None:
+    _, holder, taken = await hands.member("one", "main")
+    await hands.do(DROPS[0])
+
+    with pytest.raises(LeaseLost, match="main is held by nobody"):
+        async with hands.connection.transaction():
+            await postgres.fence(hands.connection, "main", taken["main"], holder.id)
+
+
+async def test_a_claim_makes_the_tables_again(hands: Hands) -> None:
+    claims = postgres.Claims(hands.url)
+    lease = HeldLease("main", 5, Session("one", LONG, "s1"))
+    await claims.claim(lease)
+    await hands.do(DROPS[0])
+    with pytest.raises(StorageUnavailable):
+        await claims.youngest("main")
+
+    await claims.claim(lease)
+
+    assert await claims.youngest("main") == 5
+    await claims.close()
+
+
 # -- keepers -----------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +258,22 @@ async def test_who_is_refused_has_the_account_again(hands: Hands, monkeypatch: p
     await until(lambda: "main" in speaker.leases and speaker.leases["main"].epoch > epoch)
     held_by = "SELECT session FROM account_monitor_leases WHERE account = 'main'"
     assert await hands.connection.fetchval(held_by) == keeper.session.id
+    keeper.drain()
+    await running
+
+
+@pytest.mark.parametrize("dropped", DROPS)
+async def test_a_member_alone_holds_all_again_after_tables_were_dropped(hands: Hands, dropped: str) -> None:
+    speaker = Speaker()
+    keeper = Keeper(hands.store(), "one", Terms(0.6), speaker, clock=boot_seconds, accounts=lambda: ["main", "alt"])
+    running = asyncio.create_task(keeper.run())
+    await until(lambda: speaker.leases.keys() == {"main", "alt"})
+    epochs = {account: lease.epoch for account, lease in speaker.leases.items()}
+
+    await hands.do(dropped)
+
+    await until(lambda: {a for a, lease in speaker.leases.items() if lease.epoch > epochs[a]} == {"main", "alt"})
+    assert await hands.connection.fetchval("SELECT count(*) FROM account_monitor_leases WHERE session IS NOT NULL") == 2
     keeper.drain()
     await running
 

@@ -99,8 +99,15 @@ class PostgresLeases:
         """Make the tables where they are missing; several processes may do so at once."""
         async with self.line.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
-            if await connection.fetchval(f"SELECT to_regclass('{CHANNEL}')") is None:
+            if not await connection.fetchval(SQL["is_created"]):
                 await connection.execute(SQL["create"])
+                self._is_doubted = True
+        self._beats.lacks_tables = self.line.lacks_tables = False
+
+    @property
+    def lacks_tables(self) -> bool:
+        """Whether something that was asked found no tables, which `open` makes again."""
+        return self._beats.lacks_tables or self.line.lacks_tables
 
     async def close(self) -> None:
         """Disconnect, without waiting for a server that does not answer."""
@@ -117,9 +124,18 @@ class PostgresLeases:
         await self._tell()
 
     async def beat(self, session: Session) -> None:
-        """Renew a session with all that it holds, in one round trip. Raises: LeaseLost."""
-        async with self._beats.connection() as connection:
-            is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
+        """Renew a session with all that it holds, in one round trip. Raises: LeaseLost, also where a table is gone."""
+        try:
+            async with self._beats.connection() as connection:
+                is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
+        except StorageUnavailable:
+            if not self.lacks_tables:
+                raise
+            is_renewed = False
+        if self.lacks_tables:  # also that of the leases: who joins again makes it
+            raise LeaseLost(
+                f"session {session.id} of member {session.member} is over: its table, or the leases', is gone"
+            )
         if not is_renewed:
             self._is_doubted = True  # whoever emptied one table may have emptied the other one
             raise session_over(session)
@@ -231,7 +247,7 @@ class Claims:
 
     async def claim(self, lease: HeldLease) -> None:
         """Keep everybody with an older epoch from writing of an account. Raises: LeaseLost, StorageUnavailable."""
-        if not self._is_open:
+        if not self._is_open or self._leases.lacks_tables:
             await self._leases.open()
             self._is_open = True
         await self._leases.end_hanging([lease.account])  # `claim` would wait for it
@@ -259,6 +275,8 @@ class _Line:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._turn = asyncio.Lock()
         self.on_open: Any = None
+        self.lacks_tables = False
+        """Whether a table was not found; until it is made again."""
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -268,6 +286,7 @@ class _Line:
                 async with asyncio.timeout(self._answer_seconds):
                     yield await self._opened()
             except _FAILURES as error:
+                self.lacks_tables |= isinstance(error, asyncpg.UndefinedTableError)
                 if not isinstance(error, asyncpg.PostgresError):
                     self.close()  # what it is doing is not known
                 raise self._explained(error) from error
@@ -322,10 +341,14 @@ async def fence(
     """Let a transaction that has begun write of an account, and nobody take the account over before it has ended.
 
     `is_lease`: whether the leases are in this database; else what `claim` wrote is compared alone.
-    Raises: LeaseLost where somebody else has it by now; nothing may be written then.
+    Raises: LeaseLost where somebody else has it by now, or nobody, as the table is gone; nothing may be written then.
     """
     idle = f"{idle_seconds * 1000:.0f}ms"
-    if await connection.fetchrow(SQL["fence"], account, epoch, session, idle, is_lease) is None:
+    try:
+        passed = await connection.fetchrow(SQL["fence"], account, epoch, session, idle, is_lease)
+    except asyncpg.UndefinedTableError as error:
+        raise LeaseLost(f"account {account} is held by nobody, nothing is written: {error}") from error
+    if passed is None:
         raise LeaseLost(f"account {account} is not held under epoch {epoch} any more: nothing is written")
 
 

@@ -1,5 +1,8 @@
 -- Times are those of the server's clock alone: clock_timestamp(), the moment of the statement, not of its transaction.
 
+-- name: is_created
+SELECT to_regclass('account_monitor_sessions') IS NOT NULL AND to_regclass('account_monitor_leases') IS NOT NULL;
+
 -- name: create
 CREATE TABLE IF NOT EXISTS account_monitor_sessions (
     id text PRIMARY KEY,
