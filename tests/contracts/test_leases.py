@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from account_monitor.clock import boot_seconds, now_ms
 from account_monitor.cluster.keeper import Keeper
@@ -635,6 +636,96 @@ async def test_what_one_member_has_removed_leaves_the_boards_of_the_others(
     await other.board()
 
     assert (await other.board()).members == {}
+
+
+async def spoil(backend: NatsBackend, key: str, how: str) -> None:
+    """Do to a key what people do with `nats kv`, and with `nats stream purge`."""
+    client = await backend.server.connect()
+    js = client.jetstream()
+    keys = await js.key_value(BUCKET)
+    match how:
+        case "deleted":
+            await keys.delete(key)
+        case "purged":
+            await keys.purge(key)
+        case "unreadable":
+            await keys.put(key, b"hello")
+        case "senseless":
+            await keys.put(key, b'{"epoch":100000000000000000000,"session":null,"member":"one"}')
+        case _:  # gone, without a trace
+            await js.purge_stream(f"KV_{BUCKET}", subject=f"$KV.{BUCKET}.{key}")
+    await client.close()
+
+
+SPOILT = ["deleted", "purged", "unreadable", "senseless"]
+
+
+async def test_a_lease_that_somebody_removed_or_spoilt_is_free_under_a_greater_epoch(
+    bucket: NatsBackend, watched: Watched
+) -> None:
+    one, knowing, fresh = (watched(Watch()) for _ in range(3))
+    holder, rival = await joined(one, "one"), await joined(knowing, "knowing")
+    before = await one.acquire(holder, dict.fromkeys(SPOILT, int(time.time()) + 1_000))  # not by the second
+    assert await knowing.acquire(rival, dict.fromkeys(SPOILT, 0)) == {}
+
+    for how in SPOILT:
+        await spoil(bucket, f"a.{how}", how)
+    taken = await knowing.acquire(rival, dict.fromkeys(SPOILT, 0))
+    assert {how: epoch - before[how] for how, epoch in taken.items()} == dict.fromkeys(SPOILT, 1)
+    holdings = (await one.board()).holdings
+    assert {how: holdings[how].session for how in SPOILT} == dict.fromkeys(SPOILT, rival.id)
+
+    for how in SPOILT:
+        await spoil(bucket, f"a.{how}", how)
+    later = await fresh.acquire(await joined(fresh, "fresh"), taken)
+    assert {how: epoch - taken[how] for how, epoch in later.items()} == dict.fromkeys(SPOILT, 1)
+
+
+async def test_a_session_that_somebody_removed_or_spoilt_is_over_after_its_ttl(
+    bucket: NatsBackend, watched: Watched
+) -> None:
+    ways, watch = [*SPOILT, "gone"], Watch()
+    other, fresh = watched(watch), watched(Watch())
+    rival = await joined(other, "other")
+    held = {}
+    for how in ways:
+        store = watched(Watch())
+        held[how] = store, await joined(store, how)
+        assert await store.acquire(held[how][1], {how: 0})
+    await other.board()
+
+    for how, (_, session) in held.items():
+        await spoil(bucket, f"s.{session.id}", how)
+    watch.ahead = LONG.ttl_seconds - 5
+    assert await other.acquire(rival, {"deleted": 0, "purged": 0}) == {}, "whoever holds it may not have noticed"
+    watch.ahead = 2 * LONG.ttl_seconds
+    assert (await other.acquire(rival, dict.fromkeys(ways, 0))).keys() == set(ways)
+    for store, session in held.values():
+        with pytest.raises(LeaseLost, match=f"session {session.id}"):
+            await store.beat(session)
+
+    await spoil(bucket, f"s.{rival.id}", "deleted")
+    assert await acquired_within(fresh, await joined(fresh, "fresh"), "gone")  # it never saw who holds it
+
+
+async def test_a_value_that_cannot_be_read_is_named_once(bucket: NatsBackend, watched: Watched) -> None:
+    store = watched(Watch())
+    session = await joined(store, "one", card=Card(address="10.0.0.1:8080"))
+    for key in (f"c.{session.id}", "a.main", "s.strange"):
+        await spoil(bucket, key, "unreadable")
+
+    with capture_logs() as logs:
+        board = await store.board()
+        assert await store.acquire(session, {"main": 0})
+        await spoil(bucket, f"s.{session.id}", "unreadable")
+        for _ in range(2):
+            with pytest.raises(LeaseLost):
+                await store.beat(session)
+
+    assert board.members[session.id].card == Card()
+    assert board.members.keys() == {session.id}
+    told = [each["key"] for each in logs if each["event"] == "lease_value_unreadable"]
+    assert sorted(told) == sorted({"a.main", "s.strange", f"c.{session.id}", f"s.{session.id}"})
 
 
 # -- keepers -----------------------------------------------------------------------------------------------------------

@@ -365,6 +365,23 @@ async def test_a_request_without_an_answer_keeps_nobody_beyond_the_minute() -> N
     assert all(task.done() for task in waiting)
 
 
+async def test_what_others_use_is_told_from_what_is_used_here_once_a_whole_minute_was_seen() -> None:
+    rig = Rig()
+    rig.budget.settle(await rig.budget.acquire(30), 1500)  # a process before this one, perhaps
+    rig.now_ms += MINUTE_MS
+    assert (rig.budget.used_weight, rig.budget.own_share) == (0, 1.0)
+
+    for reported in (200, 600, 900):
+        rig.budget.settle(await rig.budget.acquire(100), reported)
+    rig.now_ms += MINUTE_MS
+    assert rig.budget.used_weight == 0
+    assert rig.budget.own_share == pytest.approx(1 / 3)
+
+    rig.budget.settle(await rig.budget.acquire(100), None)
+    rig.now_ms += MINUTE_MS
+    assert (rig.budget.used_weight, rig.budget.own_share) == (0, 1.0)
+
+
 async def turns(count: int = 6) -> None:
     """Let everybody who can go on."""
     for _ in range(count):

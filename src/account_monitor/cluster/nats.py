@@ -5,18 +5,22 @@ The server's clock and its expiry of keys play no part: a session is over once i
 ttl, by the clock of whoever looks, who then ends it by replacing that very revision. So a renewal that is late finds
 another revision. Reading may be answered by any server of a cluster, which may lag: what is decided by it is checked
 by the write.
+
+People write into a bucket, too. A key that was removed, or whose value cannot be read, is one without a value: a lease
+that nobody holds, a session that nobody renews, a card that says nothing. It is replaced as any other, at its revision.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 import nats
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
@@ -37,9 +41,14 @@ _READ_AT_ONCE = 1_000  # messages of one answer
 _WRITES_AT_ONCE = 64
 _TIDIED_AT_ONCE = 10
 _WRONG_LAST_SEQUENCE = 10_071
+_REMOVED = frozenset({"KV-Operation", "Nats-Marker-Reason"})  # headers: by somebody, by the server
 _NOT_ENABLED = (10_039, 10_076)  # JetStream, for the account and for the server
 
 _FAILURES = (Error, OSError, TimeoutError)
+
+Value = TypeVar("Value")
+
+log = structlog.get_logger()
 
 
 class NatsServer(NamedTuple):
@@ -58,10 +67,15 @@ class _SessionValue(msgspec.Struct):
 
 
 class _LeaseValue(msgspec.Struct):
-    epoch: int
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    """No greater than every reader of JSON has exactly: the database refuses more than 64 bits of it."""
     session: str | None
     member: str
     heir: str | None = None
+
+
+_session_value = msgspec.json.Decoder(_SessionValue).decode
+_lease_value = msgspec.json.Decoder(_LeaseValue).decode
 
 
 class _Seen(NamedTuple):
@@ -107,6 +121,8 @@ class NatsLeases:
         self._news = asyncio.Event()
         self._mine: dict[str, int] = {}
         """The revision of each session of this process."""
+        self._unreadable: dict[str, int] = {}
+        """The revision of each key that was told to be unreadable."""
         self._forget()
 
     def _forget(self) -> None:
@@ -202,11 +218,11 @@ class NatsLeases:
 
     async def _beat_again(self, session: Session) -> int:
         """Renew where the answer to an earlier renewal was lost: then the key is as this process wrote it."""
-        found = await self._get(f"s.{session.id}")
-        if found is None or msgspec.json.decode(found[1], type=_SessionValue).is_over:
+        revision, value = await self._last(f"s.{session.id}", _session_value)
+        if value is None or value.is_over:
             raise session_over(session)
         try:
-            return await self._replace(f"s.{session.id}", found[0], self._value(session))
+            return await self._replace(f"s.{session.id}", revision, self._value(session))
         except _Refused:
             raise session_over(session) from None
 
@@ -222,9 +238,9 @@ class NatsLeases:
         try:
             await self._replace(f"s.{session.id}", revision, self._value(session, is_over=True))
         except _Refused:
-            found = await self._get(f"s.{session.id}")
-            if found is not None:
-                await self._end(session.id, _Seen(_SessionValue(session.member, 0), found[0], 0))
+            last, _ = await self._last(f"s.{session.id}", _session_value)
+            if last:
+                await self._end(session.id, _Seen(_SessionValue(session.member, 0), last, 0))
 
     def _value(self, session: Session, *, is_over: bool = False) -> bytes:
         return msgspec.json.encode(_SessionValue(session.member, session.terms.ttl_seconds, is_over))
@@ -235,12 +251,12 @@ class NatsLeases:
         try:
             revision = await self._replace(f"s.{session_id}", seen.revision, msgspec.json.encode(over))
         except _Refused:
-            found = await self._get(f"s.{session_id}")
-            if found is None:
-                self._drop(session_id)  # removed since it was seen; the next look decides
-                return False
-            value = msgspec.json.decode(found[1], type=_SessionValue)
-            self._sessions[session_id] = _Seen(value, found[0], self._clock())
+            last, value = await self._last(f"s.{session_id}", _session_value)
+            if not last:
+                self._drop(session_id)  # its key is gone: there is nothing that it could renew
+                return True
+            value = value or seen.value
+            self._sessions[session_id] = _Seen(value, last, self._clock())
             return value.is_over
         self._sessions[session_id] = _Seen(over, revision, self._clock())
         return True
@@ -262,15 +278,15 @@ class NatsLeases:
         for account in accounts:
             lease = self._leases.get(account)
             holder = None if lease is None else lease.value.session
-            if holder is not None and holder not in over:
-                over[holder] = await self._is_over(holder)
+            if lease is not None and holder is not None and holder not in over:
+                over[holder] = await self._is_over(holder, lease.value.member)
             if holder is None or over[holder]:
                 free.append(account)
         return free
 
-    async def _is_over(self, session_id: str) -> bool:
+    async def _is_over(self, session_id: str, member: str) -> bool:
         """Whether a session is over; one that should be is ended, also where no key of it is seen: that may be late."""
-        seen = self._sessions.get(session_id, _Seen(_SessionValue("", 0), 0, 0))
+        seen = self._sessions.get(session_id, _Seen(_SessionValue(member, 0), 0, 0))
         if seen.value.is_over:
             return True
         return not self._is_alive(seen) and await self._end(session_id, seen)
@@ -310,11 +326,15 @@ class NatsLeases:
 
     async def _look_again(self, account: str) -> None:
         """Take in a lease that is another than was read."""
-        found = await self._get(f"a.{account}")
-        if found is None:
-            self._leases.pop(account, None)
-        else:
-            self._leases[account] = _Lease(msgspec.json.decode(found[1], type=_LeaseValue), found[0])
+        self._note_lease(account, *await self._last(f"a.{account}", _lease_value))
+
+    def _note_lease(self, account: str, revision: int, value: _LeaseValue | None) -> None:
+        """Know what a lease is. Where it has no value nobody holds it; the epoch that was known stays used up."""
+        if value is None:
+            known = self._leases.get(account)
+            former = _LeaseValue(0, None, "") if known is None else known.value
+            value = msgspec.structs.replace(former, session=None, heir=None)
+        self._leases[account] = _Lease(value, revision)
 
     # -- the board ---------------------------------------------------------------------------------------------------
 
@@ -400,20 +420,45 @@ class NatsLeases:
         headers = message.headers or {}
         revision = int(headers["Nats-Sequence"])
         self._read_to = max(self._read_to, revision)
-        kind, _, name = headers["Nats-Subject"].removeprefix(self._prefix).partition(".")
-        if "KV-Operation" in headers:
-            return  # somebody removed a key by hand: what replaces its last revision is refused
+        key = headers["Nats-Subject"].removeprefix(self._prefix)
+        kind, _, name = key.partition(".")
+        data = _data(message.data, headers)
         if kind == "s":
             seen = self._sessions.get(name)
             if seen is None or seen.revision < revision:
-                value = msgspec.json.decode(message.data, type=_SessionValue)
-                self._sessions[name] = _Seen(value, revision, self._clock())
+                self._note_session(name, revision, self._decoded(key, revision, data, _session_value))
         elif kind == "c":
-            self._cards[name] = decode_card(message.data)
+            self._cards[name] = self._decoded(key, revision, data, decode_card) or Card()
         elif kind == "a":
             known = self._leases.get(name)
             if known is None or known.revision < revision:
-                self._leases[name] = _Lease(msgspec.json.decode(message.data, type=_LeaseValue), revision)
+                self._note_lease(name, revision, self._decoded(key, revision, data, _lease_value))
+
+    def _note_session(self, session_id: str, revision: int, value: _SessionValue | None) -> None:
+        """Know what a session is. Where it has no value it cannot be renewed any more, and ends after its ttl.
+
+        Until then its member may not have noticed.
+        """
+        seen = self._sessions.get(session_id)
+        if value is None and seen is not None:
+            value = seen.value
+        if value is not None:
+            self._sessions[session_id] = _Seen(value, revision, self._clock())
+
+    def _decoded(self, key: str, revision: int, data: bytes | None, decode: Callable[[bytes], Value]) -> Value | None:
+        """Return a value, None where there is none or where it cannot be read, which is said once."""
+        if data is None:
+            return None
+        try:
+            return decode(data)
+        except msgspec.DecodeError as error:
+            if self._unreadable.get(key) != revision:
+                self._unreadable[key] = revision
+                log.error(
+                    "lease_value_unreadable", bucket=self._bucket, key=key, revision=revision, reason=reason(error),
+                    taken_for="removed",
+                )  # fmt: skip
+            return None
 
     async def _tidy(self) -> None:
         """Remove what sessions that were over long ago have left, some at a time."""
@@ -425,7 +470,8 @@ class NatsLeases:
                 await self._remove(name)
         bare = [name for name, since in self._bare.items() if now - since > FORGET_SECONDS]
         for name in bare[:_TIDIED_AT_ONCE]:
-            if await self._get(f"s.{name}") is None:  # what is read may be late
+            _, value = await self._last(f"s.{name}", _session_value)
+            if value is None:  # what is read may be late
                 await self._remove(name)
 
     async def _remove(self, session_id: str) -> None:
@@ -470,19 +516,28 @@ class NatsLeases:
             self._forget()  # the stream lost what had been read of it, or is another one
         return answer.seq
 
-    async def _get(self, key: str) -> tuple[int, bytes] | None:
-        """Return the last revision of a key and its value, as the leader of the stream has them."""
+    async def _last(self, key: str, decode: Callable[[bytes], Value]) -> tuple[int, Value | None]:
+        """Return the last revision of a key, 0 for none, and its value, as the leader of the stream has them.
+
+        There is no value where it was removed, or cannot be read.
+        """
         client = await self._connected()
         try:
             async with asyncio.timeout(self._answer_seconds):
                 js = client.jetstream(timeout=self._answer_seconds)
                 message = await js.get_last_msg(self._stream, self._prefix + key)
         except NotFoundError:
-            return None
+            return 0, None
         except _FAILURES as error:
             raise self._explained(error) from error
         assert message.seq is not None  # a stored message has one
-        return message.seq, message.data or b""
+        data = _data(message.data or b"", message.headers or {})
+        return message.seq, self._decoded(key, message.seq, data, decode)
+
+
+def _data(data: bytes, headers: Mapping[str, str]) -> bytes | None:
+    """Return what a message of a bucket holds, None where it says that the key was removed."""
+    return None if _REMOVED & headers.keys() else data
 
 
 def _is_old(seen: _Seen, now: float) -> bool:

@@ -58,6 +58,11 @@ class WeightBudget:
         self._limit = limit
         self._minute = now_ms() // _MINUTE_MS
         self._used = 0
+        self._own = 0
+        """What of it was used here, as far as it is answered."""
+        self._began_with_minute = False
+        self.own_share = 1.0
+        """Which part of what the last whole minute cost was used here, and not by other programs at the address."""
         self._under_way = 0
         self._is_known = False
         """Whether an answer has told what others had used."""
@@ -137,6 +142,7 @@ class WeightBudget:
         """Book a request that is over. `used` is what the exchange said of its minute, None if it said nothing."""
         self._turn()
         self._under_way -= permit.weight
+        self._own += permit.weight
         self._is_known |= used is not None
         self._answered.set()
         if used is None or permit.minute != self._minute:  # the figure may be that of the minute before
@@ -173,7 +179,10 @@ class WeightBudget:
         """Begin a new minute when the exchange does. An estimate of its clock that is set right may step back."""
         minute = self._now_ms() // _MINUTE_MS
         if minute > self._minute or minute < self._minute - 1:  # by less than a minute: the same one again
-            self._minute, self._used = minute, 0
+            if self._began_with_minute:  # else a process before this one may have used the rest of it
+                self.own_share = min(1.0, self._own / self._used) if self._used else 1.0
+            self._began_with_minute = True
+            self._minute, self._used, self._own = minute, 0, 0
 
 
 def _kept_share(weight: int, urgency: Urgency) -> int:

@@ -38,6 +38,9 @@ START_WEIGHT = 71
 STATEMENTS_SHARE = 0.7
 """Of the weight: the rest is for what was missed, for prices of contracts and for other programs of the desk."""
 
+LEAST_SHARE = 0.25
+"""Of that, whatever other programs at this address use."""
+
 STATEMENT_SECONDS = 1.0
 """No account is asked about more often."""
 
@@ -88,8 +91,12 @@ class BinanceVenue:
 
     @property
     def turn_seconds(self) -> float:
-        """How long it takes until every account had its turn for a statement."""
-        return self._accounts * STATEMENT_WEIGHT * 60 / (self.budget.limit * STATEMENTS_SHARE)
+        """How long it takes until every account had its turn for a statement.
+
+        Programs that share an address share the weight of statements as they share all of it.
+        """
+        weight = self.budget.limit * STATEMENTS_SHARE * max(self.budget.own_share, LEAST_SHARE)
+        return self._accounts * STATEMENT_WEIGHT * 60 / weight
 
     @property
     def start_seconds(self) -> float:
