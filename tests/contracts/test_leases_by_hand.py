@@ -21,6 +21,8 @@ from tests.servers.postgres import FreshDatabase
 pytestmark = pytest.mark.integration
 
 LONG = Terms(60.0)
+SHORT = Terms(2.0)
+PATIENCE = 10.0
 
 FREED = "UPDATE account_monitor_leases SET session = NULL, changed_at = '2020-01-01Z' WHERE account = 'main'"
 """As a restore does it: the row says that it was changed long ago."""
@@ -35,7 +37,7 @@ class Hands:
         self._stores: list[PostgresLeases] = []
 
     def store(self) -> PostgresLeases:
-        self._stores.append(PostgresLeases(self.url))
+        self._stores.append(PostgresLeases(self.url, answer_seconds=PATIENCE))
         return self._stores[-1]
 
     async def member(self, name: str, *accounts: str) -> tuple[PostgresLeases, Session, dict[str, int]]:
@@ -57,8 +59,9 @@ class Hands:
 
 
 @pytest.fixture
-async def hands(postgres_schema: FreshDatabase) -> AsyncIterator[Hands]:
-    """An empty place that members share."""
+async def hands(postgres_schema: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hands]:
+    """An empty place that members share, who read all of it for a reason only."""
+    monkeypatch.setattr(postgres, "WHOLE_SECONDS", 3_600.0)
     hands = Hands(postgres_schema.url, await asyncpg.connect(postgres_schema.url))
     yield hands
     await hands.close()
@@ -103,7 +106,7 @@ async def test_a_row_that_somebody_is_changing_delays_nobody(hands: Hands) -> No
     async with hands.connection.transaction():
         await hands.do("UPDATE account_monitor_leases SET heir = 'x' WHERE account = 'main'")
 
-        async with asyncio.timeout(postgres.ANSWER_SECONDS / 2):  # it would be given up after that
+        async with asyncio.timeout(PATIENCE / 2):  # it would be given up after that
             taken = await other.acquire(rival, {"main": 0, "alt": 0})
 
     assert taken.keys() == {"alt"}
@@ -247,7 +250,7 @@ RESTORED = "UPDATE account_monitor_leases SET session = 'gone', epoch = epoch - 
 async def test_who_is_refused_has_the_account_again(hands: Hands, monkeypatch: pytest.MonkeyPatch, hand: str) -> None:
     monkeypatch.setattr(keepers, "AGAIN_SECONDS", 0.1)
     speaker = Speaker()
-    keeper = Keeper(hands.store(), "one", Terms(0.6), speaker, clock=boot_seconds, accounts=lambda: ["main", "alt"])
+    keeper = Keeper(hands.store(), "one", SHORT, speaker, clock=boot_seconds, accounts=lambda: ["main", "alt"])
     running = asyncio.create_task(keeper.run())
     await until(lambda: speaker.leases.keys() == {"main", "alt"})
     epoch = speaker.leases["main"].epoch
@@ -265,7 +268,7 @@ async def test_who_is_refused_has_the_account_again(hands: Hands, monkeypatch: p
 @pytest.mark.parametrize("dropped", DROPS)
 async def test_a_member_alone_holds_all_again_after_tables_were_dropped(hands: Hands, dropped: str) -> None:
     speaker = Speaker()
-    keeper = Keeper(hands.store(), "one", Terms(0.6), speaker, clock=boot_seconds, accounts=lambda: ["main", "alt"])
+    keeper = Keeper(hands.store(), "one", SHORT, speaker, clock=boot_seconds, accounts=lambda: ["main", "alt"])
     running = asyncio.create_task(keeper.run())
     await until(lambda: speaker.leases.keys() == {"main", "alt"})
     epochs = {account: lease.epoch for account, lease in speaker.leases.items()}
