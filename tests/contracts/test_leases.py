@@ -765,6 +765,26 @@ async def held_by(*speakers: Speaker, seconds: float = 20) -> None:
 KEPT = [f"account-{number}" for number in range(6)]
 
 
+async def test_a_keeper_holds_all_again_after_the_store_lost_everything(backend: Backend, stores: Stores) -> None:
+    speaker = Speaker()
+    keeper = Keeper(stores(), "one", SHORT, speaker, clock=boot_seconds, accounts=lambda: KEPT)
+    running = asyncio.create_task(keeper.run())
+    await held_by(speaker)
+    lost = set(speaker.leases.values())
+
+    await backend.empty()
+
+    async with asyncio.timeout(20):
+        while True:
+            if speaker.valid == set(KEPT) and not lost & set(speaker.leases.values()):
+                break
+            await asyncio.sleep(0.02)
+    board = await stores().board()
+    assert all(board.holder(account) is not None for account in KEPT)
+    keeper.drain()
+    await asyncio.wait_for(running, 20)
+
+
 async def test_keepers_share_take_over_from_the_dead_and_hand_over(stores: Stores) -> None:
     speakers = [Speaker() for _ in range(3)]
     keepers = [

@@ -200,7 +200,7 @@ class Keeper:
 
     async def _confirm(self, sent_at: float) -> None:
         if self._is_joined:
-            await self._store.beat(self.session)
+            await self._beat()
             self.session.confirm(sent_at)
             return
         self.session = Session(
@@ -212,6 +212,14 @@ class Keeper:
         self._is_joined, self._is_card_new = True, False
         self._settled_at = self._clock() + self._terms.beat_seconds
         log.info("session_joined", member=self._member, session=self.session.id, store=self._store.description)
+
+    async def _beat(self) -> None:
+        try:
+            await self._store.beat(self.session)
+        except StorageUnavailable:
+            if self._is_suspended:  # it may lack what it needs: once that is made, it says that the session is over
+                await self._store.open()
+            raise
 
     def _start_anew(self) -> None:
         """Let go of everything: the session is over."""
