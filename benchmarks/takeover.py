@@ -21,8 +21,8 @@ from account_monitor.ledger.account import USD_ASSETS
 from account_monitor.monitor.inbox import Inbox
 from account_monitor.monitor.monitor import Monitor
 from account_monitor.monitor.ports import Delivery
-from account_monitor.stores.checkpoints import JournalCheckpoints
-from account_monitor.stores.history.following import Folding, Following, Heritage
+from account_monitor.stores.checkpoints import Folding, JournalCheckpoints
+from account_monitor.stores.history.following import Following, Heritage
 from account_monitor.stores.history.postgres import PostgresHistory
 from account_monitor.stores.history.projector import Progress, Projector
 from account_monitor.stores.history.store import HistoryStore

@@ -1,11 +1,12 @@
 import { useEffect } from "preact/hooks";
 import { health, shownLedgers } from "./book.ts";
-import { linkState } from "./link.ts";
+import { isLive } from "./link.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Balances } from "./panels/balances.tsx";
 import { Door } from "./panels/door.tsx";
 import { Equity } from "./panels/equity.tsx";
 import { Fills } from "./panels/fills.tsx";
+import { Guarded } from "./panels/guarded.tsx";
 import { Header } from "./panels/header.tsx";
 import { Key } from "./panels/key.tsx";
 import { Positions } from "./panels/positions.tsx";
@@ -24,8 +25,8 @@ export function App() {
   return (
     <>
       <a class="skip" href="#positions">Skip to positions</a>
-      <Header />
-      {shownLedgers.value.length === 0 ? <Opening /> : <Account />}
+      <Guarded name="Top"><Header /></Guarded>
+      {shownLedgers.value.length === 0 ? <Guarded name="Accounts"><Opening /></Guarded> : <Account />}
       <footer>
         Times are UTC
         {" · "}
@@ -40,22 +41,22 @@ export function App() {
 
 function Account() {
   return (
-    <main class={linkState.value === "lost" ? "old" : ""}>
-      <Key />
+    <main class={isLive.value ? "" : "old"}>
+      <Guarded name="Key figures"><Key /></Guarded>
       <div class="columns wide">
-        <Equity />
-        <Alerts />
+        <Guarded name="Equity"><Equity /></Guarded>
+        <Guarded name="Alerts"><Alerts /></Guarded>
       </div>
-      <Positions />
+      <Guarded name="Positions"><Positions /></Guarded>
       <div class="columns three">
-        <Fills />
-        <Balances />
-        <Reports />
+        <Guarded name="Fills"><Fills /></Guarded>
+        <Guarded name="Balances"><Balances /></Guarded>
+        <Guarded name="Reconciliation"><Reports /></Guarded>
       </div>
       <div class="columns three">
-        <Waterfall />
-        <WhatIf />
-        <Sources />
+        <Guarded name="Why equity changed"><Waterfall /></Guarded>
+        <Guarded name="What if"><WhatIf /></Guarded>
+        <Guarded name="Sources"><Sources /></Guarded>
       </div>
     </main>
   );

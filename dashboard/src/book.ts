@@ -1,7 +1,7 @@
 /** Book: the accounts as the stream tells them. Every row has a signal of its own, so that only what changed is drawn. */
 
 import { batch, computed, signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import { sum } from "./decimal.ts";
+import { isKnown, sum } from "./decimal.ts";
 import { noted, type Point } from "./line.ts";
 import type { Account, AccountMessage, Alert, Balance, Comparison, Decimal, Fill, Health, PnL, Position, Reconciliation, Risk, Standing, Summary } from "./wire.ts";
 
@@ -36,6 +36,8 @@ export class Ledger {
   readonly fills = signal<Fill[]>([]);
   readonly alerts = signal<Alert[]>([]);
   readonly reports = signal<Reconciliation[]>([]);
+  /** Whether the connection that there is now has told of it: what an earlier one told is old. */
+  readonly isCurrent = signal(false);
   /** How many snapshots came: what they do not hold has to be read again after each. */
   readonly snapshots = signal(0);
   /** The sequence that the figures are of. */
@@ -62,6 +64,7 @@ export class Ledger {
     this.epoch = message.epoch;
     this.seq = message.seq;
     this.place.value = `${message.epoch}:${message.seq}`;
+    this.isCurrent.value = true;
     switch (message.type) {
       case "snapshot":
         return this.#begin(message.data);
@@ -125,7 +128,7 @@ export class Ledger {
 
   #count(pnl: PnL, at: number): void {
     this.pnl.value = pnl;
-    if (pnl.equity === null || pnl.net_pnl === null || !Number.isFinite(at)) return;
+    if (!isKnown(pnl.equity) || !isKnown(pnl.net_pnl) || !Number.isFinite(at)) return;
     const heard = { time: at / 1000, equity: Number(pnl.equity), net: Number(pnl.net_pnl) };
     this.line.value = noted(this.line.value, heard, LINE_SECONDS);
   }
@@ -160,6 +163,8 @@ export const ledgers = signal<ReadonlyMap<string, Ledger>>(new Map());
 export const health = signal<Health | null>(null);
 /** Accounts of which nothing is shown, because another process holds them. */
 export const elsewhere = signal<readonly Summary[]>([]);
+/** Accounts whose journal is being folded, of which the stream tells nothing until then. */
+export const folding = signal<ReadonlySet<string>>(new Set());
 /** The account that is looked at; null is all of them. */
 export const chosen = signal<string | null>(null);
 
@@ -182,6 +187,7 @@ export function stateAccounts(told: readonly Summary[]): void {
   const isElsewhere = (each: Summary): boolean => each.status === "held_elsewhere";
   const away = told.filter(isElsewhere);
   if (JSON.stringify(away) !== JSON.stringify(elsewhere.peek())) elsewhere.value = away;
+  folding.value = new Set(told.filter((each) => each.status === "folding").map((each) => each.account));
   keep(new Set(told.filter((each) => !isElsewhere(each)).map((each) => each.account)));
 }
 

@@ -1,4 +1,7 @@
-/** Decimal: exact sums and readable texts of decimals that come as texts. No digit passes through a float. */
+/** Decimal: exact sums and readable texts of decimals that come as texts. No digit passes through a float.
+ *
+ * A text that is no decimal, such as `NaN` or `1E+5`, is like one that is not known: a page that shows the rest is of more use.
+ */
 
 import type { Decimal } from "./wire.ts";
 
@@ -9,6 +12,18 @@ const THIN = "\u202f";
 interface Scaled {
   digits: bigint;
   places: number;
+}
+
+const FORM = /^-?\d+(?:\.\d+)?$/;
+
+/** Whether an amount is known, and a decimal. */
+export function isKnown(amount: Decimal | null | undefined): amount is Decimal {
+  return typeof amount === "string" && FORM.test(amount);
+}
+
+/** Whether something was told that is no decimal. */
+export function isGarbled(amount: Decimal | null): boolean {
+  return amount !== null && !isKnown(amount);
 }
 
 function scaled(text: Decimal): Scaled {
@@ -32,7 +47,7 @@ export function sum(amounts: Iterable<Decimal | null>): Decimal | null {
   let digits = 0n;
   let places = 0;
   for (const amount of amounts) {
-    if (amount === null) return null;
+    if (!isKnown(amount)) return null;
     const next = scaled(amount);
     const most = Math.max(places, next.places);
     digits = digits * 10n ** BigInt(most - places) + raised(next, most);
@@ -43,7 +58,7 @@ export function sum(amounts: Iterable<Decimal | null>): Decimal | null {
 
 /** −1, 0 or 1; 0 also for what is not known. */
 export function sign(amount: Decimal | null): number {
-  if (amount === null) return 0;
+  if (!isKnown(amount)) return 0;
   const { digits } = scaled(amount);
   return digits > 0n ? 1 : digits < 0n ? -1 : 0;
 }
@@ -66,7 +81,7 @@ function grouped(amount: Decimal): string {
 
 /** An amount for people: grouped, a real minus, `places` digits behind the point or as it is. */
 export function shown(amount: Decimal | null | undefined, places?: number): string {
-  if (amount === null || amount === undefined) return UNKNOWN;
+  if (!isKnown(amount)) return UNKNOWN;
   const exact = places === undefined ? amount : rounded(amount, places);
   return grouped(sign(exact) === 0 ? exact.replace("-", "") : exact).replace("-", "−");
 }
@@ -79,25 +94,25 @@ export function signed(amount: Decimal | null | undefined, places?: number): str
 
 /** The sign of what a reader sees: of an amount rounded to so many places. */
 export function signShown(amount: Decimal | null | undefined, places?: number): number {
-  if (amount === null || amount === undefined) return 0;
+  if (!isKnown(amount)) return 0;
   return sign(places === undefined ? amount : rounded(amount, places));
 }
 
 /** A ratio as a percentage: `0.034` is 3.40 %. */
 export function percent(ratio: Decimal | null, places = 2): string {
-  if (ratio === null) return UNKNOWN;
+  if (!isKnown(ratio)) return UNKNOWN;
   const { digits, places: known } = scaled(ratio);
   return `${shown(text(digits * 100n, known), places)}${THIN}%`;
 }
 
 /** What is a percentage already. */
 export function percentage(amount: Decimal | null, places = 2): string {
-  return amount === null ? UNKNOWN : `${shown(amount, places)}${THIN}%`;
+  return isKnown(amount) ? `${shown(amount, places)}${THIN}%` : UNKNOWN;
 }
 
 /** A price without the zeros that say nothing, but with what its size makes worth reading. */
 export function price(amount: Decimal | null): string {
-  if (amount === null) return UNKNOWN;
+  if (!isKnown(amount)) return UNKNOWN;
   const size = Math.abs(Number(amount)); // only to choose how much is shown
   const places = size >= 1000 ? 2 : size >= 1 ? 4 : 8;
   const given = scaled(amount).places;

@@ -1,5 +1,6 @@
 /** History: P&L over time, of one account or of several together, for the picture of it. */
 
+import { isKnown } from "./decimal.ts";
 import { addedUp, LIVE_STEP, type Point } from "./line.ts";
 import { read } from "./rest.ts";
 import type { Bucket } from "./wire.ts";
@@ -37,5 +38,5 @@ export async function points(accounts: readonly string[], range: Range, signal?:
 
 function point(bucket: Bucket): Point | null {
   const { equity, net_pnl: net } = bucket.last;
-  return equity === null || net === null ? null : { time: Date.parse(bucket.timestamp) / 1000, equity: Number(equity), net: Number(net) };
+  return !isKnown(equity) || !isKnown(net) ? null : { time: Date.parse(bucket.timestamp) / 1000, equity: Number(equity), net: Number(net) };
 }

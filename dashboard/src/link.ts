@@ -1,27 +1,36 @@
 /** Link: the one WebSocket. It comes back by itself, goes on after the last message, and draws once a frame. */
 
-import { signal } from "@preact/signals";
-import { applyAll, health, ledgers } from "./book.ts";
+import { computed, signal } from "@preact/signals";
+import { applyAll, health, ledgers, shownLedgers } from "./book.ts";
+import { hear, heardAt } from "./heard.ts";
+import { Pause } from "./pause.ts";
 import { refusal, token } from "./token.ts";
 import type { AccountMessage, Message } from "./wire.ts";
 
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 5_000;
 const INTERVAL_MS = 250;
 const REFUSED = 4401;
 /** The service takes addresses of some 16,000 characters: with hundreds of accounts it is asked for snapshots. */
 const LONGEST_SINCE = 10_000;
 
+/** `open` is that of the connection alone: what it was told of no account yet is old. */
 export type LinkState = "connecting" | "open" | "lost";
 
 export const linkState = signal<LinkState>("connecting");
-/** Since when nothing is heard; null while something is. */
+/** Since when what is shown is old; null while it is not. */
 export const lostSince = signal<number | null>(null);
+/** Whether the connection is made anew because messages were missing in it, again and again. */
+export const isTorn = signal(false);
 
+/** The accounts that are looked at, and of which this connection has told nothing so far. */
+export const unheard = computed(() => shownLedgers.value.filter((each) => !each.isCurrent.value));
+
+/** Whether what is shown is how things are. */
+export const isLive = computed(() => linkState.value === "open" && shownLedgers.value.length > 0 && unheard.value.length === 0);
+
+const pause = new Pause();
 let socket: WebSocket | null = null;
 let waiting: AccountMessage[] = [];
 let isDrawing = false;
-let pauseMs = FIRST_PAUSE_MS;
 
 function address(): string {
   const url = new URL("ws", location.href.replace(/^http/, "ws"));
@@ -38,19 +47,21 @@ export function connect(): void {
   const protocols = token.value === null ? [] : ["account-monitor", `bearer.${token.value}`];
   const made = (socket = new WebSocket(address(), protocols));
   made.onopen = () => {
+    hear();
     linkState.value = "open";
   };
   made.onmessage = (event: MessageEvent<string>) => {
-    hear(JSON.parse(event.data) as Message);
+    if (socket === made) take(JSON.parse(event.data) as Message);
   };
   made.onclose = (event) => {
-    if (socket === made) lose(event.code === REFUSED || event.code === 1008);
+    if (socket !== made) return;
+    if (event.code === REFUSED || event.code === 1008) refusal.value ??= "the token is valid no longer";
+    lose(false);
   };
 }
 
-function hear(message: Message): void {
-  pauseMs = FIRST_PAUSE_MS;
-  lostSince.value = null;
+function take(message: Message): void {
+  hear();
   if (message.type === "health") {
     health.value = message.data;
     return;
@@ -67,16 +78,32 @@ function draw(): void {
   isDrawing = false;
   const messages = waiting;
   waiting = [];
-  if (!applyAll(messages)) again();
+  if (messages.length === 0) return;
+  if (!applyAll(messages)) return tear();
+  pause.useful(Date.now());
+  if (unheard.value.length > 0) return;
+  lostSince.value = null;
+  isTorn.value = false;
 }
 
-function lose(refused: boolean): void {
-  socket = null;
-  if (refused) refusal.value ??= "the token is valid no longer";
+/** Connect anew because a message is missing: the first time at once, and then with a pause, which is said. */
+function tear(): void {
+  const ms = pause.failed(Date.now(), true);
+  if (ms === 0) return again();
+  isTorn.value = true;
+  part(ms);
+}
+
+/** Note that the connection is gone, or good for nothing, and come back; `atOnce`: without a pause, if this is the first failure. */
+function lose(atOnce: boolean): void {
+  part(pause.failed(Date.now(), atOnce));
+}
+
+function part(ms: number): void {
+  drop();
   linkState.value = "lost";
-  lostSince.value ??= Date.now();
-  setTimeout(reconnect, pauseMs * (0.75 + Math.random() / 2));
-  pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+  lostSince.value ??= heardAt();
+  setTimeout(reconnect, ms * (0.75 + Math.random() / 2));
 }
 
 function reconnect(): void {
@@ -87,17 +114,19 @@ function reconnect(): void {
 
 /** Note that nothing is answered although the connection looks open, and make it anew. */
 export function lost(): void {
-  if (linkState.value !== "open") return;
-  linkState.value = "lost";
-  lostSince.value ??= Date.now();
-  again();
+  if (linkState.value === "open") lose(true);
 }
 
 /** Come back at once: a message is missing, or another token is to be shown. */
 export function again(): void {
+  drop();
+  connect();
+}
+
+function drop(): void {
   const old = socket;
   socket = null;
   waiting = [];
+  for (const each of ledgers.value.values()) each.isCurrent.value = false;
   old?.close();
-  connect();
 }

@@ -2,15 +2,19 @@
 
 import { effect, signal } from "@preact/signals";
 import { ledgers, stateAccounts, type Ledger } from "./book.ts";
+import { heardAt } from "./heard.ts";
 import { points, type Range } from "./history.ts";
 import { LIVE_STEP } from "./line.ts";
 import { lost } from "./link.ts";
-import { Problem, read } from "./rest.ts";
+import { Problem, probe, read } from "./rest.ts";
 import { refusal, token } from "./token.ts";
 import type { Alert, Fill, Reconciliation, Summary } from "./wire.ts";
 
-const EVERY_MS = 3_000;
-const MISSES = 2;
+const EVERY_MS = 2_000;
+/** How long the question may take that tells whether the service is there: it is a small one. */
+const PATIENCE_MS = 3_000;
+/** How long nothing else may have been heard when it fails: as long as it was waited for, less what timers are off. */
+const SILENCE_MS = PATIENCE_MS - 500;
 const AGAIN_MS = 5_000;
 const LATELY: Range = { name: "lately", ms: 900_000, interval: `${LIVE_STEP}s`, step: LIVE_STEP };
 const FILLS_MS = 6 * 3_600_000;
@@ -25,18 +29,15 @@ const begun = new WeakMap<Ledger, string>();
 /** Whether this reader may order anything; not before it is known. */
 export const mayOperate = signal(false);
 
-let missed = 0;
-
 /** Ask now and every few seconds. A connection that looks open while nothing is answered is made anew. */
 export function poll(): void {
   const ask = async (): Promise<void> => {
     try {
       if (refusal.value === null) await look();
-      missed = 0;
       answeredAt.value = Date.now();
     } catch (error) {
       if (error instanceof Problem && error.status < 500) answeredAt.value = Date.now();
-      else if (++missed >= MISSES) lost();
+      else if (Date.now() - heardAt() >= SILENCE_MS) lost();
     }
     setTimeout(ask, EVERY_MS);
   };
@@ -52,7 +53,7 @@ export function poll(): void {
 }
 
 async function look(): Promise<void> {
-  const accounts = await read<Summary[]>("/api/accounts");
+  const accounts = await probe<Summary[]>("/api/accounts", PATIENCE_MS);
   stateAccounts(accounts);
   mayOperate.value = accounts.every((each) => each.may_operate !== false);
 }

@@ -92,3 +92,11 @@ test("an account that another process holds is in no sum, and named", () => {
   assert.equal(totalOf("equity"), "100.1");
   assert.deepEqual(elsewhere.value.map((each) => [each.account, each.member]), [["alt", "b"]]);
 });
+
+test("a figure that is no decimal is in no line, and what comes after it is", () => {
+  applyAll([snapshot(), message("pnl_update", 6, 5, { ...PNL, equity: "1E+5" })]);
+  assert.deepEqual(ledger("main").line.value.map((point) => point.equity), [100.1]);
+  assert.equal(totalOf("equity"), null);
+  applyAll([message("pnl_update", 7, 6, { ...PNL, equity: "4242" })]);
+  assert.deepEqual(ledger("main").line.value.map((point) => point.equity), [4242]);
+});

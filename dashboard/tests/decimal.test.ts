@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { percent, price, rounded, shown, sign, signed, signShown, sum } from "../src/decimal.ts";
+import { isGarbled, percent, percentage, price, rounded, shown, sign, signed, signShown, sum } from "../src/decimal.ts";
 
 test("sums are exact where floats are not", () => {
   assert.equal(sum(["0.1", "0.2"]), "0.3");
@@ -47,4 +47,12 @@ test("a price shows what its size makes worth reading, and never more than it ha
   assert.equal(price("77086.3712345678"), "77\u202f086.37");
   assert.equal(price("0.00001234"), "0.00001234");
   assert.equal(price("148.8"), "148.8");
+});
+
+test("what is no decimal is like what is not known, and takes nothing else with it", () => {
+  for (const garbled of ["1E+5", "NaN", "", "Infinity", "1,5", "0x10", "1.", ".5", "+1", "1 000", 5 as unknown as string]) {
+    assert.deepEqual([shown(garbled, 2), signed(garbled), price(garbled), percent(garbled), percentage(garbled)], Array(5).fill("—"), garbled);
+    assert.deepEqual([sign(garbled), signShown(garbled, 2), sum(["1", garbled]), isGarbled(garbled)], [0, 0, null, true], garbled);
+  }
+  assert.deepEqual(["0", "-0.10", null].map(isGarbled), [false, false, false]);
 });

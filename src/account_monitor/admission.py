@@ -245,7 +245,8 @@ class _Aside:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         threading.Thread(target=self._work, args=(work, loop, done), name="tokens", daemon=True).start()
-        return await asyncio.wait_for(done, FILE_SECONDS)
+        async with asyncio.timeout(FILE_SECONDS):  # unlike `wait_for`, cancelled also where it is done in the same turn
+            return await done
 
     def _work(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop, done: asyncio.Future[T]) -> None:
         try:

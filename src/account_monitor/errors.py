@@ -9,6 +9,7 @@ AccountMonitorError
 │   ├── JournalTooNew         written by a younger version of this program
 │   ├── JournalTooOld         written by an older one, and not migrated yet
 │   ├── JournalCorrupt        the hash chain or the file is broken
+│   │   └── JournalDamaged    it is this file that is, whatever others hold
 │   ├── JournalCompacted      what is asked for is in the history only
 │   └── RecordingStopped      a write failed (disk full, I/O error); nothing is recorded until it is opened anew
 ├── StartAborted              nobody's: the process was asked to stop before it had started
@@ -67,6 +68,10 @@ class JournalTooOld(JournalError):
 
 class JournalCorrupt(JournalError):
     """The file or its hash chain is broken; the text names the first entry that does not fit."""
+
+
+class JournalDamaged(JournalCorrupt):
+    """This very file cannot be read, or is not what was written into it; a copy elsewhere may be whole."""
 
 
 class JournalCompacted(JournalError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.chromium import looking_at
 from tests.integration.market import Market, market, monitored, open_for_business
@@ -97,11 +97,13 @@ async def test_an_alert_is_shown_and_can_be_acknowledged(tmp_path: Path, monkeyp
         async with looking_at(address(service)) as page:
             alert = page.locator("li[data-alert]", has_text="low balance")
             await alert.get_by_role("button", name="Acknowledge").click()
+            await expect(alert.get_by_label("Your name")).to_be_focused()
             await alert.get_by_label("Your name").fill(HOSTILE)
             await page.route("**/ack?**", answer_as_if_not_copied)
             await alert.get_by_role("button", name="I look after it").click()
             await expect(alert).to_contain_text(f"{HOSTILE} looks after it")  # as text, not as a page
             await expect(alert).to_contain_text("not copied yet <b>")
+            await expect(alert).to_be_focused()
             assert await page.evaluate("window.entered") is None
         told = (await asyncio.to_thread(service.get, "/api/alerts?type=LOW_BALANCE"))[1]["alerts"]
         assert [each["acked_by"] for each in told] == [HOSTILE]
@@ -111,6 +113,116 @@ async def answer_as_if_not_copied(route: Route) -> None:
     """Answer as where processes share the accounts, and the history is away."""
     answer = await route.fetch()
     await route.fulfill(response=answer, status=202, json={**await answer.json(), "pending": "not copied yet <b>"})
+
+
+async def test_what_cannot_be_read_or_drawn_leaves_the_rest_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market(2) as here, monitored(tmp_path, here, monkeypatch) as service:
+        here.order("BTCUSDT", "BUY", "0.5")
+        async with looking_at("about:blank") as page:
+            garbling = Garbling()
+            await page.route_web_socket(re.compile(r"/ws\?"), garbling.stand_between)
+            await page.goto(address(service))
+            await expect(page.locator("[data-figure=Equity]")).to_have_text("—")
+            await expect(page.locator("#positions [role=alert]")).to_contain_text("This part cannot be drawn")
+            await expect(page.locator("tr[data-asset=USDT]")).to_be_visible()
+            garbling.is_on = False
+            await expect(page.locator("tr[data-key=BTCUSDT] [data-field=quantity]")).to_have_text("0.5", timeout=20_000)
+            await expect(page.locator("[data-figure=Equity]")).not_to_have_text("—")
+
+
+async def test_old_figures_are_not_live_until_the_account_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        market(2) as here,
+        monitored(tmp_path, here, monkeypatch) as service,
+        looking_at("about:blank", size=(320, 844)) as page,
+    ):
+        stream = Folding()
+        await page.route_web_socket(re.compile(r"/ws\?"), stream.stand_between)
+        await page.route("**/api/accounts", stream.tell_accounts)
+        await page.goto(address(service))
+        await expect(page.locator(".pill", has_text="live")).to_be_visible()
+        await stream.restart()
+        await expect(page.locator(".pill.warn", has_text="main is being folded, figures are ")).to_be_visible()
+        await expect(page.locator("main.old")).to_have_count(1)
+        assert await page.evaluate(BEYOND_THE_EDGE) == []
+        stream.end()
+        await expect(page.locator(".pill", has_text="live")).to_be_visible()
+        await expect(page.locator("main.old")).to_have_count(0)
+        await page.unroute_all(behavior="ignoreErrors")  # a question may be on its way
+
+
+class Folding:
+    """Stands between the service and the page, and tells of no account while it is on, as after a restart."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self._page_side: WebSocketRoute | None = None
+        self._withheld: list[str] = []
+
+    def stand_between(self, page_side: WebSocketRoute) -> None:
+        """Connect the page to the service, and withhold what is of an account."""
+        self._page_side, self._withheld = page_side, []
+        page_side.connect_to_server().on_message(lambda text: self._tell(page_side, str(text)))
+
+    def _tell(self, page_side: WebSocketRoute, text: str) -> None:
+        if page_side is not self._page_side:
+            return  # of a connection that was cut
+        if self.is_on and json.loads(text)["account"] is not None:
+            self._withheld.append(text)
+        else:
+            page_side.send(text)
+
+    async def tell_accounts(self, route: Route) -> None:
+        """Answer which accounts there are."""
+        answer = await route.fetch()
+        told = await answer.json()
+        await route.fulfill(
+            response=answer, json=[{**each, "status": "folding"} for each in told] if self.is_on else told
+        )
+
+    async def restart(self) -> None:
+        """Cut the connection, and tell the next one of no account."""
+        assert self._page_side is not None
+        self.is_on = True
+        await self._page_side.close()
+
+    def end(self) -> None:
+        """Tell what was withheld."""
+        assert self._page_side is not None
+        self.is_on = False
+        for text in self._withheld:
+            self._page_side.send(text)
+
+
+class Garbling:
+    """Stands between the stream and the page: an equity that is no decimal, and positions in no state."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+
+    def stand_between(self, page_side: WebSocketRoute) -> None:
+        """Connect the page to the service, and change what it is told."""
+        service_side = page_side.connect_to_server()
+        service_side.on_message(lambda text: page_side.send(self.changed(str(text))))
+
+    def changed(self, text: str) -> str:
+        """Return the message as the page gets it."""
+        message = json.loads(text)
+        if not self.is_on:
+            return text
+        if message["type"] == "snapshot":
+            message["data"]["pnl"]["equity"] = "1E+5"
+            for position in message["data"]["positions"].values():
+                position["state"] = None
+        elif message["type"] == "pnl_update":
+            message["data"]["equity"] = "1E+5"
+        elif message["type"] == "position_update":
+            message["data"]["state"] = None
+        return json.dumps(message)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -219,7 +331,10 @@ async def test_a_service_that_hangs_is_not_shown_as_live(tmp_path: Path, monkeyp
         assert service.process is not None
         service.process.send_signal(signal.SIGSTOP)
         try:
-            await expect(page.locator(".pill.bad", has_text="disconnected")).to_be_visible(timeout=60_000)
+            # Since it was heard last, and not since that was noticed.
+            told = page.locator(".pill.bad", has_text=re.compile(r"^disconnected for [1-9]\d* s, figures are old$"))
+            await expect(told).to_be_visible(timeout=15_000)
+            await expect(page.locator("main.old")).to_have_count(1)
         finally:
             service.process.send_signal(signal.SIGCONT)
         await expect(page.locator(".pill", has_text="live")).to_be_visible(timeout=30_000)

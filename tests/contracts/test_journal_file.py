@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew
+from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew, JournalTooOld
 from account_monitor.ledger.events import Deed, FundingPayment
 from account_monitor.ledger.money import ONE, use_exact_arithmetic
 from account_monitor.stores.chain import START, Row, link
@@ -128,6 +128,20 @@ def test_a_younger_schema_is_refused_and_left_alone(path: Path) -> None:
     with pytest.raises(JournalTooNew, match="schema version"):
         open_reader(path)
     assert path.read_bytes() == before
+
+
+def test_a_reader_says_what_brings_an_older_schema_up_to_date(path: Path) -> None:
+    edit(path, f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+
+    with pytest.raises(JournalTooOld, match="start the service once with this version, which brings it up to date"):
+        open_reader(path)
+
+
+def test_an_empty_file_is_no_journal_to_read(tmp_path: Path) -> None:
+    (tmp_path / "main.journal").touch()
+
+    with pytest.raises(JournalTooOld, match=r"main\.journal is no journal"):
+        open_reader(tmp_path / "main.journal")
 
 
 def test_a_refused_journal_is_not_left_locked(path: Path) -> None:

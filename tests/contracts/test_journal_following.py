@@ -12,10 +12,10 @@ import pytest
 from account_monitor.errors import HistoryUnavailable, JournalInUse
 from account_monitor.ledger.account import USD_ASSETS, fold
 from account_monitor.monitor.ports import Delivery, StreamPosition
-from account_monitor.stores.checkpoints import JournalCheckpoints, encode_state, load_state
+from account_monitor.stores.checkpoints import Folding, JournalCheckpoints, encode_state, load_state
 from account_monitor.stores.history import following as followings
 from account_monitor.stores.history.batch import EntryRow
-from account_monitor.stores.history.following import Folding, Following, Heritage
+from account_monitor.stores.history.following import Following, Heritage
 from account_monitor.stores.history.store import NEWS, HistoryStore
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
 from account_monitor.stores.journal import Journal

@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 
 from account_monitor.cli import run
+from account_monitor.cli.screen import MISSING
 from account_monitor.ledger.account import USD_ASSETS, Account
 from account_monitor.ledger.events import (
     Adjustment,
@@ -194,6 +195,30 @@ async def test_of_several_accounts_there_is_a_total(data: Path, capsys: pytest.C
     assert "accounts" not in Page(await asyncio.to_thread(told, capsys, "report", "--account", "alt")).tables
 
 
+async def test_a_change_that_is_not_known_is_no_figure(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    happened: list[Sequence[Event]] = [
+        [Opening("o", 0, (("USDT", D(1000)),))],
+        [fill(1, "BUY", "100"), marked(BEGUN + DAY, "110")],
+        [Transfer("t", "XYZ", D(5), BEGUN)],
+    ]
+    for number, events in enumerate(happened, start=1):
+        journal = Journal.open(data, "poor", clock=lambda at_ms=BEGUN + number * DAY: at_ms)  # type: ignore[misc]
+        await journal.append([delivery(event) for event in events])
+        await journal.close()
+
+    page = Page(told(capsys, "report"))  # main, poor
+    assert json.loads(told(capsys, "explain", "--account", "poor", "--json"))["equity_change"] is None
+    assert page.amounts("a1-causes")["change of equity"]["USD"] == MISSING
+    days = page.amounts("a1-days")
+    assert [(name, row["change"]) for name, row in days.items()] == [
+        ("2025-11-25", "1000"), ("2025-11-26", "9.93"), ("2025-11-27", MISSING), ("total", MISSING),
+    ]  # fmt: skip
+    accounts = page.amounts("accounts")
+    assert (accounts["poor"]["change"], accounts["total"]["change"]) == (MISSING, MISSING)
+    for row in (days["total"], accounts["poor"], page.amounts("a1-positions")["total"]):
+        assert "P&L of what has a price" in row
+
+
 def test_what_others_wrote_is_text(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys, "report")
     page = Page(text)
@@ -270,7 +295,9 @@ def test_a_file_appears_whole_and_is_not_replaced_unasked(data: Path, capsys: py
     [
         (["--account", "nobody"], 2, "there is no account 'nobody'"),
         (["--from", "2025-11-26", "--to", "2025-11-25"], 2, "--from: 2025-11-26T00:00:00.000Z is later than --to"),
-        (["--from", "2999-01-01"], 2, "is later than now"),
+        (["--from", "2199-01-01"], 2, "--from: 2199-01-01T00:00:00.000Z is later than now"),
+        (["--from", "2999-01-01"], 2, "--from: '2999-01-01' is not a time of the years 1970 to 2199 in UTC"),
+        (["--from", "0001-01-01", "--timezone", "Asia/Tokyo"], 2, "'0001-01-01' is not a time of the years 1970"),
         (["--from", "yesterday"], 2, "--from: 'yesterday' is not a time"),
         (["--to", "2025-11-25T00:00:00"], 2, "has no time zone"),
         (["--to", "2025-11-24"], 1, "account main: began at 2025-11-25T00:00:01.000Z, after the span"),

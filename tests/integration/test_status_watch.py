@@ -115,7 +115,7 @@ def test_it_shows_what_the_service_knows_through_changes_sizes_and_deaths(server
         terminal.until(lambda: shows(terminal, service.account("main")), seconds=5)
 
         assert terminal.is_alternate
-        terminal.type(b"q")
+        terminal.type(b"q" + 70 * b"x")  # more than is read at a time
         terminal.until(lambda: terminal.process.poll() is not None, seconds=3)
         assert terminal.process.returncode == 0
         assert (terminal.is_alternate, terminal.has_cursor, terminal.mode) == (False, True, terminal.mode_before)
@@ -142,6 +142,20 @@ def test_ctrl_z_and_ctrl_c_leave_the_terminal_as_it_was_and_no_colour_was_shown(
         assert (terminal.is_alternate, terminal.has_cursor, terminal.mode) == (False, True, terminal.mode_before)
         assert not re.search(rb"\x1b\[[0-9;]*(3[0-8]|4[0-8]|9[0-7])[0-9;]*m", terminal.written)
         assert b"Traceback" not in terminal.written
+    finally:
+        terminal.close()
+
+
+def test_ctrl_backslash_leaves_the_terminal_as_it_was_also_while_nothing_answers(service: Service) -> None:
+    terminal = watching(service, "--url", "http://127.0.0.1:9")
+    try:
+        terminal.until(lambda: "not connected" in terminal.text)
+        terminal.type(b"\x1c")
+        terminal.until(lambda: terminal.process.poll() is not None)
+        terminal.read(0.2)
+
+        assert terminal.process.returncode == 131
+        assert (terminal.is_alternate, terminal.has_cursor, terminal.mode) == (False, True, terminal.mode_before)
     finally:
         terminal.close()
 

@@ -101,3 +101,13 @@ def test_the_youngest_fills_are_kept_each_once(book: Book) -> None:
 
     assert [fill.id for fill in page.fills] == [str(number) for number in range(29, 29 - FILLS_KEPT, -1)]
     assert page.fills[0].fee == "1"
+
+
+def test_an_account_counts_as_told_by_a_connection_once_a_message_of_it_was_taken(book: Book) -> None:
+    book.begin_anew()
+    assert book.told == set()
+    with pytest.raises(Missing):
+        book.hear(message("pnl_update", PNL, prev=3))
+    assert book.told == set()
+    book.hear(message("pnl_update", PNL))
+    assert book.told == {"main"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from account_monitor.cli.export_files import Digits, parquet_sheet
+from account_monitor.cli.export_files import Digits, parquet_sheet, whole_file
 from account_monitor.cli.export_tables import Column, Kind
 from tests.journal_samples import decimals
 
@@ -54,3 +55,30 @@ def test_parquet_gives_back_what_it_was_given(numbers: list[Decimal | None]) -> 
         read = pq.read_table(path).column("amount").to_pylist()
 
     assert [None if cell is None else D(cell) for cell in read] == numbers
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_where_the_program_is_asked_to_end(tmp_path: Path, number: signal.Signals) -> None:
+    def write_and_be_asked() -> None:
+        with whole_file(tmp_path / "r.html", force=False) as scratch:
+            scratch.write_text("half")
+            signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as ended:
+        write_and_be_asked()
+
+    assert ended.value.code == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_was_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with whole_file(tmp_path / "r.html", force=False) as scratch:
+            scratch.write_text("whole")
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (tmp_path / "r.html").read_text() == "whole"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from account_monitor.ledger.account import USD_ASSETS
+from account_monitor.stores.checkpoints import Folding
 from account_monitor.stores.history import following
 from account_monitor.stores.history.succession import Outcome, Succession
 from account_monitor.stores.journal import Journal
@@ -40,7 +41,7 @@ async def test_closing_while_a_journal_is_begun_leaves_no_file_open(
 
     monkeypatch.setattr(following, "succeed", succeed)
     monkeypatch.setattr(following, "_Followed", slow)
-    made = following.Following(History(), tmp_path, following.Folding(USD_ASSETS), clock=lambda: 1)  # type: ignore[arg-type]
+    made = following.Following(History(), tmp_path, Folding(USD_ASSETS), clock=lambda: 1)  # type: ignore[arg-type]
     await made.follow(["x"])
     running = asyncio.create_task(made.run())
     await asyncio.sleep(0.1)

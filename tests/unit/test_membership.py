@@ -21,6 +21,8 @@ from account_monitor.historian.historian import Historian
 from account_monitor.historian.messages import Tenure
 from account_monitor.membership import membership as memberships
 from account_monitor.membership.membership import Membership
+from account_monitor.stores.history.following import Heritage
+from account_monitor.stores.history.succession import Outcome, Succession
 from account_monitor.stores.journal import Journal
 from account_monitor.stores.journal_reader import JournalReader, open_reader
 
@@ -136,3 +138,25 @@ def test_what_is_written_to_its_end_is_not_begun_again_because_another_account_c
 
     historian.assign(["x", "y"], {"x": Tenure(9, "s1"), "y": tenure})
     assert historian._assignment().accounts == ["x", "y"], "it came back under another lease"
+
+
+async def test_who_takes_over_what_was_damaged_while_it_was_followed_says_so_and_believes_nothing_of_it() -> None:
+    made, _, _ = membership_with([0])
+    aside, fired = Path("x.journal.1"), []
+
+    async def hand_over(*_: object) -> Heritage:
+        return Heritage(Succession(Outcome.EXTENDED), None, Succession(Outcome.SET_ASIDE, 3, aside, "it was cut"))
+
+    made._standby = SimpleNamespace(hand_over=hand_over)
+    made._alarms = SimpleNamespace(fire=lambda *told, **more: fired.append((*told, more["symbol"])))
+
+    made._untold = {}
+    _, state = await made._inherit(None, "x", object())
+    made._tell_set_aside("x", made._untold["x"])
+
+    assert state is None
+    text = (
+        "the journal that was here is damaged (it was cut): it lies in x.journal.1, and the account goes on from the"
+        " history"
+    )
+    assert fired == [("x", "STORAGE_UNAVAILABLE", text, "set_aside")]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from account_monitor.cli.questions import Questions
 from account_monitor.cli.screen import GAIN, LOSS, MISSING, UNBOUNDED, account_screen, money, price_text, rounded, whole
+from account_monitor.errors import CommandFailed
 from account_monitor.monitor.reports import (
     AccountReport,
     AlertReport,
     BalanceReport,
+    ComparisonReport,
     PnLReport,
     PositionReport,
     RiskReport,
@@ -73,6 +77,28 @@ def shown(account: AccountReport, width: int) -> str:
 )
 def test_a_whole_number_has_all_its_digits(amount: str | None, text: str) -> None:
     assert whole(amount) == text
+
+
+@pytest.mark.parametrize("told", ["abc", "", "NaN", "-Infinity", "1E+999999", "1_0", "٣", "9" * 151])
+def test_what_is_no_number_is_named_and_ends_it(told: str) -> None:
+    for show in (whole, rounded, price_text):
+        with pytest.raises(CommandFailed, match=re.escape(repr(told[:60]))):
+            show(told)
+
+
+def test_a_standing_that_no_service_tells_is_named_and_ends_it() -> None:
+    weird = ComparisonReport(
+        status="weird", compared_at=None, agreed_at=None, interval_in_effect="5s", drifts=[], unexplained=[],
+        quarantined=[],
+    )  # fmt: skip
+    with pytest.raises(CommandFailed, match=r"'weird'.*expected one of agrees, differs"):
+        shown(msgspec.structs.replace(ACCOUNT, reconciliation=weird), 80)
+
+
+@pytest.mark.parametrize("told", ["yesterday", "0001-01-01T00:00:00Z"])
+def test_a_time_that_is_none_is_named_and_ends_it(told: str) -> None:
+    with pytest.raises(CommandFailed, match=f"'{told}', expected a time"):
+        Questions("http://127.0.0.1:9", None).last_fills("main", told)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 
 from account_monitor.cli import run
 from account_monitor.cli.answers import NoAnswer
-from account_monitor.cli.watch import Watch
+from account_monitor.cli.watch import FRAME_SECONDS, Watch
+from account_monitor.cli.watch_screen import Frame
 
 
 def watching(typed: bytes) -> Any:
@@ -59,6 +60,41 @@ async def test_a_question_that_is_not_answered_is_not_asked_again_at_once() -> N
     await asyncio.sleep(0.3)
     asking.cancel()
     assert asked == 1
+
+
+async def test_drawing_ends_also_where_news_come_in_the_turn_that_cancels_it() -> None:
+    made: Any = Watch.__new__(Watch)
+    made._news, made._is_over, made._skipped = asyncio.Event(), asyncio.Event(), 0
+    made._terminal = SimpleNamespace(size=lambda: os.terminal_size((80, 24)), show=lambda _: None)
+    made._frame = lambda: Frame("http://127.0.0.1:8080", 0, None, "", (), ())
+    drawing = asyncio.create_task(made._draw())
+    await asyncio.sleep(2 * FRAME_SECONDS)  # it waits for news
+    made._news.set()
+    drawing.cancel()
+    ended, _ = await asyncio.wait([drawing], timeout=5)
+    made._is_over.set()
+    assert ended == {drawing}
+
+
+async def test_whoever_asks_twice_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Any = Watch.__new__(Watch)
+    happened: list[object] = []
+    made._is_over = asyncio.Event()
+    made._terminal = SimpleNamespace(keys=None, leave=lambda: happened.append("left"))
+    monkeypatch.setattr(os, "_exit", happened.append)
+
+    made.end(0)
+    assert (made._code, happened) == (0, [])
+    made.end(130)
+    assert happened == ["left", 130]
+
+    def leave() -> None:
+        raise OSError
+
+    made._terminal.leave = leave  # the terminal is gone
+    with pytest.raises(OSError):  # noqa: PT011  # which nobody sees: the process ended
+        made.end(129)
+    assert happened[-1] == 129
 
 
 def test_what_steers_a_terminal_is_told_as_its_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from account_monitor.cli.screen import Elsewhere
+from account_monitor.cli.screen import MISSING, Elsewhere
 from account_monitor.cli.watch_screen import Frame, Shown, draw
 from tests.unit.test_book import FILL
 from tests.unit.test_screen import ACCOUNT, ALERT, PNL, POSITION
@@ -45,6 +45,18 @@ def test_a_frame_fits_the_terminal(size: tuple[int, int]) -> None:
 
     assert len(lines) <= size[1]
     assert all(len(line) <= size[0] for line in lines)
+
+
+def test_an_account_that_is_not_told_yet_is_dim_and_the_total_is_not_known() -> None:
+    other = Shown(msgspec.structs.replace(ACCOUNT, account="other"), [], [], is_old=True)
+    lines = lines_of(frame(MAIN, other), 150, 90)
+
+    rows = plain(lines)
+    total = next(row for row in rows if row.startswith("total"))
+    assert set(total.removeprefix("total").replace(MISSING, "")) == {" "}
+    begins = rows.index("other is not told yet: what stands below is old")
+    assert all(line.startswith("\x1b[2m") for line in lines[begins + 1 :] if line)
+    assert not lines[rows.index(next(row for row in rows if row.startswith("main  seq")))].startswith("\x1b[2m")
 
 
 def test_what_does_not_fit_is_said_and_can_be_scrolled_to() -> None:

@@ -1,4 +1,5 @@
 import { signal, useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
 import { isRead, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
 import { now } from "../now.ts";
@@ -37,7 +38,7 @@ function Item({ alert }: { alert: Alert }) {
   const isFiring = alert.state === "FIRING";
   const at = Date.parse(isFiring ? alert.timestamp : (alert.resolved_at ?? alert.timestamp));
   return (
-    <li class={isFiring ? alert.severity.toLowerCase() : "over"} data-alert={alert.id}>
+    <li tabIndex={-1} class={isFiring ? alert.severity.toLowerCase() : "over"} data-alert={alert.id}>
       <p>
         <strong>{alert.type.replaceAll("_", " ").toLowerCase()}</strong> {alert.symbol}
         <span class="faint">
@@ -70,16 +71,23 @@ function sayPending(alert: string, why: string): void {
 function Acknowledge({ alert }: { alert: Alert }) {
   const isAsking = useSignal(false);
   const problem = useSignal("");
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (isAsking.value) input.current?.focus(); // the button that had it is gone
+  }, [isAsking.value]);
   const acknowledge = async (event: Event): Promise<void> => {
     event.preventDefault();
-    const name = new FormData(event.currentTarget as HTMLFormElement).get("by")?.toString().trim();
+    const form = event.currentTarget as HTMLFormElement;
+    const item = form.closest("li"); // which the form may have left by the time of the answer
+    const name = new FormData(form).get("by")?.toString().trim();
     if (!name) return;
     localStorage.setItem(NAME, name);
     try {
-      const path = `/api/alerts/${alert.id}/ack?account=${encodeURIComponent(alert.account)}`;
+      const path = `/api/alerts/${encodeURIComponent(alert.id)}/ack?account=${encodeURIComponent(alert.account)}`;
       const answer = await order<{ pending: string | null }>(path, { by: name });
       if (answer.pending !== null) sayPending(alert.id, answer.pending);
       isAsking.value = false;
+      item?.focus(); // what had it goes
     } catch (error) {
       problem.value = (error as Error).message;
     }
@@ -87,7 +95,7 @@ function Acknowledge({ alert }: { alert: Alert }) {
   if (!isAsking.value) return <button type="button" onClick={() => (isAsking.value = true)}>Acknowledge</button>;
   return (
     <form onSubmit={acknowledge}>
-      <input name="by" aria-label="Your name" placeholder="your name" required maxLength={40} value={localStorage.getItem(NAME) ?? ""} />
+      <input ref={input} name="by" aria-label="Your name" placeholder="your name" required maxLength={40} value={localStorage.getItem(NAME) ?? ""} />
       <button type="submit">I look after it</button>
       {problem.value && <p class="loss" role="alert">{problem.value}</p>}
     </form>

@@ -1,5 +1,5 @@
 import { isRead, shownLedgers } from "../book.ts";
-import { price, shown, signed, signShown } from "../decimal.ts";
+import { isGarbled, price, shown, signed, signShown } from "../decimal.ts";
 import { clock } from "../format.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
@@ -34,7 +34,7 @@ export function Fills() {
                   <td class="number">{shown(fill.quantity)}</td>
                   <td class="number">{price(fill.price)}</td>
                   <td class={`number ${tone(signShown(fill.realized_pnl, 2))}`}>
-                    {signShown(fill.realized_pnl, 2) !== 0 ? signed(fill.realized_pnl, 2) : ""}
+                    {signShown(fill.realized_pnl, 2) !== 0 || isGarbled(fill.realized_pnl) ? signed(fill.realized_pnl, 2) : ""}
                   </td>
                 </tr>
               ))}

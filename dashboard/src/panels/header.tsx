@@ -1,6 +1,6 @@
-import { chosen, elsewhere, health, ledgers, shownLedgers } from "../book.ts";
+import { chosen, elsewhere, folding, health, ledgers, shownLedgers } from "../book.ts";
 import { span } from "../format.ts";
-import { linkState, lostSince } from "../link.ts";
+import { isLive, isTorn, linkState, lostSince, unheard } from "../link.ts";
 import { now } from "../now.ts";
 import { forget, token } from "../token.ts";
 
@@ -48,11 +48,28 @@ function leave(): void {
 }
 
 function Link() {
-  const state = linkState.value;
-  if (state === "open") return <span class="pill good" role="status">live</span>;
-  if (state === "connecting") return <span class="pill" role="status">connecting…</span>;
-  const since = lostSince.value ?? now.value;
-  return <span class="pill bad" role="status">disconnected for {span(now.value - since)}, figures are old</span>;
+  const [tone, text] = told();
+  return <span class={`pill ${tone}`} role="status">{text}</span>;
+}
+
+/** How what is shown relates to how things are: a tone and a sentence. */
+function told(): [string, string] {
+  if (isLive.value) return ["good", "live"];
+  const hasFigures = shownLedgers.value.length > 0;
+  if (linkState.value === "connecting") return ["", "connecting…"];
+  if (linkState.value === "open" && !hasFigures) return ["", "connected"];
+  const age = span(now.value - (lostSince.value ?? now.value));
+  if (isTorn.value) return ["bad", `messages are missing, figures are ${age} old`];
+  if (linkState.value === "lost") return ["bad", `disconnected for ${age}, figures are old`];
+  const names = unheard.value.map((each) => each.name);
+  const folded = names.filter((name) => folding.value.has(name));
+  if (folded.length > 0) return ["warn", `${few(folded)} ${folded.length === 1 ? "is" : "are"} being folded, figures are ${age} old`];
+  return ["warn", `connected, nothing of ${few(names)} yet, figures are ${age} old`];
+}
+
+/** Accounts in few words. */
+function few(names: readonly string[]): string {
+  return names.length === 1 ? (names[0] ?? "") : `${names.length} accounts`;
 }
 
 const WORDS = { healthy: "good", degraded: "warn", unhealthy: "bad" } as const;

@@ -1,6 +1,6 @@
 import { useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
 import { shownLedgers, type Row, type Trail } from "../book.ts";
-import { price, shown, sign, signed, signShown } from "../decimal.ts";
+import { isGarbled, price, shown, sign, signed, signShown } from "../decimal.ts";
 import type { Decimal, Position, Risk } from "../wire.ts";
 import { Empty, Panel, tone } from "./panel.tsx";
 
@@ -96,6 +96,7 @@ function share(position: Position): Decimal | null {
 function Distance({ position, isKnown }: { position: Position; isKnown: boolean }) {
   const text = position.liquidation_distance_pct;
   if (text === null) return <span class="faint">{position.state === "FLAT" ? "" : isKnown ? "none" : "not known"}</span>;
+  if (isGarbled(text)) return <span class="faint">{shown(text)}</span>;
   const distance = Number(text);
   const near = Math.max(0, Math.min(1, 1 - distance / NEAR_PCT));
   const level = distance < 5 ? "bad" : distance < 10 ? "warn" : "good";

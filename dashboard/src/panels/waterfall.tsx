@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { shownLedgers } from "../book.ts";
-import { shown, sign, signed, signShown, sum } from "../decimal.ts";
-import { read } from "../rest.ts";
+import { isKnown, shown, sign, signed, signShown, sum } from "../decimal.ts";
+import { explained, type Explained } from "../explanation.ts";
+import { repeatedly } from "../repeatedly.ts";
 import type { Decimal, Explanation } from "../wire.ts";
 import { Choice } from "./choice.tsx";
 import { Empty, Panel, tone } from "./panel.tsx";
@@ -20,48 +21,34 @@ const GIVEN = new Set(["opening", "priced later", "transfers"]);
 
 export function Waterfall() {
   const chosenSpan = useSignal<(typeof SPANS)[number]>(SPANS[0]);
-  const told = useSignal<Explanation | null>(null);
+  const told = useSignal<Explained | null>(null);
   const problem = useSignal("");
   const one = shownLedgers.value.length === 1 ? shownLedgers.value[0] : undefined;
   const name = one?.name;
 
   useEffect(() => {
     told.value = null;
+    problem.value = "";
     if (name === undefined) return;
-    const abort = new AbortController();
-    const ask = async (): Promise<void> => {
-      const { ms } = chosenSpan.value;
-      const from = ms === null ? undefined : new Date(Date.now() - ms).toISOString();
-      try {
-        told.value = await explained(name, from, abort.signal);
-        problem.value = "";
-      } catch (error) {
-        if (!abort.signal.aborted) problem.value = (error as Error).message;
-      }
+    const { ms } = chosenSpan.value;
+    const ask = (signal: AbortSignal): Promise<Explained> => explained(name, ms === null ? undefined : new Date(Date.now() - ms).toISOString(), signal);
+    const show = (answer: Explained): void => {
+      told.value = answer;
+      problem.value = "";
     };
-    void ask();
-    const timer = setInterval(ask, AGAIN_MS);
-    return () => {
-      abort.abort();
-      clearInterval(timer);
-    };
+    return repeatedly(ask, show, (why) => (problem.value = why), { everyMs: AGAIN_MS });
   }, [name, chosenSpan.value]);
 
   return (
     <Panel title="Why equity changed" id="why" aside={<Choice label="Span" of={SPANS} chosen={chosenSpan} />}>
-      {name === undefined ? <Empty>Choose one account.</Empty> : problem.value ? <p class="loss" role="alert">{problem.value}</p> : told.value && <Bars told={told.value} />}
+      {name === undefined ? <Empty>Choose one account.</Empty> : problem.value ? <p class="loss" role="alert">{problem.value}</p> : told.value && (
+        <>
+          {told.value.isShorter && <p class="notice" role="note">Not of {chosenSpan.value.name}: so far back it is in the history only. Since the first moment that can be told:</p>}
+          <Bars told={told.value.told} />
+        </>
+      )}
     </Panel>
   );
-}
-
-/** The account may be younger than the span: then from its beginning on. */
-async function explained(account: string, from: string | undefined, signal: AbortSignal): Promise<Explanation> {
-  try {
-    return await read<Explanation>("/api/explain", { account, from, limit: "1" }, signal);
-  } catch (error) {
-    if (from === undefined || signal.aborted) throw error;
-    return await read<Explanation>("/api/explain", { account, limit: "1" }, signal);
-  }
 }
 
 function Bars({ told }: { told: Explanation }) {
@@ -78,9 +65,9 @@ function Bars({ told }: { told: Explanation }) {
     ["adjustments", causes.adjustments],
     ["priced later", causes.priced_later],
   ];
-  const parts = all.filter(([, amount]) => sign(amount) !== 0);
+  const parts = all.filter(([, amount]) => !isKnown(amount) || sign(amount) !== 0);
   let at = 0;
-  const spans = parts.map(([cause, amount]) => (GIVEN.has(cause) ? ([at, at] as const) : ([at, (at += Number(amount))] as const)));
+  const spans = parts.map(([cause, amount]) => (GIVEN.has(cause) || !isKnown(amount) ? ([at, at] as const) : ([at, (at += Number(amount))] as const)));
   const least = Math.min(0, ...spans.flat());
   const width = Math.max(0, ...spans.flat()) - least || 1;
   return (
@@ -93,7 +80,7 @@ function Bars({ told }: { told: Explanation }) {
               <th scope="row">{cause}</th>
               <td class={`number ${tone(signShown(amount, 2))}`}>{signed(amount, 2)}</td>
               <td>
-                {!GIVEN.has(cause) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
+                {!GIVEN.has(cause) && isKnown(amount) && <svg viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" aria-hidden="true">
                   <rect
                     class={`bar ${tone(sign(amount))}`}
                     x={((Math.min(start, end) - least) / width) * WIDTH}

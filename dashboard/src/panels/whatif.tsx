@@ -2,39 +2,37 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { shownLedgers } from "../book.ts";
 import { percent, shown, signed } from "../decimal.ts";
+import { repeatedly } from "../repeatedly.ts";
 import { read } from "../rest.ts";
 import type { WhatIf as Answer } from "../wire.ts";
 import { Empty, Panel } from "./panel.tsx";
 
 const SETTLE_MS = 120;
+/** How old its figures may be: those beside it change with the prices. */
+const AGAIN_MS = 3_000;
 const MOST = 50;
 
 export function WhatIf() {
   const shock = useSignal(-10);
   const told = useSignal<Answer | null>(null);
   const problem = useSignal("");
-  const name = shownLedgers.value.length === 1 ? shownLedgers.value[0]?.name : undefined;
+  const one = shownLedgers.value.length === 1 ? shownLedgers.value[0] : undefined;
+  const name = one?.name;
 
   useEffect(() => {
     told.value = null; // another account's figures
+    problem.value = "";
   }, [name]);
 
   useEffect(() => {
     if (name === undefined) return;
-    const abort = new AbortController();
-    const timer = setTimeout(async () => {
-      try {
-        told.value = await read<Answer>("/api/whatif", { account: name, shock: `${shock.value}%` }, abort.signal);
-        problem.value = "";
-      } catch (error) {
-        if (!abort.signal.aborted) problem.value = (error as Error).message;
-      }
-    }, SETTLE_MS);
-    return () => {
-      clearTimeout(timer);
-      abort.abort();
+    const ask = (signal: AbortSignal): Promise<Answer> => read("/api/whatif", { account: name, shock: `${shock.value}%` }, signal);
+    const show = (answer: Answer): void => {
+      told.value = answer;
+      problem.value = "";
     };
-  }, [name, shock.value]);
+    return repeatedly(ask, show, (why) => (problem.value = why), { everyMs: AGAIN_MS, firstMs: SETTLE_MS });
+  }, [name, shock.value, one?.snapshots.value]);
 
   if (name === undefined) return <Panel title="What if" id="whatif"><Empty>Choose one account.</Empty></Panel>;
   const answer = told.value;
@@ -53,7 +51,7 @@ export function WhatIf() {
       </label>
       {problem.value && <p class="loss" role="alert">{problem.value}</p>}
       {answer && (
-        <>
+        <div class={problem.value ? "old" : ""}>
           <div class="scroll" tabIndex={0} role="region" aria-label="What if, scrollable">
             <table>
               <thead>
@@ -76,7 +74,7 @@ export function WhatIf() {
               </p>
             ))
           )}
-        </>
+        </div>
       )}
     </Panel>
   );

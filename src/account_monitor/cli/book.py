@@ -137,6 +137,12 @@ class Book:
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
         self.health: HealthReport | None = None
+        self.told: set[str] = set()
+        """Accounts of which a message came by this connection: what is known of the others is older."""
+
+    def begin_anew(self) -> None:
+        """Begin with the messages of another connection."""
+        self.told = set()
 
     def hear(self, text: str | bytes) -> str | None:
         """Take one message; return the account of which it is a snapshot.
@@ -173,9 +179,11 @@ class Book:
                 self.pages[name] = Page(told)
             else:
                 page.begin(told)
+            self.told.add(name)
             return name
         if page is None or message.prev != page.seq:
             raise Missing
+        self.told.add(name)
         page.epoch, page.seq = epoch, seq
         if told is not None:
             page.take(told)

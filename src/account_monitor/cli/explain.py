@@ -11,6 +11,7 @@ import msgspec
 from account_monitor.cli.completeness import end_text, last_recorded_ms, warned_shortfalls
 from account_monitor.cli.options import account_option, journal_options, journals_from
 from account_monitor.cli.times import span_ms, span_options, zone_named
+from account_monitor.clock import now_ms
 from account_monitor.monitor.past import Past
 from account_monitor.monitor.reports import ExplanationReport, explanation_report, time_text
 
@@ -37,7 +38,7 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say which causes and entries changed equity; the service may be running. SYMBOL: only of this one."""
-    from_ms, to_ms = span_ms(from_text, to_text, zone_named(timezone))
+    from_ms, to_ms = span_ms(from_text, to_text, zone_named(timezone), now_ms())
     journals = journals_from(config_file, data_dir)
     name = journals.chosen(account)
     warned_shortfalls(config_file, data_dir, [name])

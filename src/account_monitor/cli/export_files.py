@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -39,6 +41,7 @@ class Sheet(Protocol):
 def whole_file(target: Path, *, force: bool) -> Iterator[Path]:
     """Lend the path of a scratch file, which becomes the target once it is complete and flushed, or goes away.
 
+    It goes away also where the program is asked to end meanwhile.
     Raises: CommandFailed where the target is there already, and `force` does not say to replace it.
     """
     target = target.resolve()
@@ -48,13 +51,41 @@ def whole_file(target: Path, *, force: bool) -> Iterator[Path]:
         raise CommandFailed(f"{target}: exists already; name another file, or add --force")
     if not target.parent.is_dir():
         raise CommandFailed(f"{target.parent}: there is no such directory")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:64]}.") as name:
+    with (
+        _raising_signals(),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:64]}.") as name,
+    ):
         scratch = Path(name) / "scratch"
         yield scratch
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(target)
     sync_directory(target.parent)
+
+
+@contextmanager
+def _raising_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit, with the code of who is ended by them, instead of ending at once.
+
+    Those that are ignored already, as under nohup, stay so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what becomes of signals
+        return
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+
+    def end(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # a second one would interrupt the removal
+        raise SystemExit(128 + number)
+
+    for each in numbers:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from account_monitor.api.exchange import ExchangeReport
 from account_monitor.api.health import HealthReport, ReadyReport
 from account_monitor.cli.answers import document
 from account_monitor.cli.screen import ALARM, WARNING, Elsewhere, visible
+from account_monitor.errors import CommandFailed
 from account_monitor.monitor.reports import AccountReport, AlertReport, FillReport
 
 ALERTS_SHOWN: Final = 20
@@ -21,6 +22,8 @@ ALERTS_SHOWN: Final = 20
 
 FILLS_HOURS: Final = 6
 """How far back the last fills are looked for, which are listed from the oldest on."""
+
+_SOME_TIME: Final = "2026-11-22T12:00:00.000Z"
 
 _FILL_PAGES, _FILLS_A_PAGE = 5, 1_000
 
@@ -101,7 +104,10 @@ class Questions:
 
     def last_fills(self, name: str, until: str) -> list[FillReport]:
         """Return the last fills of the hours before a time; of very many, not the last ones."""
-        begun = datetime.fromisoformat(until).astimezone(UTC) - timedelta(hours=FILLS_HOURS)
+        try:
+            begun = datetime.fromisoformat(until).astimezone(UTC) - timedelta(hours=FILLS_HOURS)
+        except (ValueError, OverflowError):
+            raise CommandFailed(f"the service tells {until[:60]!r}, expected a time such as {_SOME_TIME}") from None
         asked = {"account": name, "from": begun.strftime("%Y-%m-%dT%H:%M:%SZ"), "limit": str(_FILLS_A_PAGE)}
         fills: list[FillReport] = []
         for _ in range(_FILL_PAGES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -60,7 +61,10 @@ def report(
     absent = [] if accounts else [each.name for each in settings.accounts if each.name not in names]
     lacking = warned_shortfalls(config_file, data_dir, [*names, *absent])
     if output is None or str(output) == "-":
-        click.echo(_made(journals, names, absent, lacking, asked).page, nl=False)
+        if sys.stdout is None:
+            raise CommandFailed("the standard output is closed; --output names a file")
+        page = _made(journals, names, absent, lacking, asked).page
+        click.echo(page.encode(), nl=False)  # it says itself that it is UTF-8, whatever the terminal takes
         return
     with whole_file(output, force=force) as scratch:
         made = _made(journals, names, absent, lacking, asked)
@@ -72,9 +76,7 @@ def report(
 
 
 def _asked(from_text: str | None, to_text: str | None, zone: ZoneInfo, at_ms: int) -> _Asked:
-    from_ms, to_ms = span_ms(from_text, to_text, zone)
-    if from_ms is not None and from_ms > at_ms:
-        raise click.UsageError(f"--from: {time_text(from_ms)} is later than now, {time_text(at_ms)}")
+    from_ms, to_ms = span_ms(from_text, to_text, zone, at_ms)
     return _Asked(from_ms, to_ms if to_ms is None or to_ms < at_ms else None, at_ms, zone)
 
 

@@ -26,6 +26,7 @@ from account_monitor.monitor.period import (
     LIQUIDITIES,
     RESULTS,
     Correction,
+    Day,
     Executed,
     Finished,
     Line,
@@ -158,6 +159,17 @@ class _Figures:
         return f"{whole}.{fraction:0<{self._places}}"
 
 
+def _result_name(periods: Sequence[Period]) -> str:
+    """Return what P&L is called: what has no price is not in it."""
+    is_whole = all(p.before is not None and p.after is not None and not p.unvalued_fills for p in periods)
+    return "P&L" if is_whole else "P&L of what has a price"
+
+
+def _change(period: Period | Day) -> Decimal | None:
+    """Return how equity changed, None where it is not known before or after."""
+    return None if period.before is None or period.after is None else period.after - period.before
+
+
 def _percent(number: Decimal | None) -> Html:
     if number is None:
         return Html(MISSING)
@@ -215,20 +227,20 @@ def _total(periods: Sequence[Period], *, is_all: bool) -> Html:
     figures = _Figures(periods)
 
     def cells(
-        name: Child, before: Decimal | None, sums: Sums, after: Decimal | None, rest: Decimal | None
-    ) -> list[Child]:
-        amounts = (sums.of(RESULTS), sums.of(FLOWS), sums.change)
-        return [name, figures.usd(before, signed=False), *map(figures.usd, amounts), figures.usd(rest),
-                figures.usd(after, signed=False)]  # fmt: skip
+        name: Child, before: Decimal | None, sums: Sums, change: Decimal | None, rest: Decimal | None,
+        after: Decimal | None,
+    ) -> list[Child]:  # fmt: skip
+        amounts = (sums.of(RESULTS), sums.of(FLOWS), change, rest)
+        return [name, figures.usd(before, signed=False), *map(figures.usd, amounts), figures.usd(after, signed=False)]
 
     whole = Sums()
     for period in periods:
         for line, usd in period.sums.items():
             whole.add(line, usd)
-    rows = [cells(foreign(p.account), p.before, p.sums, p.after, p.residual) for p in periods]
-    foot = cells("total", total_of(p.before for p in periods), whole, total_of(p.after for p in periods),
-                 total_of(p.residual for p in periods))  # fmt: skip
-    head = ("account", "equity before", "P&L", "flows", "change", "residual", "equity after")
+    rows = [cells(foreign(p.account), p.before, p.sums, _change(p), p.residual, p.after) for p in periods]
+    foot = cells("total", total_of(p.before for p in periods), whole, total_of(map(_change, periods)),
+                 total_of(p.residual for p in periods), total_of(p.after for p in periods))  # fmt: skip
+    head = ("account", "equity before", _result_name(periods), "flows", "change", "residual", "equity after")
     return element(
         "section",
         element("h3", "All accounts" if is_all else "The accounts below, and no others"),
@@ -251,6 +263,7 @@ class _Account:
         self._span_ms = period.span_ms
         self._figures = _Figures([period])
         self._usd = self._figures.usd
+        self._result = _result_name([period])
         self._id = f"a{report.told.index(told)}"
 
     def parts(self) -> Iterator[Child]:
@@ -301,7 +314,7 @@ class _Account:
         fills = sum(kind.fills for each in period.executed.values() for kind in each.values())
         return _key(
             ("equity before", self._usd(period.before, signed=False)),
-            ("P&L", self._usd(period.sums.of(RESULTS))),
+            (self._result, self._usd(period.sums.of(RESULTS))),
             ("flows", self._usd(period.sums.of(FLOWS), signed=False)),
             ("equity after", self._usd(period.after, signed=False)),
             ("deepest drawdown", _percent(period.drawdown.pct)),
@@ -339,11 +352,10 @@ class _Account:
     def _causes(self) -> Html:
         period, sums = self._period, self._period.sums
         rows: list[Sequence[Child]] = [(_NAMES[line], self._usd(sums[line])) for line in RESULTS]
-        rows.append(("P&L", self._usd(sums.of(RESULTS))))
+        rows.append((self._result, self._usd(sums.of(RESULTS))))
         rows += [(_NAMES[line], self._usd(sums[line], signed=False)) for line in FLOWS]
-        change = None if period.before is None or period.after is None else period.after - period.before
         rows.append(("residual: what no cause explains", self._usd(period.residual)))
-        foot = ("change of equity", self._usd(sums.change if change is None else change))
+        foot = ("change of equity", self._usd(_change(period)))
         note = (
             "Realized P&L and price changes of positions together are trading and rounding in an explanation."
             " Corrections are what nobody has explained; with transfers, the opening, and what had no price before,"
@@ -363,16 +375,17 @@ class _Account:
                  or any(day.sums[line] for day in period.days)]  # fmt: skip
         results = [line for line in lines if line in RESULTS]
         flows = [line for line in lines if line in FLOWS]
-        head = ["day", "P&L", *(_SHORT[line] for line in results), *(_SHORT[line] for line in flows), "change",
+        head = ["day", self._result, *(_SHORT[line] for line in results), *(_SHORT[line] for line in flows), "change",
                 "equity at its end"]  # fmt: skip
 
-        def cells(name: str, sums: Sums, after: Decimal | None) -> list[Child]:
+        def cells(name: str, whole: Period | Day) -> list[Child]:
+            sums = whole.sums
             return [name, usd(sums.of(RESULTS)), *(usd(sums[line]) for line in results),
-                    *(usd(sums[line], signed=False) for line in flows), usd(sums.change, signed=False),
-                    usd(after, signed=False)]  # fmt: skip
+                    *(usd(sums[line], signed=False) for line in flows), usd(_change(whole), signed=False),
+                    usd(whole.after, signed=False)]  # fmt: skip
 
-        rows = [cells(day.date, day.sums, day.after) for day in period.days]
-        foot = cells("total", period.sums, period.after)
+        rows = [cells(day.date, day) for day in period.days]
+        foot = cells("total", period)
         bars = [Bar(day.date, day.sums.of(RESULTS), self._figures.text(day.sums.of(RESULTS))) for day in period.days]
         residuals = [day for day in period.days if day.residual]
         told = ", ".join(f"{day.date}: {to_text(day.residual or ZERO)}" for day in residuals)
@@ -393,7 +406,7 @@ class _Account:
         traded = sorted(period.positions.items(), key=lambda each: (-abs(each[1].change), each[0]))
         rows = [cells(foreign(key), sums) for key, sums in traded]
         rows.append(cells("of no position", period.elsewhere))
-        head = ("position", "P&L", *(_SHORT[line] for line in _OF_POSITIONS))
+        head = ("position", self._result, *(_SHORT[line] for line in _OF_POSITIONS))
         note = (
             "Of no position: fees and funding of the account, other income, and price changes of wallets, which stand"
             " in its P&L alone."

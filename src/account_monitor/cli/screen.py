@@ -7,6 +7,7 @@ amounts are rounded, and a line says so; where the terminal is too narrow, whole
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from account_monitor.errors import CommandFailed
 from account_monitor.ledger.money import to_text
 from account_monitor.monitor.reports import (
     AccountReport,
@@ -49,6 +51,9 @@ _ALARMING: Final = Decimal("0.8")
 
 GAIN, LOSS, WARNING, ALARM, _DIM = "color(33)", "color(166)", "color(166)", "bold color(166)", "dim"
 """Blue and orange, which colour-blind readers tell apart, on dark and on light; a sign or a word says the same."""
+
+_is_number = re.compile(r"-?[0-9]{1,150}(?:\.[0-9]{1,150})?").fullmatch
+"""As reports write them, and so few digits that arithmetic stays exact."""
 
 # Elsewhere arithmetic is exact or loud; this is for eyes alone.
 _rounding = Context(prec=400, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
@@ -99,14 +104,20 @@ def _comparison(told: ComparisonReport) -> Text:
     agreed_at = visible(told.agreed_at or "no time")
     if told.status == "agrees" and not told.unexplained:
         return Text(f"agrees with the exchange as of {agreed_at}", style=_DIM)
-    words = {
+    standings = {
         "agrees": f"agrees with the exchange as of {agreed_at}",
         "differs": f"differs from the exchange; agreed last at {agreed_at}",
         "quarantined": f"not corrected any more: {', '.join(f'{each.kind} {each.name}' for each in told.quarantined)}",
         "waiting": "not compared with the exchange yet",
     }
+    words = standings.get(told.status)
+    if words is None:
+        raise CommandFailed(
+            f"the service tells {told.status[:60]!r} of how an account compares with its exchange, expected one of"
+            f" {', '.join(standings)}"
+        )
     standing = f"; {len(told.unexplained)} corrections that nothing explains" if told.unexplained else ""
-    return Text(visible(f"{words[told.status]}{standing}"), style=WARNING)
+    return Text(visible(f"{words}{standing}"), style=WARNING)
 
 
 def visible(text: str) -> str:
@@ -114,10 +125,18 @@ def visible(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def number(text: str) -> Decimal:
+    """Return a number that a service told. Raises: CommandFailed where it is none."""
+    if not _is_number(text):
+        raise CommandFailed(f"the service tells {text[:60]!r}, expected a number such as -1234.5")
+    return Decimal(text)
+
+
 def whole(amount: str | None) -> str:
-    """Return a number with thousands separators and all its digits."""
+    """Return a number with thousands separators and all its digits. Raises: CommandFailed where it is none."""
     if amount is None:
         return MISSING
+    number(amount)
     digits, _, fraction = amount.partition(".")
     sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
     return f"{sign}{int(digits):,}{'.' if fraction else ''}{fraction}"
@@ -127,15 +146,15 @@ def rounded(amount: str | None, places: int = 8) -> str:
     """Return an amount with thousands separators, half-even rounded to `places` decimals if it has more."""
     if amount is None or len(amount.partition(".")[2]) <= places:
         return whole(amount)
-    number = Decimal(amount).quantize(Decimal(1).scaleb(-places), context=_rounding)
-    return whole(f"{abs(number) if number.is_zero() else number:f}")
+    near = number(amount).quantize(Decimal(1).scaleb(-places), context=_rounding)
+    return whole(f"{abs(near) if near.is_zero() else near:f}")
 
 
 def price_text(price: str | None) -> str:
     """Return a price whole; one that was divided is rounded to eight decimals, or ten digits if those are more."""
     if price is None:
         return MISSING
-    return rounded(price, max(_PLACES[0], _PRICE_DIGITS - 1 - Decimal(price).adjusted()))
+    return rounded(price, max(_PLACES[0], _PRICE_DIGITS - 1 - number(price).adjusted()))
 
 
 def money(amount: str | None, places: int) -> Text:
@@ -191,7 +210,7 @@ def _standing(risk: RiskReport) -> Text:
         ("", risk.drawdown_pct, " %"), ("  return ", risk.return_pct, " %"), ("  lost today ", risk.daily_loss, ""),
     ):  # fmt: skip
         told = MISSING if amount is None else rounded(amount, _PLACES[-1]) + unit
-        is_bad = amount is not None and (Decimal(amount) < 0 or (not unit and Decimal(amount) > 0))
+        is_bad = amount is not None and (number(amount) < 0 or (not unit and number(amount) > 0))
         line.append(name).append(told, style=f"not dim {LOSS}" if is_bad else "not dim")
     return line
 
@@ -208,7 +227,7 @@ def _risk(risk: RiskReport, positions: dict[str, PositionReport]) -> Iterator[Te
     """Yield a line about margins and the nearest liquidation, where they are known."""
     if risk.margin_ratio is None:
         return
-    ratio = Decimal(risk.margin_ratio)
+    ratio = number(risk.margin_ratio)
     line = Text("margin ratio ", style=_DIM)
     line.append(f"{rounded(to_text(100 * ratio), 2)} %", style=ALARM if ratio >= _ALARMING else "not dim")
     for name, amount in (
@@ -224,7 +243,7 @@ def _risk(risk: RiskReport, positions: dict[str, PositionReport]) -> Iterator[Te
 def _nearest(positions: dict[str, PositionReport]) -> Text:
     """Return which position is nearest to its liquidation, and nothing where none has such a price."""
     distances = {
-        key: Decimal(position.liquidation_distance_pct)
+        key: number(position.liquidation_distance_pct)
         for key, position in positions.items()
         if position.liquidation_distance_pct is not None
     }

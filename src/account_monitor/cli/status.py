@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from account_monitor.cli.answers import NoAnswer
 from account_monitor.cli.options import account_option, config_option, settings_from, tls_options, token_option
 from account_monitor.cli.questions import Questions
 from account_monitor.cli.screen import ALARM, UNBOUNDED, account_screen, elsewhere_line, visible
-from account_monitor.errors import ConfigurationError
+from account_monitor.errors import CommandFailed, ConfigurationError
 from account_monitor.monitor.reports import AccountReport
 
 WATCH_SECONDS = 1.0
@@ -36,7 +37,11 @@ def status(context: click.Context, config_file: Path | None, account: str | None
 
     Exit code 1 where another replica holds every account.
     """
+    if sys.stdout is None:
+        raise CommandFailed("the standard output is closed: there is nowhere to show anything")
     url = url or address(config_file)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of Latin-1, say, which has no dash
     console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
     if not watch:
         screens = account_screens(url, account, console.width)

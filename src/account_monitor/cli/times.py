@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from account_monitor.api.moments import EARLIEST_MS, FIRST_YEAR, LAST_YEAR, LATEST_MS
 from account_monitor.monitor.reports import time_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -29,7 +31,10 @@ class Time(click.ParamType[int]):
             self.fail(f"{value!r} is not a time such as 2026-11-22T12:00:00Z", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; write 2026-11-22T12:00:00Z", param, ctx)
-        return int((moment - _EPOCH).total_seconds() * 1000)
+        try:
+            return _since_1970(value, moment)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 TIME = Time()
@@ -58,13 +63,29 @@ def zone_named(name: str) -> ZoneInfo:
         ) from None
 
 
-def span_ms(from_text: str | None, to_text: str | None, zone: ZoneInfo) -> tuple[int | None, int | None]:
-    """Return the ends of a span in milliseconds since 1970, None for those not given. Raises: click.UsageError."""
+def span_ms(from_text: str | None, to_text: str | None, zone: ZoneInfo, now_ms: int) -> tuple[int | None, int | None]:
+    """Return the ends of a span in milliseconds since 1970, None for those not given.
+
+    Raises: click.UsageError for what is no time, and a span that ends before it begins, or begins later than now.
+    """
     from_ms = None if from_text is None else _moment("--from", from_text, zone)
     to_ms = None if to_text is None else _moment("--to", to_text, zone)
     if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise click.UsageError(f"--from: {time_text(from_ms)} is later than --to, {time_text(to_ms)}")
+    if from_ms is not None and from_ms > now_ms:
+        raise click.UsageError(f"--from: {time_text(from_ms)} is later than now, {time_text(now_ms)}")
     return from_ms, to_ms
+
+
+def _since_1970(given: object, moment: datetime) -> int:
+    """Return milliseconds, rounded up as the API does. Raises: ValueError for years that it does not take either."""
+    try:
+        at_ms = -((_EPOCH - moment) // _MILLISECOND)
+    except OverflowError:  # no calendar has that moment in UTC
+        at_ms = -1
+    if not EARLIEST_MS <= at_ms <= LATEST_MS:
+        raise ValueError(f"{given!r} is not a time of the years {FIRST_YEAR} to {LAST_YEAR} in UTC")
+    return at_ms
 
 
 def _moment(option: str, text: str, zone: ZoneInfo) -> int:
@@ -74,7 +95,10 @@ def _moment(option: str, text: str, zone: ZoneInfo) -> int:
     except ValueError:
         pass
     else:
-        return int((date - _EPOCH).total_seconds()) * 1_000
+        try:
+            return _since_1970(text, date)
+        except ValueError as error:
+            raise click.UsageError(f"{option}: {error}") from None
     try:
         return TIME.convert(text, None, None)
     except click.BadParameter as error:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -92,9 +92,16 @@ class Watch:
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def end(self, code: int) -> None:
-        """Let it be over."""
+        """Let it be over; whoever asks a second time is not kept waiting, whatever hangs."""
+        if self._is_over.is_set():
+            try:
+                self._terminal.leave()
+            finally:  # also where the terminal is gone
+                os._exit(code)
         self._code = code
         self._is_over.set()
+        if self._terminal.keys is not None:
+            asyncio.get_running_loop().remove_reader(self._terminal.keys)
 
     def pause(self) -> None:
         """Give the terminal back while the shell stops the program, and take it again when it goes on."""
@@ -126,21 +133,23 @@ class Watch:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     async def _draw(self) -> None:
-        while True:
+        while not self._is_over.is_set():
             self._news.clear()
             size = self._terminal.size()
             drawn = draw(self._frame(), size.columns, size.lines)
             self._skipped = drawn.skipped
             self._terminal.show(drawn.lines)
             await asyncio.sleep(FRAME_SECONDS)
-            try:
-                await asyncio.wait_for(self._news.wait(), IDLE_SECONDS - FRAME_SECONDS)
-            except TimeoutError:
-                pass  # nothing is new but the time
+            with suppress(TimeoutError):  # nothing is new but the time
+                # Not `wait_for`, which in Python 3.11 forgets that it was cancelled where news come in the same turn.
+                async with asyncio.timeout(IDLE_SECONDS - FRAME_SECONDS):
+                    await self._news.wait()
 
     def _frame(self) -> Frame:
+        told = self._book.told
         shown = [
-            Shown(page.report(), list(page.alerts.values()), page.fills) for _, page in sorted(self._book.pages.items())
+            Shown(page.report(), list(page.alerts.values()), page.fills, is_old=name not in told)
+            for name, page in sorted(self._book.pages.items())
         ]
         lost_ms, why = self._link.lost_ms, self._link.why
         return Frame(self._questions.url, now_ms(), lost_ms, why, self._warnings, shown, self._skipped, self._elsewhere)
@@ -213,6 +222,7 @@ class _Signals:
             signal.SIGINT: lambda: watch.end(130),
             signal.SIGTERM: lambda: watch.end(143),
             signal.SIGHUP: lambda: watch.end(129),
+            signal.SIGQUIT: lambda: watch.end(131),
             signal.SIGTSTP: watch.pause,
             signal.SIGWINCH: watch.draw_anew,
         }
@@ -232,7 +242,7 @@ class _Signals:
 
 def watch(questions: Questions, account: str | None) -> int:
     """Watch in the terminal until it is ended; return the exit code. Raises: CommandFailed."""
-    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+    keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     terminal = Terminal(sys.stdout.fileno(), keys)
 
     async def watched() -> int:

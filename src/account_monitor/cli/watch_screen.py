@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from account_monitor.cli.screen import (
     alert_line,
     elsewhere_line,
     money,
+    number,
     price_text,
     rounded,
     visible,
@@ -53,6 +54,8 @@ class Shown(NamedTuple):
     report: AccountReport
     alerts: Sequence[AlertReport]
     fills: Sequence[FillReport]
+    is_old: bool = False
+    """Whether the service that answers has not told of it yet, while it has of others."""
 
 
 class Frame(NamedTuple):
@@ -88,9 +91,7 @@ def draw(frame: Frame, width: int, height: int) -> Drawn:
     if frame.lost_ms is None:
         body = _written(console, Group(*frame.warnings, *_accounts(frame, width)))
     else:
-        plain = Console(file=io.StringIO(), width=width, height=height, color_system=None, legacy_windows=False)
-        old = _written(plain, Group(*_accounts(frame, width)))
-        body = _written(console, Group(*(Text(line, style="dim", no_wrap=True) for line in old)))
+        body = _written(console, Group(*_dimmed(_accounts(frame, width), width)))
     room = max(0, height - len(head))
     if len(body) <= room:
         return Drawn([*head, *body], 0)
@@ -105,6 +106,12 @@ def _written(console: Console, shown: RenderableType) -> list[str]:
     file = console.file = io.StringIO()
     console.print(shown)
     return file.getvalue().splitlines()
+
+
+def _dimmed(shown: Iterable[RenderableType], width: int) -> Iterator[Text]:
+    """Yield the lines of what is old, without colour."""
+    plain = Console(file=io.StringIO(), width=width, height=1, color_system=None, legacy_windows=False)
+    yield from (Text(line, style="dim", no_wrap=True) for line in _written(plain, Group(*shown)))
 
 
 def _head(frame: Frame) -> RenderableType:
@@ -124,7 +131,7 @@ def _head(frame: Frame) -> RenderableType:
 
 def _accounts(frame: Frame, width: int) -> Iterator[RenderableType]:
     if len(frame.accounts) > 1 or (frame.accounts and frame.elsewhere):
-        yield _total([each.report for each in frame.accounts], is_all=not frame.elsewhere)
+        yield _total(frame.accounts, is_all=not frame.elsewhere)
     yield from map(elsewhere_line, frame.elsewhere)
     if not frame.accounts and frame.lost_ms is None:
         yield Text(_NONE_HERE if frame.elsewhere else _NONE, style=WARNING)
@@ -135,9 +142,17 @@ def _accounts(frame: Frame, width: int) -> Iterator[RenderableType]:
         yield Text(f"of {len(frame.accounts)} accounts, what each holds: --account NAME", style="dim")
         return
     for each in frame.accounts:
-        yield account_screen(each.report, width, alerts=each.alerts)
-        yield from _distances(each.report.positions, width)
-        yield from _fills(each.fills, width)
+        if each.is_old and frame.lost_ms is None:  # else all of them are
+            yield Text(f"{visible(each.report.account)} is not told yet: what stands below is old", style=WARNING)
+            yield from _dimmed(_account(each, width), width)
+        else:
+            yield from _account(each, width)
+
+
+def _account(shown: Shown, width: int) -> Iterator[RenderableType]:
+    yield account_screen(shown.report, width, alerts=shown.alerts)
+    yield from _distances(shown.report.positions, width)
+    yield from _fills(shown.fills, width)
 
 
 # -- several accounts --------------------------------------------------------------------------------------------------
@@ -153,20 +168,26 @@ _COLUMNS: Final[tuple[tuple[str, Callable[[PnLReport], str | None], bool], ...]]
 """Name, figure, and whether its sign is a gain or a loss."""
 
 
-def _total(accounts: Sequence[AccountReport], *, is_all: bool) -> Table:
-    """Return a line for each account, and their total; it is not known where one of its parts is not.
+def _total(accounts: Sequence[Shown], *, is_all: bool) -> Table:
+    """Return a line for each account, and their total; it is not known where one of its parts is not, or is old.
 
     Where others hold accounts, it says that it is only that of those here.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True)
     table.add_column("account", footer="total" if is_all else "total here", no_wrap=True, overflow="ellipsis")
     for name, figure, has_sign in _COLUMNS:
-        amounts = [figure(account.pnl) for account in accounts]
-        total = None if None in amounts else to_text(sum((Decimal(each) for each in amounts if each is not None), ZERO))
+        amounts = [None if each.is_old else figure(each.report.pnl) for each in accounts]
+        total = (
+            None
+            if None in amounts
+            else to_text(sum((number(amount) for amount in amounts if amount is not None), ZERO))
+        )
         table.add_column(name, footer=_amount(total, has_sign=has_sign), justify="right", no_wrap=True)
-    for account in accounts:
-        cells = (_amount(figure(account.pnl), has_sign=has_sign) for _, figure, has_sign in _COLUMNS)
-        table.add_row(Text(visible(account.account)), *cells)
+    for each in accounts:
+        cells = [_amount(figure(each.report.pnl), has_sign=has_sign) for _, figure, has_sign in _COLUMNS]
+        if each.is_old:
+            cells = [Text(cell.plain, style="dim") for cell in cells]
+        table.add_row(Text(visible(each.report.account), style="dim" if each.is_old else ""), *cells)
     return table
 
 
@@ -186,7 +207,7 @@ def _distances(positions: dict[str, PositionReport], width: int) -> Iterator[Tex
     """
     known = sorted(
         (
-            _Distance(visible(key), Decimal(each.liquidation_distance_pct), whole(each.liquidation_price))
+            _Distance(visible(key), number(each.liquidation_distance_pct), whole(each.liquidation_price))
             for key, each in positions.items()
             if each.liquidation_distance_pct is not None
         ),

@@ -37,7 +37,8 @@ from account_monitor.monitor.health import Status
 from account_monitor.monitor.inbox import Inboxes
 from account_monitor.monitor.ports import UNROUTED
 from account_monitor.monitor.roll import Roll, RollAccount, RollMember
-from account_monitor.stores.history.following import Folding, Following, Heritage
+from account_monitor.stores.checkpoints import Folding
+from account_monitor.stores.history.following import Following, Heritage
 from account_monitor.stores.history.opening import history_store
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.history.succession import Outcome, Succession, succeed
@@ -156,15 +157,17 @@ class Membership:
         """Accounts whose journals here were asked for their epochs; what comes later is told."""
         self._has_settled = False
         """Whether all accounts were once held by somebody."""
+        self._untold: dict[str, Succession] = {}
+        """By account that is still to be taken up, how its journal was set aside: what comes between may fail."""
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By account, held by whoever lays it down."""
         self._laying_down: set[str] = set()
         """Accounts whose journals are still being closed here."""
         service = settings.service
-        folding = Folding(service.usd_assets, service.day_starts_at_minutes)
+        self._folding = Folding(service.usd_assets, service.day_starts_at_minutes)
         self._standby = Standby(
             self._keeper,
-            Following(self._history, service.data_dir, folding, clock=now_ms),
+            Following(self._history, service.data_dir, self._folding, clock=now_ms),
             card=card,
             accounts=self._wanted,
             here=lambda: self._open.keys() | self._laying_down,
@@ -253,8 +256,8 @@ class Membership:
         self._open[lease.account] = lease
         self._know(lease.account, lease.epoch)
         self._news.set()
-        if done.set_aside is not None:
-            self._tell_set_aside(lease.account, done)
+        if (aside := self._untold.pop(lease.account, None)) is not None:
+            self._tell_set_aside(lease.account, aside)
         log.info(
             "account_taken_up", account=lease.account, epoch=lease.epoch, journal=str(done.outcome),
             entries=done.entries, is_warm=folded is not None, seconds=round(time.monotonic() - began, 3),
@@ -285,13 +288,16 @@ class Membership:
         self, store: HistoryStore, account: str, replica: Replica | None
     ) -> tuple[Succession, AccountState | None]:
         done, state, aside = Heritage() if replica is None else await self._standby.hand_over(account, replica)
+        if aside is not None:
+            self._untold[account] = aside
         if done is None:
             data_dir = self._accounts.settings.service.data_dir
             done = await succeed(
-                store, data_dir, account, replica, clock=now_ms, progress=lambda done, whole: None
+                store, data_dir, account, replica, clock=now_ms, progress=lambda done, whole: None,
+                folding=self._folding,
             )  # fmt: skip
-        if aside is not None and done.set_aside is None:
-            done = done._replace(set_aside=aside.set_aside)  # some time ago, when it began to be followed
+        if done.set_aside is not None:
+            self._untold[account] = done
         return done, state if done.outcome in _GOES_ON else None
 
     async def _claim(self, lease: HeldLease) -> None:
@@ -310,11 +316,10 @@ class Membership:
         return self._history
 
     def _tell_set_aside(self, account: str, done: Succession) -> None:
-        text = (
-            f"what was recorded here parted from what others recorded: it lies in {done.set_aside}, and the account"
-            " goes on from the history"
-        )
-        log.warning("journal_set_aside", account=account, path=str(done.set_aside))
+        why = "what was recorded here parted from what others recorded"
+        if done.damage:
+            why = f"the journal that was here is damaged ({done.damage})"
+        text = f"{why}: it lies in {done.set_aside}, and the account goes on from the history"
         self._alarms.fire(account, "STORAGE_UNAVAILABLE", text, symbol=SET_ASIDE, for_seconds=PASSING_SECONDS)
 
     async def lay_down(self, lease: HeldLease, why: Loss) -> None:

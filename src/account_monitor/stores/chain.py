@@ -82,8 +82,8 @@ class Chain:
         self._epochs = [epoch for epoch, _ in epochs]
         self._starts = [first_seq for _, first_seq in epochs]
 
-    def check(self, row: Row) -> None:
-        """Take the next entry. Raises: JournalCorrupt, naming the first that does not fit."""
+    def check(self, row: Row) -> Event:
+        """Take the next entry, and return what it says. Raises: JournalCorrupt, naming the first that does not fit."""
         expected = self.seq + 1
         if row.seq != expected:
             raise JournalCorrupt(f"entry {expected} is missing: {self.seq or 'the start'} is followed by {row.seq}")
@@ -97,3 +97,4 @@ class Chain:
         if said != (event.event_id, event.at_ms, *columns(event)):
             raise JournalCorrupt(f"entry {row.seq} ({row.event_id}) is indexed under what its body does not say")
         self.seq, self.hash = row.seq, row.hash
+        return event

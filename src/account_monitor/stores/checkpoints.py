@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import msgspec
@@ -15,6 +16,13 @@ from account_monitor.ledger.account import AccountState
 from account_monitor.monitor.ports import Journal, Recording
 from account_monitor.stores.journal_file import read_head
 from account_monitor.stores.recorder import Recorder
+
+
+class Folding(NamedTuple):
+    """The settings under which journals are folded; minutes after 00:00 UTC."""
+
+    usd_assets: frozenset[str]
+    day_starts_at: int = 0
 
 
 class KeptStates:

@@ -12,7 +12,14 @@ from typing import Any, BinaryIO
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt, JournalError, JournalInUse, JournalTooNew, JournalTooOld
+from account_monitor.errors import (
+    JournalCorrupt,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalTooNew,
+    JournalTooOld,
+)
 from account_monitor.stores.chain import Base, Head
 from account_monitor.stores.sql import load_migrations, load_queries
 
@@ -115,14 +122,14 @@ def _check_end(connection: apsw.Connection, path: Path, account: str) -> None:
         raise JournalError(f"{path} is the journal of account {owner!r}, expected {account!r}")
     newest = connection.execute(SQL["newest_entry"]).fetchone() or read_base(connection)
     if newest != (head.seq, head.hash):
-        raise JournalCorrupt(f"{path}: entry {head.seq} was the newest, found entry {newest[0]} with another hash")
+        raise JournalDamaged(f"{path}: entry {head.seq} was the newest, found entry {newest[0]} with another hash")
 
 
 def open_for_reading(path: Path) -> apsw.Connection:
     """Open a journal that another connection or process may be writing.
 
-    Raises: JournalTooNew; JournalTooOld for one that must be migrated first; JournalCorrupt; JournalError where there
-    is none.
+    Raises: JournalTooNew; JournalTooOld for one that its writer has to bring up to date first; JournalCorrupt;
+    JournalError where there is none.
     """
     if not path.exists():
         raise JournalError(f"there is no journal at {path}")
@@ -130,8 +137,11 @@ def open_for_reading(path: Path) -> apsw.Connection:
         connection = _connect_for_reading(path)
         try:
             if (version := schema_version(connection, path)) != len(MIGRATIONS):
+                if version == 0:
+                    raise JournalTooOld(f"{path} is no journal: nothing of one was written to it")
                 raise JournalTooOld(
-                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}: migrate it first"
+                    f"{path} has schema version {version}, expected {len(MIGRATIONS)}; start the service once with this"
+                    " version, which brings it up to date"
                 )
         except BaseException:
             connection.close()
@@ -223,13 +233,25 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a file into a JournalError, or JournalCorrupt where the file is damaged."""
+    """Turn what SQLite says about a file into a JournalError, or JournalDamaged where the file is damaged."""
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
-        raise JournalCorrupt(f"{path}: {cause(error)}") from error
+        raise JournalDamaged(f"{path}: {cause(error)}") from error
     except apsw.Error as error:
         raise JournalError(f"{path}: {cause(error)}") from error
+
+
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Say of what is wrong with entries that were read from a file that the file is damaged."""
+    try:
+        yield
+    except JournalDamaged:
+        raise
+    except JournalCorrupt as error:
+        text = str(error)
+        raise JournalDamaged(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (

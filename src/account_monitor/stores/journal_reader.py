@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Self
 import apsw
 import msgspec
 
-from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalError
+from account_monitor.errors import JournalCompacted, JournalCorrupt, JournalDamaged, JournalError
 from account_monitor.ledger.events import Event, Fill, FundingPayment, LegEvent, Place
 from account_monitor.monitor.fills import LAST, page_of, place_of, start_of
 from account_monitor.monitor.ports import DeadLetter, FillPage, FillQuery, JournalEntry, RemarkKind, StreamPosition
 from account_monitor.stores.chain import Base, Chain, Head, Row
 from account_monitor.stores.codec import decode_event
-from account_monitor.stores.journal_file import SQL, explained, open_for_reading, read_base, read_head
+from account_monitor.stores.journal_file import SQL, blamed, explained, open_for_reading, read_base, read_head
 from account_monitor.stores.spent import Spent, identity_of
 
 _CHUNK = 1_000
@@ -111,6 +111,22 @@ class JournalReader:
         """
         rows = _consecutive(self._rows_after(after, "rows_to_verify", after, until, _CHUNK), after)
         return [Row._make(row) for row in rows]
+
+    def proved(self, *, after: int, until: int) -> Iterator[list[tuple[int, Event]]]:
+        """Yield, about a thousand at a time, the entries with after < seq <= until, each proved by its hash.
+
+        The one at `after` is believed. Raises: JournalDamaged, naming the first that does not fit, or is not there;
+        JournalCompacted.
+        """
+        with blamed(self.path):
+            before = self.hash_at(after)
+            if before is None:
+                raise JournalDamaged(f"{self.path}: entry {after} is missing")
+            chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in self.epochs()], Base(after, before))
+            while rows := self.rows(after=chain.seq, until=until):
+                yield [(row.seq, chain.check(row)) for row in rows]
+            if chain.seq < until:
+                raise JournalDamaged(f"{self.path}: entry {chain.seq + 1} of {until} is missing")
 
     def newest_state(self, until: int) -> tuple[int, str, bytes] | None:
         """Return (seq, fingerprint, state) of the newest checkpoint up to a sequence, None where there is none."""

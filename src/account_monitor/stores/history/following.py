@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 import structlog
 
-from account_monitor.errors import HistoryUnavailable, JournalCorrupt, JournalError, StartAborted
+from account_monitor.errors import HistoryUnavailable, JournalCorrupt, JournalDamaged, JournalError, StartAborted
 from account_monitor.ledger.account import Account, AccountState
 from account_monitor.monitor.ports import Clock
-from account_monitor.stores.chain import Base, Chain
-from account_monitor.stores.checkpoints import keep_state, load_state
-from account_monitor.stores.codec import decode_event
+from account_monitor.stores.chain import Base, Chain, Head
+from account_monitor.stores.checkpoints import Folding, keep_state, load_state
 from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.history.succession import (
@@ -30,10 +29,12 @@ from account_monitor.stores.history.succession import (
     append_copies,
     put_epochs,
     see_as_far,
+    set_aside,
     succeed,
 )
 from account_monitor.stores.journal_file import (
     WriterLock,
+    blamed,
     explained,
     journal_path,
     open_for_writing,
@@ -57,13 +58,6 @@ STATE_EVERY = 10_000
 log = structlog.get_logger()
 
 
-class Folding(NamedTuple):
-    """The settings under which journals are folded; minutes after 00:00 UTC."""
-
-    usd_assets: frozenset[str]
-    day_starts_at: int = 0
-
-
 class Heritage(NamedTuple):
     """What whoever takes an account over finds of a journal that was followed."""
 
@@ -72,7 +66,7 @@ class Heritage(NamedTuple):
     state: AccountState | None = None
     """What its entries come to, as far as they are known."""
     aside: Succession | None = None
-    """How a journal was set aside when it began to be followed, None where none was."""
+    """How a journal was set aside while it was followed, or began to be, None where none was."""
 
 
 class _Followed:
@@ -81,12 +75,13 @@ class _Followed:
     def __init__(
         self, data_dir: Path, account: str, folding: Folding, now_ms: int, *, is_stopping: Callable[[], bool]
     ) -> None:
-        """Open it, and fold it. Raises: JournalError and its kinds; StartAborted."""
+        """Open it, and fold it, each entry proved by its hash. Raises: JournalError and its kinds; StartAborted."""
         self._path = journal_path(data_dir, account)
         self._folding = folding
         with ExitStack() as undo:
             undo.callback(WriterLock(self._path).release)
             self._connection = open_for_writing(self._path, account, now_ms)
+            self._inode, self._size = _file_of(self._path)
             undo.callback(self._connection.close)
             self._connection.pragma("synchronous", "NORMAL")
             reader = JournalReader(self._path)
@@ -98,6 +93,11 @@ class _Followed:
             self._kept_seq = self.seq if self._folded is None else self._folded.state.seq
             self._catch_up(reader, is_stopping)
             self._closing = undo.pop_all()
+
+    @property
+    def head(self) -> Head:
+        """Where it ends."""
+        return self._head
 
     @property
     def seq(self) -> int:
@@ -118,13 +118,28 @@ class _Followed:
         self._epochs = list(epochs)
 
     def append(self, rows: Sequence[EntryRow]) -> None:
-        """Take the next entries of the copy. Raises: JournalCorrupt where they do not follow; JournalError."""
+        """Take the next entries of the copy. Raises: JournalCorrupt where they do not follow; JournalDamaged;
+        JournalError.
+        """
+        self.look_at_file()
         chain = Chain([(epoch, first_seq) for epoch, first_seq, _ in self._epochs], Base(self.seq, self._head.hash))
-        append_copies(self._connection, chain, rows, self._epochs, self._path)
+        events = append_copies(self._connection, chain, rows, self._epochs, self._path)
         self._head = self._head._replace(seq=chain.seq, hash=chain.hash)
         if self._folded is not None:
-            self._folded.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for _, row in rows])
+            self._folded.apply_all(events)
             self._keep_now_and_then()
+
+    def look_at_file(self) -> None:
+        """See that what is open is still what lies under its name, for SQLite does not.
+
+        Raises: JournalError where it is gone, or another; JournalDamaged where it was cut: followed, none gets smaller.
+        """
+        inode, size = _file_of(self._path)
+        if inode != self._inode:
+            raise JournalError(f"{self._path}: another file lies there than the one that was followed")
+        if size < self._size:
+            raise JournalDamaged(f"{self._path}: the file was cut: it had {self._size} bytes, and has {size}")
+        self._size = size
 
     def end_like(self, replica: Replica) -> None:
         """Take over what the copy knows beside its entries, all of which are here. Raises: JournalCorrupt where they
@@ -132,17 +147,20 @@ class _Followed:
         """
         if (self.seq, self._head.hash) != (replica.seq, replica.hash):
             raise JournalCorrupt(f"entry {self.seq} is not entry {replica.seq} of the copy, where that ends")
+        self.look_at_file()
         with explained(self._path), transaction(self._connection):
             put_epochs(self._connection, replica.epochs)
             see_as_far(self._connection, replica.positions)
 
     def _catch_up(self, reader: JournalReader, is_stopping: Callable[[], bool]) -> None:
-        """Fold what is in the file."""
+        """Fold what is in the file, of which nobody knows what happened to it meanwhile."""
         folded = self._folded
-        while folded is not None and (rows := reader.rows(after=folded.state.seq, until=self.seq)):
+        if folded is None:
+            return
+        for events in reader.proved(after=folded.state.seq, until=self.seq):
             if is_stopping():
                 raise StartAborted(f"{self._path}: stopped after {folded.state.seq} of {self.seq} entries were folded")
-            folded.apply_all([(row.seq, decode_event(row.seq, row.kind, row.body)) for row in rows])
+            folded.apply_all(events)
             self._keep_now_and_then()
 
     def _keep_now_and_then(self) -> None:
@@ -164,10 +182,31 @@ def _folded(reader: JournalReader, folding: Folding) -> Account | None:
     forgot.
     """
     usd_assets, day_starts_at = folding
-    state = load_state(reader, usd_assets, day_starts_at=day_starts_at)
+    with blamed(reader.path):
+        state = load_state(reader, usd_assets, day_starts_at=day_starts_at)
     if state is None and reader.base_seq:
         return None
     return Account(reader, usd_assets=usd_assets, state=state, day_starts_at=day_starts_at)
+
+
+def _file_of(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another one, and its size. Raises: JournalError where there is none."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from error
+    return found.st_ino, found.st_size
+
+
+def _see_end(path: Path, head: Head) -> None:
+    """See that a journal that was closed ends as it did while it was open.
+
+    Raises: JournalDamaged; JournalError where it is gone, or ends elsewhere.
+    """
+    with JournalReader(path) as reader:
+        found = reader.head()
+    if (found.seq, found.hash) != (head.seq, head.hash):
+        raise JournalError(f"{path} ends with another entry {found.seq}, and was followed to entry {head.seq}")
 
 
 class Following:
@@ -183,6 +222,11 @@ class Following:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By account, held by whoever works with its file."""
         self._aside: dict[str, Succession] = {}
+        """By account, how its journal was set aside since somebody took it over."""
+        self._mended: set[str] = set()
+        """Accounts whose files were damaged, and of which none was whole since then: on a disk that damages whatever is
+        written, copy after copy would be set aside.
+        """
         self._again: dict[str, float] = {}
         """By account that failed, when it is tried again."""
         self._problems: dict[object, str] = {}
@@ -220,14 +264,24 @@ class Following:
                 return Heritage(aside=aside)
             try:
                 done = await self._finish(account, followed, replica)
+                await self._leave(account)
+                await asyncio.to_thread(_see_end, journal_path(self._data_dir, account), followed.head)
                 return Heritage(done, followed.state, aside)
             except JournalError as error:
                 log.warning("journal_not_followed", account=account, seq=followed.seq, reason=str(error))
+                await self._leave(account)
+                if isinstance(error, JournalDamaged):
+                    aside = await self._set_aside(account, error)
                 return Heritage(aside=aside)
+            except HistoryUnavailable:
+                if aside is not None:
+                    self._aside[account] = aside  # of which nobody has heard yet
+                raise
             finally:
                 await self._leave(account)
 
     async def _finish(self, account: str, followed: _Followed, replica: Replica) -> Succession | None:
+        followed.look_at_file()
         before = followed.seq
         if before > replica.seq:
             return None  # what was recorded here may be a tail that is kept
@@ -236,6 +290,24 @@ class Following:
             await self._append(account, followed, rows)
         await asyncio.to_thread(followed.end_like, replica)
         return Succession(Outcome.EXTENDED, followed.seq - before)
+
+    async def _set_aside(self, account: str, error: JournalDamaged) -> Succession:
+        """Rename a damaged file that nobody has open. Raises: JournalError; OSError."""
+        path = journal_path(self._data_dir, account)
+        aside = await asyncio.to_thread(set_aside, path, account, self._clock(), damage=str(error))
+        return Succession(Outcome.SET_ASIDE, set_aside=aside, damage=str(error))
+
+    async def _mend(self, account: str, error: JournalDamaged) -> None:
+        """Set a damaged file aside, so that another one is made from the copy next."""
+        if account in self._mended:
+            return
+        self._mended.add(account)
+        try:
+            self._aside[account] = await self._set_aside(account, error)
+        except (JournalError, OSError) as failure:
+            log.warning("journal_not_set_aside", account=account, reason=str(failure))
+        else:
+            self._leave_alone(account, 0.0)
 
     async def _leave(self, account: str) -> None:
         """Close a file, in its turn."""
@@ -298,7 +370,9 @@ class Following:
             except JournalError as error:
                 log.warning("journal_not_followed", account=account, seq=followed.seq, reason=str(error))
                 await self._leave(account)
-                if not isinstance(error, JournalCorrupt):  # else it parted from its copy, which is looked at next
+                if isinstance(error, JournalDamaged):
+                    await self._mend(account, error)
+                elif not isinstance(error, JournalCorrupt):  # else it parted from its copy, which is looked at next
                     self._leave_alone(account, AGAIN_SECONDS)
 
     async def _extend(self, account: str, followed: _Followed, rows: Sequence[EntryRow]) -> None:
@@ -339,7 +413,6 @@ class Following:
                 self._store, self._data_dir, account, replica, clock=self._clock, progress=self._break_off_if_closing
             )
             if done.outcome is Outcome.SET_ASIDE:
-                log.warning("journal_set_aside", account=account, path=str(done.set_aside), entries=done.entries)
                 self._aside[account] = done
             if account not in self._wanted:
                 return  # it is taken over, or nobody wants it any more
@@ -348,10 +421,13 @@ class Following:
             )
         except (JournalError, OSError) as error:
             log.warning("journal_not_followed", account=account, reason=str(error))
+            if isinstance(error, JournalDamaged):
+                await self._mend(account, error)
             return
         except StartAborted:
             return
         self._followed[account] = followed
+        self._mended.discard(account)
         self._again.pop(account, None)
         log.info("journal_followed", account=account, seq=followed.seq, journal=str(done.outcome), entries=done.entries)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from account_monitor.errors import JournalCorrupt, JournalError
+from account_monitor.errors import JournalCorrupt, JournalDamaged, JournalError
 from account_monitor.monitor.ports import Clock
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import BEGINNING, Base, Chain
@@ -121,9 +121,11 @@ def _chain_up_to_base(connection: apsw.Connection) -> Chain:
 
 @contextmanager
 def of_copy(account: str, database: str) -> Iterator[None]:
-    """Say whose copy is damaged, and what to do."""
+    """Say whose copy is damaged, and what to do; of a file that is damaged itself, nothing."""
     try:
         yield
+    except JournalDamaged:
+        raise
     except JournalCorrupt as error:
         raise JournalCorrupt(
             f"the copy of account {account} in {database} is damaged: {error}; put back a backup of the database or of"

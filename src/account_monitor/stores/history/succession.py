@@ -7,31 +7,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
+import structlog
 
-from account_monitor.errors import HistoryUnavailable, JournalCompacted, JournalCorrupt, JournalError
+from account_monitor.errors import (
+    HistoryUnavailable,
+    JournalCompacted,
+    JournalCorrupt,
+    JournalDamaged,
+    JournalError,
+)
+from account_monitor.ledger.events import Event
 from account_monitor.monitor.ports import Clock, StreamPosition
 from account_monitor.stores.bulk import insert_rows
 from account_monitor.stores.chain import Base, Chain, Head
+from account_monitor.stores.checkpoints import Folding, load_state
 from account_monitor.stores.history.batch import EntryRow
 from account_monitor.stores.history.restoring import end_like, of_copy, restore_journal
 from account_monitor.stores.history.store import HistoryStore, Replica
 from account_monitor.stores.journal_file import (
     SQL,
     WriterLock,
+    blamed,
     explained,
     journal_path,
+    leftovers,
     open_for_writing,
     read_head,
     sync_directory,
     transaction,
 )
 from account_monitor.stores.journal_reader import JournalReader
+
+log = structlog.get_logger()
 
 
 class Outcome(StrEnum):
@@ -46,7 +59,7 @@ class Outcome(StrEnum):
     RESTORED = "restored"
     """It was made from the copy."""
     SET_ASIDE = "set_aside"
-    """It parted from the copy, lies under another name, and another one was made from the copy."""
+    """It parted from the copy, or was damaged, lies under another name, and another one was made from the copy."""
 
 
 class Succession(NamedTuple):
@@ -55,7 +68,9 @@ class Succession(NamedTuple):
     outcome: Outcome
     entries: int = 0
     set_aside: Path | None = None
-    """Where the journal lies that parted from the copy."""
+    """Where the journal lies that parted from the copy, or was damaged."""
+    damage: str = ""
+    """What was wrong with its file; empty where it parted from the copy."""
 
 
 async def succeed(
@@ -66,9 +81,11 @@ async def succeed(
     *,
     clock: Clock,
     progress: Callable[[int, int], None],
+    folding: Folding | None = None,
 ) -> Succession:
-    """Make a journal go on from the copy of it. Nobody may write either.
+    """Make a journal go on from the copy of it. Nobody may write either. A file that is damaged is set aside, too.
 
+    `folding`: how it is folded next, of which each entry is proved then; None where whoever folds it proves it.
     Raises: HistoryUnavailable; JournalInUse; JournalError where the copy lost what the journal forgot; its kinds.
     """
     path = journal_path(data_dir, account)
@@ -76,18 +93,63 @@ async def succeed(
         return await _restored(store, data_dir, account, replica, Succession(Outcome.RESTORED), clock, progress)
     if replica is None:
         return Succession(Outcome.KEPT)
+    damage = ""
+    try:
+        done = await _gone_on(store, path, account, replica, clock=clock, progress=progress)
+        if done is not None and folding is not None:
+            await asyncio.to_thread(_prove, path, replica, folding)
+        if done is not None:
+            return done
+    except JournalDamaged as error:
+        damage = str(error)
+    aside = await asyncio.to_thread(set_aside, path, account, clock(), damage=damage)
+    done = Succession(Outcome.SET_ASIDE, set_aside=aside, damage=damage)
+    return await _restored(store, data_dir, account, replica, done, clock, progress)
+
+
+async def _gone_on(
+    store: HistoryStore,
+    path: Path,
+    account: str,
+    replica: Replica,
+    *,
+    clock: Clock,
+    progress: Callable[[int, int], None],
+) -> Succession | None:
+    """Let a journal that is here go on from the copy; None where the two part. Raises: JournalDamaged."""
     own = await asyncio.to_thread(_end_of, path, account, clock())
     if own.seq >= replica.seq:
-        goes_on = await asyncio.to_thread(_hash_at, path, replica.seq) == replica.hash
-        if goes_on:
-            await asyncio.to_thread(_see_as_far, path, account, replica, clock())
-            return Succession(Outcome.KEPT)
-    elif await holds(store, account, own):
-        await _extend(store, path, account, replica, own, clock=clock, progress=progress)
-        return Succession(Outcome.EXTENDED, replica.seq - own.seq)
-    aside = await asyncio.to_thread(_set_aside, path, account, clock())
-    done = Succession(Outcome.SET_ASIDE, set_aside=aside)
-    return await _restored(store, data_dir, account, replica, done, clock, progress)
+        if await asyncio.to_thread(_hash_at, path, replica.seq) != replica.hash:
+            return None
+        await asyncio.to_thread(_see_as_far, path, account, replica, clock())
+        return Succession(Outcome.KEPT)
+    if not await holds(store, account, own):
+        return None
+    await _extend(store, path, account, replica, own, clock=clock, progress=progress)
+    return Succession(Outcome.EXTENDED, replica.seq - own.seq)
+
+
+def _prove(path: Path, replica: Replica, folding: Folding) -> None:
+    """Prove what is folded of a journal: the entries after the newest state that it keeps.
+
+    Raises: JournalDamaged; JournalCorrupt where it is the copy whose state cannot be read.
+    """
+    with JournalReader(path) as reader:
+        try:
+            after = fold_start(reader, folding)
+        except JournalDamaged as error:
+            if replica.state is not None and reader.newest_state(replica.state.seq) == replica.state:
+                raise JournalCorrupt(f"{error}; it came from the copy, which is to be written anew") from error
+            raise
+        for _ in reader.proved(after=after, until=reader.last_seq):
+            pass
+
+
+def fold_start(reader: JournalReader, folding: Folding) -> int:
+    """Return after which entry a journal is folded. Raises: JournalDamaged for a state that cannot be read."""
+    with blamed(reader.path):
+        state = load_state(reader, folding.usd_assets, day_starts_at=folding.day_starts_at)
+    return reader.base_seq if state is None else state.seq
 
 
 async def _restored(
@@ -108,7 +170,7 @@ async def _restored(
 
 
 def _end_of(path: Path, account: str, now_ms: int) -> Head:
-    """Return where a journal ends, brought up to date with this program."""
+    """Return where a journal ends, brought up to date with this program. Raises: JournalDamaged."""
     lock = WriterLock(path)
     try:
         connection = open_for_writing(path, account, now_ms)
@@ -191,7 +253,7 @@ async def _extend(
         await _to_its_end(_end_with, connection, replica, path)
 
 
-async def _to_its_end(write: Callable[..., None], *arguments: object) -> None:
+async def _to_its_end(write: Callable[..., object], *arguments: object) -> None:
     """Write in a thread; where it is cancelled meanwhile, only then: the file is closed, and let go of, after that."""
     writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments))
     try:
@@ -213,17 +275,18 @@ def append_copies(
     rows: Sequence[EntryRow],
     epochs: Sequence[tuple[int, int, int]],
     path: Path,
-) -> None:
-    """Append entries of a copy with the epochs that they belong to, and let the journal end there.
+) -> list[tuple[int, Event]]:
+    """Append entries of a copy with the epochs that they belong to, and let the journal end there; return what they
+    say.
 
-    Raises: JournalCorrupt, before anything is written, for one that does not follow.
+    Raises: JournalCorrupt, before anything is written, for one that does not follow; JournalDamaged.
     """
-    for _, row in rows:
-        chain.check(row)
+    events = [(row.seq, chain.check(row)) for _, row in rows]
     with explained(path), transaction(connection):
         insert_rows(connection, SQL["append_entries"], [row for _, row in rows])
         connection.execute(SQL["move_head"], (chain.seq, chain.hash))
         put_epochs(connection, [epoch for epoch in epochs if epoch[1] <= chain.seq])
+    return events
 
 
 def put_epochs(connection: apsw.Connection, epochs: Sequence[tuple[int, int, int]]) -> None:
@@ -232,19 +295,41 @@ def put_epochs(connection: apsw.Connection, epochs: Sequence[tuple[int, int, int
     connection.executemany(SQL["add_epoch"], epochs)
 
 
-def _set_aside(path: Path, account: str, now_ms: int) -> Path:
-    """Rename a journal for good, as one file that can be read where it lies; return its new name."""
+def set_aside(path: Path, account: str, now_ms: int, *, damage: str) -> Path:
+    """Rename a journal for good, and say so at once: what comes next may fail. Return its new name.
+
+    It is one file that can be read where it lies, or, where it is damaged, as it is with all that SQLite kept beside.
+    `damage`: what is wrong with it; empty where it parted from the copy.
+    """
     lock = WriterLock(path)
     try:
-        connection = open_for_writing(path, account, now_ms)
-        try:
-            with explained(path):
-                connection.pragma("journal_mode", "delete")  # one file, without a WAL beside it
-        finally:
-            connection.close()
-        aside = path.with_name(f"{path.name}.{now_ms}")
-        path.rename(aside)
+        if not path.exists():
+            raise JournalError(f"there is no journal at {path}")
+        if not damage:
+            _make_one_file(path, account, now_ms)
+        aside = _free_name(path, now_ms)
+        for leftover in leftovers(path):  # the journal first: another one that is made meanwhile has no WAL of this one
+            leftover.rename(f"{aside}{leftover.name.removeprefix(path.name)}")
         sync_directory(path.parent)
     finally:
         lock.release()
+    log.warning("journal_set_aside", account=account, path=str(aside), reason=damage or "it parted from the copy")
+    return aside
+
+
+def _make_one_file(path: Path, account: str, now_ms: int) -> None:
+    """Write what is in the WAL into the journal itself; what is damaged stays as it is."""
+    with suppress(JournalDamaged):
+        connection = open_for_writing(path, account, now_ms)
+        try:
+            with explained(path):
+                connection.pragma("journal_mode", "delete")
+        finally:
+            connection.close()
+
+
+def _free_name(path: Path, now_ms: int) -> Path:
+    """Return a name under which nothing lies yet: to rename a file to one that is taken would delete that."""
+    while leftovers(aside := path.with_name(f"{path.name}.{now_ms}")):
+        now_ms += 1
     return aside
