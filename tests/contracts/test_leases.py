@@ -355,7 +355,7 @@ async def test_a_renewal_is_refused_once_somebody_took_over(stores: Stores) -> N
 
     with pytest.raises(LeaseLost, match=f"session {late.id}"):
         await one.beat(late)
-    await one.release(late, {"main": None})  # says nothing about what others hold
+    assert await one.release(late, {"main": None}) == set()  # says nothing about what others hold
 
     holder = (await other.board()).holder("main")
     assert holder is not None
@@ -395,7 +395,7 @@ async def test_what_is_given_up_names_its_heir(stores: Stores) -> None:
     holder, heir = await joined(one, "one"), await joined(other, "other")
     await one.acquire(holder, {"main": 0, "alt": 0})
 
-    await one.release(holder, {"main": heir.id})
+    assert await one.release(holder, {"main": heir.id, "never held": None}) == {"main"}
 
     board = await other.board()
     assert board.holder("main") is None
@@ -763,6 +763,26 @@ async def held_by(*speakers: Speaker, seconds: float = 20) -> None:
 
 
 KEPT = [f"account-{number}" for number in range(6)]
+
+
+async def test_a_keeper_holds_all_again_after_the_store_lost_everything(backend: Backend, stores: Stores) -> None:
+    speaker = Speaker()
+    keeper = Keeper(stores(), "one", SHORT, speaker, clock=boot_seconds, accounts=lambda: KEPT)
+    running = asyncio.create_task(keeper.run())
+    await held_by(speaker)
+    lost = set(speaker.leases.values())
+
+    await backend.empty()
+
+    async with asyncio.timeout(20):
+        while True:
+            if speaker.valid == set(KEPT) and not lost & set(speaker.leases.values()):
+                break
+            await asyncio.sleep(0.02)
+    board = await stores().board()
+    assert all(board.holder(account) is not None for account in KEPT)
+    keeper.drain()
+    await asyncio.wait_for(running, 20)
 
 
 async def test_keepers_share_take_over_from_the_dead_and_hand_over(stores: Stores) -> None:

@@ -97,13 +97,16 @@ class MemoryLeases:
             server.tell()
         return taken
 
-    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
+    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> set[str]:
         server = await self._reach()
+        released = set()
         for account, heir in heirs.items():
             holding = server.holdings.get(account)
             if holding is not None and holding.session == session.id:
                 server.holdings[account] = holding._replace(session=None, heir=heir)
+                released.add(account)
         server.tell()
+        return released
 
     async def leave(self, session: Session) -> None:
         server = await self._reach()

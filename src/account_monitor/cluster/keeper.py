@@ -44,6 +44,8 @@ LOOKING_SHARE = 10
 
 EVERYTHING = 1 << 30
 
+NOT_OURS = "the store has it under another session, or not at all: the board is read anew"
+
 log = structlog.get_logger()
 
 
@@ -219,7 +221,7 @@ class Keeper:
 
     async def _confirm(self, sent_at: float) -> None:
         if self._is_joined:
-            await self._store.beat(self.session)
+            await self._beat()
             self.session.confirm(sent_at)
             return
         self.session = Session(
@@ -231,6 +233,14 @@ class Keeper:
         self._is_joined, self._is_card_new = True, False
         self._settled_at = self._clock() + self._terms.beat_seconds
         log.info("session_joined", member=self._member, session=self.session.id, store=self._store.description)
+
+    async def _beat(self) -> None:
+        try:
+            await self._store.beat(self.session)
+        except StorageUnavailable:
+            if self._is_suspended:  # it may lack what it needs: once that is made, it says that the session is over
+                await self._store.open()
+            raise
 
     def _start_anew(self) -> None:
         """Let go of everything: the session is over."""
@@ -463,8 +473,10 @@ class Keeper:
             lease.is_given_up = True
             if self._held.get(lease.account) is lease:
                 del self._held[lease.account]
-                await self._store.release(lease.session, {lease.account: heir})
-                log.info("lease_given_up", account=lease.account, epoch=lease.epoch, heir=heir)
+                if await self._store.release(lease.session, {lease.account: heir}):
+                    log.info("lease_given_up", account=lease.account, epoch=lease.epoch, heir=heir)
+                else:
+                    log.warning("lease_was_lost", account=lease.account, epoch=lease.epoch, reason=NOT_OURS)
         except StorageUnavailable as error:
             log.warning("lease_not_given_up", account=lease.account, reason=str(error))  # the next look tries again
         finally:

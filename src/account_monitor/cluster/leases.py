@@ -157,8 +157,11 @@ class LeaseStore(Protocol):
         An account whose holder has a write under way is not taken now.
         """
 
-    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
-        """Give up leases, each for a session that is to take it next, None: for any. Those of others stay."""
+    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> set[str]:
+        """Give up leases, each for a session that is to take it next, None: for any; return those given up.
+
+        Those of others stay. Where one of them was not this session's, the next board shows whose it is.
+        """
 
     async def leave(self, session: Session) -> None:
         """End a session: all its leases are free at once."""

@@ -295,13 +295,12 @@ class NatsLeases:
         lease = self._leases.get(account)
         return next_epoch(0 if lease is None else lease.value.epoch, above, self._wall_clock() // 1000)
 
-    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
-        """Give up leases, each for a session that is to take it next."""
+    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> set[str]:
+        """Give up leases, each for a session that is to take it next; return those that were this session's."""
         await self._read()
         held = {a: lease.value for a in heirs if (lease := self._leases.get(a)) and lease.value.session == session.id}
-        await self._replace_all(
-            {a: msgspec.structs.replace(value, session=None, heir=heirs[a]) for a, value in held.items()}
-        )
+        values = {a: msgspec.structs.replace(value, session=None, heir=heirs[a]) for a, value in held.items()}
+        return set(await self._replace_all(values))
 
     async def _replace_all(self, values: Mapping[str, _LeaseValue]) -> list[str]:
         """Replace leases as they were read, several at a time; return the accounts of those that still were so."""

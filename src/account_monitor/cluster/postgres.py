@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,12 @@ ANSWER_SECONDS = 2.0
 
 OVERLAP = timedelta(seconds=30)
 """How far back changes are read again: one that was committed late bears an earlier time."""
+
+WHOLE_SECONDS = 15.0
+"""How often all leases are read, and not only what changed: rows that are restored or edited bear earlier times."""
+
+WHOLE_SHARE = 500
+"""How many times as long as that took there is no other one, unless something contradicts what is known."""
 
 IDLE_SECONDS = 5.0
 """How long a fenced transaction may wait for its client: after that the server ends it, and a takeover goes on."""
@@ -77,6 +84,9 @@ class PostgresLeases:
         """For all that is not a renewal."""
         self.line.on_open = self._listen
         self._news = asyncio.Event()
+        self._is_doubted = False
+        """Whether something contradicts what is known of the leases: the next board is read whole."""
+        self._whole_due = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -89,8 +99,15 @@ class PostgresLeases:
         """Make the tables where they are missing; several processes may do so at once."""
         async with self.line.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
-            if await connection.fetchval(f"SELECT to_regclass('{CHANNEL}')") is None:
+            if not await connection.fetchval(SQL["is_created"]):
                 await connection.execute(SQL["create"])
+                self._is_doubted = True
+        self._beats.lacks_tables = self.line.lacks_tables = False
+
+    @property
+    def lacks_tables(self) -> bool:
+        """Whether something that was asked found no tables, which `open` makes again."""
+        return self._beats.lacks_tables or self.line.lacks_tables
 
     async def close(self) -> None:
         """Disconnect, without waiting for a server that does not answer."""
@@ -107,10 +124,20 @@ class PostgresLeases:
         await self._tell()
 
     async def beat(self, session: Session) -> None:
-        """Renew a session with all that it holds, in one round trip. Raises: LeaseLost."""
-        async with self._beats.connection() as connection:
-            is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
+        """Renew a session with all that it holds, in one round trip. Raises: LeaseLost, also where a table is gone."""
+        try:
+            async with self._beats.connection() as connection:
+                is_renewed = await connection.fetchval(SQL["beat"], session.id, session.terms.ttl_seconds)
+        except StorageUnavailable:
+            if not self.lacks_tables:
+                raise
+            is_renewed = False
+        if self.lacks_tables:  # also that of the leases: who joins again makes it
+            raise LeaseLost(
+                f"session {session.id} of member {session.member} is over: its table, or the leases', is gone"
+            )
         if not is_renewed:
+            self._is_doubted = True  # whoever emptied one table may have emptied the other one
             raise session_over(session)
 
     async def show(self, session: Session, card: Card) -> None:
@@ -135,13 +162,14 @@ class PostgresLeases:
         async with self.line.connection() as connection:
             await connection.execute(SQL["end_expired"])
         async with self.line.transaction() as connection:
-            if missing := [account for account in accounts if account not in self._holdings]:
-                await connection.execute(SQL["add_missing"], missing)
+            await connection.execute(SQL["add_missing"], accounts)  # also those that were there once
             locked = [row[0] for row in await connection.fetch(SQL["lock"], accounts)]
             told = (session.id, session.member, locked, [above[account] for account in locked])
             taken = {row[0]: row[1] for row in await connection.fetch(SQL["acquire"], *told)}
         if taken:
             await self._tell()
+        if len(taken) < len(locked):
+            self._is_doubted = True  # somebody holds what seemed to be free
         if missed := sorted(above.keys() - set(locked)):
             await self.end_hanging(missed)
         return taken
@@ -152,21 +180,32 @@ class PostgresLeases:
             for account, process, _ in await connection.fetch(SQL["end_hanging"], accounts, HANGING_SECONDS):
                 log.warning("hanging_writer_ended", account=account, backend=process, seconds=HANGING_SECONDS)
 
-    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> None:
-        """Give up leases, each for a session that is to take it next."""
+    async def release(self, session: Session, heirs: Mapping[str, str | None]) -> set[str]:
+        """Give up leases, each for a session that is to take it next; return those that were this session's."""
         async with self.line.connection() as connection:
-            await connection.execute(SQL["release"], session.id, list(heirs), list(heirs.values()))
+            rows = await connection.fetch(SQL["release"], session.id, list(heirs), list(heirs.values()))
+        released = {row[0] for row in rows}
+        if len(released) < len(heirs):
+            self._is_doubted = True  # what is known of the others would say for ever that they are this session's
+        return released
 
     # -- the board ---------------------------------------------------------------------------------------------------
 
     async def board(self) -> Board:
-        """Return who is there and who holds what: what changed since the last time is read."""
+        """Return who is there and who holds what: what changed since the last time is read, and all now and then."""
         async with self.line.connection() as connection:
+            began = time.monotonic()
+            if is_whole := self._is_doubted or began >= self._whole_due:
+                self._forget()
+                self._is_doubted = False
             sessions = await connection.fetch(SQL["members"], self._shown_at - OVERLAP)
             changes = await connection.fetch(SQL["changes"], self._changed_at - OVERLAP)
         for account, epoch, session, member, heir, changed_at in changes:
             self._holdings[account] = Holding(epoch, session, member, heir)
             self._changed_at = max(self._changed_at, changed_at)
+        if is_whole:
+            now = time.monotonic()
+            self._whole_due = now + max(WHOLE_SECONDS, WHOLE_SHARE * (now - began))
         members, cards = {}, {}
         for session, name, card, shown_at, seconds in sessions:
             cards[session] = decode_card(card) if card is not None else self._cards.get(session, Card())
@@ -208,7 +247,7 @@ class Claims:
 
     async def claim(self, lease: HeldLease) -> None:
         """Keep everybody with an older epoch from writing of an account. Raises: LeaseLost, StorageUnavailable."""
-        if not self._is_open:
+        if not self._is_open or self._leases.lacks_tables:
             await self._leases.open()
             self._is_open = True
         await self._leases.end_hanging([lease.account])  # `claim` would wait for it
@@ -236,6 +275,8 @@ class _Line:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._turn = asyncio.Lock()
         self.on_open: Any = None
+        self.lacks_tables = False
+        """Whether a table was not found; until it is made again."""
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
@@ -245,6 +286,7 @@ class _Line:
                 async with asyncio.timeout(self._answer_seconds):
                     yield await self._opened()
             except _FAILURES as error:
+                self.lacks_tables |= isinstance(error, asyncpg.UndefinedTableError)
                 if not isinstance(error, asyncpg.PostgresError):
                     self.close()  # what it is doing is not known
                 raise self._explained(error) from error
@@ -299,10 +341,14 @@ async def fence(
     """Let a transaction that has begun write of an account, and nobody take the account over before it has ended.
 
     `is_lease`: whether the leases are in this database; else what `claim` wrote is compared alone.
-    Raises: LeaseLost where somebody else has it by now; nothing may be written then.
+    Raises: LeaseLost where somebody else has it by now, or nobody, as the table is gone; nothing may be written then.
     """
     idle = f"{idle_seconds * 1000:.0f}ms"
-    if await connection.fetchrow(SQL["fence"], account, epoch, session, idle, is_lease) is None:
+    try:
+        passed = await connection.fetchrow(SQL["fence"], account, epoch, session, idle, is_lease)
+    except asyncpg.UndefinedTableError as error:
+        raise LeaseLost(f"account {account} is held by nobody, nothing is written: {error}") from error
+    if passed is None:
         raise LeaseLost(f"account {account} is not held under epoch {epoch} any more: nothing is written")
 
 

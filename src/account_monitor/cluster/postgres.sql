@@ -1,5 +1,8 @@
 -- Times are those of the server's clock alone: clock_timestamp(), the moment of the statement, not of its transaction.
 
+-- name: is_created
+SELECT to_regclass('account_monitor_sessions') IS NOT NULL AND to_regclass('account_monitor_leases') IS NOT NULL;
+
 -- name: create
 CREATE TABLE IF NOT EXISTS account_monitor_sessions (
     id text PRIMARY KEY,
@@ -43,8 +46,12 @@ DELETE FROM account_monitor_sessions WHERE id IN (
 ) RETURNING id;
 
 -- name: add_missing
+-- What is there is passed over by a condition, which waits for nobody who is changing it, as a conflict does. In one order
+-- for all: who waits for the row of another one has none that the other one waits for.
 INSERT INTO account_monitor_leases (account, epoch, session, member, heir, changed_at)
 SELECT account, 0, NULL, '', NULL, clock_timestamp() FROM unnest($1::text[]) AS wanted (account)
+WHERE NOT EXISTS (SELECT 1 FROM account_monitor_leases AS lease WHERE lease.account = wanted.account)
+ORDER BY account
 ON CONFLICT (account) DO NOTHING;
 
 -- name: lock
@@ -80,18 +87,20 @@ WITH released AS (
     UPDATE account_monitor_leases AS lease SET session = NULL, heir = given.heir, changed_at = clock_timestamp()
     FROM unnest($2::text[], $3::text[]) AS given (account, heir)
     WHERE lease.account = given.account AND lease.session = $1
-    RETURNING true
+    RETURNING lease.account
 )
-SELECT pg_notify('account_monitor_leases', '') FROM released LIMIT 1;
+SELECT account, pg_notify('account_monitor_leases', '') FROM released;  -- the server tells it once
 
 -- name: members
 -- What they say of themselves only where that is younger than a moment.
-SELECT id, member, CASE WHEN shown_at > $1 THEN card END, shown_at,
+SELECT id, member, CASE WHEN shown_at > $1 THEN card END, least(shown_at, clock_timestamp()),
     extract(epoch FROM expires_at - clock_timestamp())::float8
 FROM account_monitor_sessions;
 
 -- name: changes
-SELECT account, epoch, session, member, heir, changed_at FROM account_monitor_leases WHERE changed_at > $1;
+-- A time that is still to come, as after a step of the clock, would hide whatever happens until then.
+SELECT account, epoch, session, member, heir, least(changed_at, clock_timestamp())
+FROM account_monitor_leases WHERE changed_at > $1;
 
 -- name: tell
 SELECT pg_notify('account_monitor_leases', $1);
