@@ -86,4 +86,4 @@ async def test_a_correction_by_hand_that_the_exchange_does_not_share_is_found_ou
             alerts = service.get("/api/alerts?type=BALANCE_DRIFT")[1]["alerts"]
             return bool(alerts) and "USDT" in alerts[0]["message"]
 
-        await asyncio.to_thread(service.wait_until, is_noticed, "noticed", 20)
+        await asyncio.to_thread(service.wait_until, is_noticed, "noticed", 60)
