@@ -299,11 +299,14 @@ async def test_four_programs_behind_one_address_never_ask_for_more_than_there_is
 
     programs = [WeightBudget(lambda: START_MS, sleep=over) for _ in range(4)]
     asking = [asyncio.create_task(ask(budget)) for budget in programs for _ in range(2400 // weight)]
-    await asyncio.wait(asking, timeout=1)
+    async with asyncio.timeout(30):
+        while most <= 0.9 * 2400:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # for what is too much
     for task in asking:
         task.cancel()
 
-    assert 0.9 * 2400 < most <= 2400
+    assert most <= 2400
 
 
 async def test_each_has_its_turn_and_who_is_urgent_waits_for_nobody_who_is_not() -> None:
@@ -360,7 +363,7 @@ async def test_a_request_without_an_answer_keeps_nobody_beyond_the_minute() -> N
     assert not any(task.done() for task in waiting)
 
     rig.now_ms += 20
-    await asyncio.wait(waiting, timeout=2)
+    await asyncio.wait(waiting, timeout=30)
 
     assert all(task.done() for task in waiting)
 
