@@ -76,7 +76,7 @@ async def joined(store: PostgresLeases, name: str) -> Session:
 
 async def shown(store: PostgresLeases, is_so: Callable[[Board], bool]) -> Board:
     """Look at the board until it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if is_so(board := await store.board()):
                 return board
@@ -281,7 +281,7 @@ async def test_a_member_alone_holds_all_again_after_tables_were_dropped(hands: H
     await running
 
 
-async def until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+async def until(is_so: Callable[[], bool], seconds: float = 40) -> None:
     """Return once it is so."""
     async with asyncio.timeout(seconds):
         while True:

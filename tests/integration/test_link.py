@@ -45,7 +45,7 @@ async def linked(tell: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIt
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110  # nothing tells when it does
             await asyncio.sleep(0.01)
 
