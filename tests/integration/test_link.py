@@ -88,6 +88,6 @@ async def test_a_stream_that_never_fits_is_asked_again_ever_more_seldom() -> Non
         await socket.wait_closed()
 
     async with linked(tell) as made:
-        await until(lambda: len(connected) == 5)
-        assert "again and again" in made.link.why
+        await until(lambda: len(connected) >= 5)
+        await until(lambda: "again and again" in made.link.why)  # between two connections
     assert connected[4] - connected[1] > 0.75 * (0.25 + 0.5 + 1)
