@@ -42,10 +42,15 @@ demo: ## run a simulated exchange, NATS and the monitor, and let connections fai
 	$(dashboard)
 	@exec $(BIN)/account-monitor demo $(ARGS)
 
-test: ## run every test that this machine allows
+test: ## run every test that this machine allows; AGAIN=3 tries up to three that failed once more, alone
 	$(install) dev
 	$(dashboard)
-	@exec env $(BYTECODE) $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS)
+	@status=0; env $(BYTECODE) $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS) || status=$$?; \
+	test $$status != 0 || exit 0; test $$status = 1 -a -n "$(AGAIN)" || exit $$status; \
+	count=$$($(BIN)/python -c 'import json; print(len(json.load(open(".pytest_cache/v/cache/lastfailed"))))'); \
+	test $$count -le $(AGAIN) || exit $$status; \
+	echo "=== $$count failed beside all others: tried once more, alone"; \
+	env $(BYTECODE) $(BIN)/pytest --last-failed
 
 check: ## formatting, lint, types, the direction of imports, and what is made from code
 	$(install) dev
