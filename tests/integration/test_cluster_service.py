@@ -200,6 +200,10 @@ def service_of(
     return service
 
 
+def accounts_of(alerts: list[dict[str, Any]], kind: str) -> set[str]:
+    return {alert["account"] for alert in alerts if alert["type"] == kind}
+
+
 @asynccontextmanager
 async def alerts_on(server: NatsServer) -> AsyncIterator[list[dict[str, Any]]]:
     """Hear what is told of alerts."""
@@ -370,7 +374,7 @@ async def test_while_nobody_confirms_the_leases_all_keep_what_they_hold_and_peop
             assert answer["pending"].startswith("recorded here, and not yet where another process would read it")
             await both.trading.trade()
             await both.shown(both.one, both.other)
-            assert {each["account"] for each in alerts if each["type"] == "HIGH_LEVERAGE"} == set(HEARD)
+            await both.until(lambda: accounts_of(alerts, "HIGH_LEVERAGE") == set(HEARD), "told", 10)
         finally:
             breakable_postgres.resume()
 
