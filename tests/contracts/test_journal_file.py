@@ -20,7 +20,7 @@ from account_monitor.ledger.events import Deed, FundingPayment
 from account_monitor.ledger.money import ONE, use_exact_arithmetic
 from account_monitor.stores.chain import START, Row, link
 from account_monitor.stores.journal import Journal
-from account_monitor.stores.journal_file import MIGRATIONS, SQL
+from account_monitor.stores.journal_file import MIGRATIONS, SQL, is_out_of_room
 from account_monitor.stores.journal_reader import open_reader
 from account_monitor.stores.sql import load_migrations, load_queries
 from tests.journal_samples import deliveries, delivery, fill
@@ -449,3 +449,8 @@ async def test_the_last_deeds_are_read_without_what_stands_between_them(tmp_path
 
     with open_reader(tmp_path / "main.journal") as reader:
         assert [entry.event for entry in reader.latest_deeds(3)] == [deeds[3], deeds[2], deeds[1]]
+
+
+def test_a_folder_that_is_still_to_be_made_has_room(tmp_path: Path) -> None:
+    assert not is_out_of_room(tmp_path / "data")
+    assert not is_out_of_room(tmp_path)

@@ -300,6 +300,8 @@ def is_out_of_room(directory: Path) -> bool:
     """Whether it is plain, without a try, that no journal can be written there."""
     try:
         found = os.statvfs(directory)
+    except FileNotFoundError:
+        return False  # it is made with the first journal
     except OSError:
         return True
     return bool(found.f_flag & os.ST_RDONLY) or found.f_bavail * found.f_frsize < _ROOM_BYTES
