@@ -48,9 +48,9 @@ test: ## run every test that this machine allows; AGAIN=3 tries up to three that
 	@status=0; env $(BYTECODE) $(BIN)/pytest --numprocesses auto --dist worksteal $(ARGS) || status=$$?; \
 	test $$status != 0 || exit 0; test $$status = 1 -a -n "$(AGAIN)" || exit $$status; \
 	count=$$($(BIN)/python -c 'import json; print(len(json.load(open(".pytest_cache/v/cache/lastfailed"))))'); \
-	test $$count -le $(AGAIN) || exit $$status; \
+	test $$count -ge 1 -a $$count -le $(AGAIN) || exit $$status; \
 	echo "=== $$count failed beside all others: tried once more, alone"; \
-	env $(BYTECODE) $(BIN)/pytest --last-failed
+	env $(BYTECODE) $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 check: ## formatting, lint, types, the direction of imports, and what is made from code
 	$(install) dev
